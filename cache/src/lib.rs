@@ -1,0 +1,28 @@
+//! The content-addressed artifact store.
+//!
+//! Everything a pipeline produces is a **blob**, named by the BLAKE3 digest of its bytes. An artifact of
+//! many files is one more blob, an [`Index`], that lists names and digests; so one digest stands for a
+//! whole artifact. Beside the blobs the store keeps small records that say which fingerprint gave which
+//! artifact ([`ResultRecord`], [`ItemJournal`]), and a memo that saves hashing unchanged input files
+//! ([`InputMemo`]).
+//!
+//! The store does not know what a stage is, how a fingerprint is made or when something should run. The
+//! on-disk format is described in `FORMAT.md`.
+
+mod atomic;
+mod digest;
+mod error;
+mod index;
+mod items;
+mod memo;
+mod results;
+mod store;
+
+pub use atomic::write_atomically;
+pub use digest::{Digest, Hasher, ParseDigestError};
+pub use error::{Error, Result};
+pub use index::{Entry, Form, Index, IndexBuilder, check_name};
+pub use items::{ItemJournal, ItemOutcome, ItemWriter};
+pub use memo::{InputMemo, Stamp};
+pub use results::{ArtifactRef, RecordOutcome, ResultRecord};
+pub use store::{FORMAT_VERSION, Repair, Store};

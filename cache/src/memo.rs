@@ -1,0 +1,214 @@
+//! The memo of input files: digests of files outside the store, kept by what the file system says of them.
+//!
+//! The memo saves hashing and never decides identity: with it or without it the digests are the same. A
+//! file that changed so recently that its clock could hide another change is not remembered.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File, Metadata};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::atomic::write_atomically;
+use crate::error::{Error, Result};
+use crate::{Digest, Store};
+
+const HEADER: &str = "pipe-memo 1 ";
+
+/// What the file system says of a file; equal stamps mean that the bytes have not been written to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    size: u64,
+    modified: i128,
+    changed: i128,
+    inode: u64,
+}
+
+impl Stamp {
+    /// The stamp of a file's metadata.
+    pub fn of(metadata: &Metadata) -> Self {
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::MetadataExt as _;
+            let nanoseconds =
+                |seconds: i64, rest: i64| i128::from(seconds) * 1_000_000_000 + i128::from(rest);
+            Self {
+                size: metadata.len(),
+                modified: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+                changed: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+                inode: metadata.ino(),
+            }
+        }
+        #[cfg(not(unix))]
+        {
+            let modified = metadata.modified().map(nanoseconds_since_epoch).unwrap_or_default();
+            Self { size: metadata.len(), modified, changed: modified, inode: 0 }
+        }
+    }
+
+    /// Whether the file was written so shortly before `now` that a second write could leave the same
+    /// stamp. A time without a fraction comes from a file system with a grain of up to two seconds.
+    fn is_racy(&self, now: SystemTime) -> bool {
+        let newest = self.modified.max(self.changed);
+        let grain =
+            if newest % 1_000_000_000 == 0 { Duration::from_secs(2) } else { Duration::from_millis(50) };
+        newest + grain.as_nanos() as i128 > nanoseconds_since_epoch(now)
+    }
+}
+
+fn nanoseconds_since_epoch(time: SystemTime) -> i128 {
+    match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => after.as_nanos() as i128,
+        Err(before) => -(before.duration().as_nanos() as i128),
+    }
+}
+
+/// Remembered digests of input files; may be shared by threads.
+#[derive(Debug)]
+pub struct InputMemo {
+    path: PathBuf,
+    trust: bool,
+    entries: Mutex<Entries>,
+}
+
+#[derive(Debug, Default)]
+struct Entries {
+    known: BTreeMap<PathBuf, (Stamp, Digest)>,
+    dirty: bool,
+}
+
+impl InputMemo {
+    /// Opens the store's memo. One that cannot be read is taken as empty. Without `trust` every file is
+    /// hashed anew.
+    pub fn open(store: &Store, trust: bool) -> Self {
+        let path = store.root().join("memo");
+        let known = fs::read(&path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
+        Self { path, trust, entries: Mutex::new(Entries { known, dirty: false }) }
+    }
+
+    /// The digest of a file's bytes, its stamp and its size.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the file cannot be read.
+    pub fn digest(&self, path: &Path) -> Result<(Digest, Stamp, u64)> {
+        let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
+        let stamp = Stamp::of(&metadata);
+        if self.trust
+            && let Some((known, digest)) = self.lock().known.get(path)
+            && *known == stamp
+        {
+            return Ok((*digest, stamp, stamp.size));
+        }
+        let started = SystemTime::now();
+        let file = File::open(path).map_err(Error::io("read", path))?;
+        let before = Stamp::of(&file.metadata().map_err(Error::io("read", path))?);
+        let (digest, size) = Digest::of_reader(&file).map_err(Error::io("read", path))?;
+        let after = Stamp::of(&file.metadata().map_err(Error::io("read", path))?);
+        if before == after && !after.is_racy(started) {
+            let mut entries = self.lock();
+            entries.known.insert(path.to_path_buf(), (after, digest));
+            entries.dirty = true;
+        }
+        Ok((digest, after, size))
+    }
+
+    /// Writes the memo when it has changed.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it cannot be written.
+    pub fn save(&self) -> Result<()> {
+        let mut entries = self.lock();
+        if !entries.dirty {
+            return Ok(());
+        }
+        let mut body = String::new();
+        for (path, (stamp, digest)) in &entries.known {
+            // A path that a line of text cannot hold is hashed anew each time.
+            if let Some(path) = path.to_str().filter(|path| !path.contains('\n')) {
+                let Stamp { size, modified, changed, inode } = stamp;
+                body.push_str(&format!("{digest} {size} {modified} {changed} {inode} {path}\n"));
+            }
+        }
+        let text = format!("{HEADER}{}\n{body}", Digest::of(body.as_bytes()));
+        write_atomically(&self.path, text.as_bytes())?;
+        entries.dirty = false;
+        Ok(())
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the memo; anything unexpected, a wrong checksum above all, gives nothing.
+fn parse(bytes: &[u8]) -> Option<BTreeMap<PathBuf, (Stamp, Digest)>> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (header, body) = text.split_once('\n')?;
+    if header.strip_prefix(HEADER)?.parse::<Digest>().ok()? != Digest::of(body.as_bytes()) {
+        return None;
+    }
+    body.lines()
+        .map(|line| {
+            let mut parts = line.splitn(6, ' ');
+            let digest = parts.next()?.parse().ok()?;
+            let size = parts.next()?.parse().ok()?;
+            let modified = parts.next()?.parse().ok()?;
+            let changed = parts.next()?.parse().ok()?;
+            let inode = parts.next()?.parse().ok()?;
+            Some((PathBuf::from(parts.next()?), (Stamp { size, modified, changed, inode }, digest)))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Files as old as the guard wants them.
+    fn old_file(path: &Path, bytes: &[u8]) {
+        fs::write(path, bytes).unwrap();
+        std::thread::sleep(Duration::from_millis(70));
+    }
+
+    #[test]
+    fn a_remembered_digest_survives_reopening_and_a_rewrite_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join(".pipe")).unwrap();
+        let scan = folder.path().join("scan.nii");
+        old_file(&scan, b"one");
+        let memo = InputMemo::open(&store, true);
+        assert_eq!(memo.digest(&scan).unwrap().0, Digest::of(b"one"));
+        memo.save().unwrap();
+        let memo = InputMemo::open(&store, true);
+        assert_eq!(memo.lock().known.len(), 1);
+        old_file(&scan, b"two");
+        assert_eq!(memo.digest(&scan).unwrap().0, Digest::of(b"two"));
+    }
+
+    #[test]
+    fn a_fresh_file_is_not_remembered() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join(".pipe")).unwrap();
+        let scan = folder.path().join("scan.nii");
+        fs::write(&scan, b"one").unwrap();
+        let memo = InputMemo::open(&store, true);
+        memo.digest(&scan).unwrap();
+        assert!(memo.lock().known.is_empty());
+    }
+
+    #[test]
+    fn a_damaged_memo_is_taken_as_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join(".pipe")).unwrap();
+        let scan = folder.path().join("scan.nii");
+        old_file(&scan, b"one");
+        let memo = InputMemo::open(&store, true);
+        memo.digest(&scan).unwrap();
+        memo.save().unwrap();
+        let mut bytes = fs::read(&memo.path).unwrap();
+        let last = bytes.len() - 2;
+        bytes[last] ^= 1;
+        fs::write(&memo.path, bytes).unwrap();
+        assert!(InputMemo::open(&store, true).lock().known.is_empty());
+    }
+}

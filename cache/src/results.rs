@@ -1,0 +1,202 @@
+//! Which fingerprint gave which artifacts.
+//!
+//! A stage instance's result is one small JSON file for each fine device class (`cpu-avx512`,
+//! `cuda-sm_90`, or `any` where the bytes do not depend on it). The first result of a class stays; a later
+//! one with other bytes is written beside it as a conflict, never over it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::atomic::{write_atomically, write_new};
+use crate::error::{Error, Result};
+use crate::{Digest, Form, Store};
+
+/// A stored artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactRef {
+    /// What it is made of.
+    pub form: Form,
+    /// Digest of the file, or of the index.
+    pub digest: Digest,
+    /// How many files it has.
+    pub files: u64,
+    /// Their size together, in bytes.
+    pub bytes: u64,
+}
+
+/// The outputs that one fingerprint gave, and the run that computed them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultRecord {
+    /// The fine device class on which it was computed.
+    pub class: String,
+    /// The artifacts by output name.
+    pub outputs: BTreeMap<String, ArtifactRef>,
+    /// The run that computed it.
+    pub run: String,
+    /// How long that took.
+    pub seconds: f64,
+}
+
+/// What became of a result that was handed in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecordOutcome {
+    /// It is the first of its class.
+    Stored,
+    /// The same outputs were there already.
+    Known,
+    /// Other outputs were there; they stay, and the new ones are kept beside them.
+    Conflict(Box<ResultRecord>),
+}
+
+impl Store {
+    /// The result of a fingerprint: of the preferred class when there is one, else of the first other
+    /// class in the order of their names.
+    ///
+    /// A record that cannot be read counts as absent: computing it again is always safe.
+    pub fn result(&self, fingerprint: Digest, class: &str) -> Option<ResultRecord> {
+        let folder = self.result_folder(fingerprint);
+        let read = |path: PathBuf| serde_json::from_slice::<ResultRecord>(&fs::read(path).ok()?).ok();
+        if let Some(record) = read(folder.join(file_name(class))) {
+            return Some(record);
+        }
+        let mut others: Vec<PathBuf> = fs::read_dir(&folder)
+            .ok()?
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| is_result(path))
+            .collect();
+        others.sort();
+        others.into_iter().find_map(read)
+    }
+
+    /// Hands in a result.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be written.
+    pub fn record_result(&self, fingerprint: Digest, record: &ResultRecord) -> Result<RecordOutcome> {
+        let folder = self.result_folder(fingerprint);
+        let path = folder.join(file_name(&record.class));
+        let bytes = to_json(record);
+        if write_new(&path, &bytes)? {
+            return Ok(RecordOutcome::Stored);
+        }
+        let existing = fs::read(&path).map_err(Error::io("read", &path))?;
+        match serde_json::from_slice::<ResultRecord>(&existing) {
+            Ok(existing) if existing.outputs == record.outputs => Ok(RecordOutcome::Known),
+            Ok(existing) => {
+                let suffix = Digest::of(&bytes).short();
+                write_new(
+                    &folder.join(format!("{}.conflict-{suffix}", record.class.replace('/', "-"))),
+                    &bytes,
+                )?;
+                Ok(RecordOutcome::Conflict(Box::new(existing)))
+            }
+            Err(_) => {
+                write_atomically(&path, &bytes)?;
+                Ok(RecordOutcome::Stored)
+            }
+        }
+    }
+
+    /// Keeps the preimage of a fingerprint: the JSON text that says what went into it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be written.
+    pub fn record_preimage(&self, fingerprint: Digest, preimage: &[u8]) -> Result<()> {
+        write_new(&self.result_folder(fingerprint).join("preimage"), preimage).map(|_| ())
+    }
+
+    /// The stored preimage of a fingerprint.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it is there and cannot be read.
+    pub fn preimage(&self, fingerprint: Digest) -> Result<Option<Vec<u8>>> {
+        let path = self.result_folder(fingerprint).join("preimage");
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
+    }
+
+    fn result_folder(&self, fingerprint: Digest) -> PathBuf {
+        let name = fingerprint.to_string();
+        self.root().join("results").join(&name[..2]).join(&name[2..])
+    }
+}
+
+fn file_name(class: &str) -> String {
+    format!("{}.json", class.replace('/', "-"))
+}
+
+fn is_result(path: &std::path::Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "json")
+}
+
+fn to_json(record: &ResultRecord) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(class: &str, content: &[u8]) -> ResultRecord {
+        let artifact = ArtifactRef {
+            form: Form::File,
+            digest: Digest::of(content),
+            files: 1,
+            bytes: content.len() as u64,
+        };
+        ResultRecord {
+            class: class.to_string(),
+            outputs: BTreeMap::from([("model".to_string(), artifact)]),
+            run: "run".to_string(),
+            seconds: 1.5,
+        }
+    }
+
+    #[test]
+    fn ones_own_class_first_then_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        assert_eq!(store.result(key, "cpu/avx512"), None);
+        store.record_result(key, &record("cuda/sm_90", b"gpu")).unwrap();
+        assert_eq!(store.result(key, "cpu/avx512"), Some(record("cuda/sm_90", b"gpu")));
+        store.record_result(key, &record("cpu/avx512", b"cpu")).unwrap();
+        assert_eq!(store.result(key, "cpu/avx512"), Some(record("cpu/avx512", b"cpu")));
+    }
+
+    #[test]
+    fn other_bytes_are_a_conflict_and_the_first_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        assert_eq!(store.record_result(key, &record("any", b"one")).unwrap(), RecordOutcome::Stored);
+        assert_eq!(store.record_result(key, &record("any", b"one")).unwrap(), RecordOutcome::Known);
+        let outcome = store.record_result(key, &record("any", b"two")).unwrap();
+        assert_eq!(outcome, RecordOutcome::Conflict(Box::new(record("any", b"one"))));
+        assert_eq!(store.result(key, "any"), Some(record("any", b"one")));
+    }
+
+    #[test]
+    fn an_unreadable_record_counts_as_absent_and_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        store.record_result(key, &record("any", b"one")).unwrap();
+        fs::write(store.result_folder(key).join("any.json"), b"{ torn").unwrap();
+        assert_eq!(store.result(key, "any"), None);
+        assert_eq!(store.record_result(key, &record("any", b"two")).unwrap(), RecordOutcome::Stored);
+        assert_eq!(store.result(key, "any"), Some(record("any", b"two")));
+    }
+}

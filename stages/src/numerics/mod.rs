@@ -1,0 +1,3 @@
+//! Numerical tools that know nothing of stages, files or images.
+
+pub mod random;
