@@ -1,1 +1,23 @@
+//! The experiment engine: manifest → graph → plan → schedule → provenance.
+//!
+//! The engine knows nothing of medicine and prints nothing. A binary gives it a [`registry::Registry`] of
+//! stage kinds and an [`event::Observer`], and asks it to check, plan or run a manifest.
 
+mod bind;
+pub mod code;
+pub mod context;
+pub mod event;
+mod execute;
+mod graph;
+pub mod input;
+mod items;
+pub mod manifest;
+pub mod plan;
+pub mod preflight;
+pub mod preimage;
+pub mod publish;
+pub mod record;
+pub mod registry;
+pub mod run;
+pub mod stage;
+pub mod table;

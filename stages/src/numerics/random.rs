@@ -40,9 +40,7 @@ impl RandomKey {
 
     /// The generator of this key; equal keys give equal sequences.
     pub fn generator(&self) -> Generator {
-        Generator {
-            source: ChaCha8Rng::from_seed(*self.hasher.finalize().as_bytes()),
-        }
+        Generator { source: ChaCha8Rng::from_seed(*self.hasher.finalize().as_bytes()) }
     }
 }
 

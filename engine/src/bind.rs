@@ -1,0 +1,292 @@
+//! Binding: an instance's inputs by content, and with them its preimage and fingerprint.
+//!
+//! This is the only place that decides what a result depends on. A run, `plan` and `check` all come here.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use pipe_cache::{ArtifactRef, Digest, Form, InputMemo, Store};
+
+use crate::context::Device;
+use crate::input::{Files, Input, InputError, InputFile, InputValue, Selector};
+use crate::items::{self, BoundItems};
+use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
+use crate::preimage::Preimage;
+use crate::registry::Registry;
+use crate::stage::{InputForm, ItemSource, StageError, Work};
+use crate::table::Table;
+
+/// The outputs of an instance that has its result.
+#[derive(Clone, Debug)]
+pub(crate) struct Done {
+    pub(crate) outputs: BTreeMap<String, ArtifactRef>,
+    pub(crate) run: String,
+}
+
+/// What binding needs besides the instance.
+pub(crate) struct Binder<'a> {
+    pub(crate) pipeline: &'a Pipeline,
+    pub(crate) registry: &'a Registry,
+    pub(crate) store: &'a Arc<Store>,
+    pub(crate) memo: &'a InputMemo,
+    pub(crate) device: Device,
+}
+
+/// An instance with its inputs known by content.
+pub(crate) struct Bound {
+    pub(crate) inputs: BTreeMap<String, Vec<Input>>,
+    pub(crate) items: Option<BoundItems>,
+    pub(crate) preimage: Preimage,
+    pub(crate) fingerprint: Digest,
+}
+
+/// A table with the place that its rows' paths are read against.
+pub(crate) struct TableSource {
+    pub(crate) table: Table,
+    pub(crate) files: RowFiles,
+}
+
+/// Where the paths in a table lead.
+pub(crate) enum RowFiles {
+    /// To files outside the store, against this folder.
+    Root(std::path::PathBuf),
+    /// To files of the artifact that the table is in.
+    Within(Files),
+}
+
+impl Binder<'_> {
+    /// Binds an instance. `upstream` gives the results of the instances that it refers to.
+    pub(crate) fn bind(
+        &self,
+        instance: &Instance,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Result<Bound, StageError> {
+        let mut preimage = self.own_preimage(instance);
+        let source = self.item_source(instance)?;
+        let mut inputs = BTreeMap::new();
+        for binding in &instance.inputs {
+            if source.as_ref().is_some_and(|source| drives_items(source, binding.spec.name)) {
+                continue;
+            }
+            inputs.insert(
+                binding.spec.name.to_string(),
+                self.bind_input(instance, binding, upstream, &mut preimage)?,
+            );
+        }
+        let items = match source {
+            None => None,
+            Some(source) => {
+                let scope = preimage.fingerprint();
+                let items = items::bind(self, instance, &source, scope, upstream)?;
+                preimage.add("items", format!("{} items {}", items.list.len(), items.digest()), "items");
+                Some(items)
+            }
+        };
+        let fingerprint = preimage.fingerprint();
+        Ok(Bound { inputs, items, preimage, fingerprint })
+    }
+
+    /// Where an instance's items come from; `None` for a kind without items.
+    pub(crate) fn item_source(&self, instance: &Instance) -> Result<Option<ItemSource>, StageError> {
+        let Work::Items(stage) = instance.kind.work() else { return Ok(None) };
+        let given = |name: &str| instance.inputs.iter().any(|binding| binding.spec.name == name);
+        stage.items(&instance.params, &given).map(Some)
+    }
+
+    fn own_preimage(&self, instance: &Instance) -> Preimage {
+        let about = instance.kind.about();
+        let mut preimage = Preimage::default();
+        preimage.add("kind", about.name, "manifest");
+        preimage.add("code", self.registry.code(about.name), "this binary");
+        if let serde_json::Value::Object(params) = &instance.params {
+            for (name, value) in params {
+                preimage.add_json(&format!("param.{name}"), value, &instance.origin(name));
+            }
+        }
+        if about.random {
+            let seed = self.pipeline.resolved.pointer("/pipeline/seed").map_or("default", |_| "manifest");
+            preimage.add("seed", self.pipeline.seed, seed);
+        }
+        if about.device {
+            preimage.add("device", self.device.kind(), "command line");
+        }
+        preimage
+    }
+
+    fn bind_input(
+        &self,
+        instance: &Instance,
+        binding: &InputBinding,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+        preimage: &mut Preimage,
+    ) -> Result<Vec<Input>, StageError> {
+        let mut inputs = Vec::new();
+        for source in &binding.sources {
+            let (value, selector) = self.open(instance, binding, source, upstream)?;
+            let mut name = format!("input.{}", binding.spec.name);
+            if !selector.is_empty() && binding.spec.many {
+                let values: Vec<String> =
+                    selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                name = format!("{name}[{}]", values.join(","));
+            }
+            add_content(preimage, &name, &value, &describe_origin(binding));
+            inputs.push(Input { selector, value });
+        }
+        Ok(inputs)
+    }
+
+    fn open(
+        &self,
+        instance: &Instance,
+        binding: &InputBinding,
+        source: &InputSource,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Result<(InputValue, Selector), StageError> {
+        if let InputSource::Keyword(word) = source {
+            return Ok((InputValue::Keyword(word.clone()), Selector::new()));
+        }
+        let selector = self.selector(source);
+        let value = match binding.spec.form {
+            InputForm::Table => {
+                let columns = instance.kind.columns(&instance.params, binding.spec.name);
+                let table = self.open_table(source, upstream)?.table.project(&columns)?;
+                InputValue::Table(Arc::new(table))
+            }
+            InputForm::File => InputValue::File(self.open_file(source, upstream)?),
+            InputForm::Tree => InputValue::Files(self.open_files(source, Form::Tree, upstream)?),
+            InputForm::Collection => {
+                InputValue::Files(self.open_files(source, Form::Collection, upstream)?)
+            }
+        };
+        Ok((value, selector))
+    }
+
+    fn selector(&self, source: &InputSource) -> Selector {
+        match source {
+            InputSource::Output { instance, .. } => self
+                .pipeline
+                .instances
+                .get(*instance)
+                .map(|instance| instance.selector.clone())
+                .unwrap_or_default(),
+            _ => Selector::new(),
+        }
+    }
+
+    /// A table and the place of the files that it names.
+    pub(crate) fn open_table(
+        &self,
+        source: &InputSource,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Result<TableSource, StageError> {
+        match source {
+            InputSource::Path(path) => {
+                let shown = shown_path(&self.pipeline.root, path);
+                let bytes =
+                    std::fs::read(path).map_err(|source| InputError::Read { path: path.clone(), source })?;
+                let table = Table::parse(&shown, &bytes)?;
+                Ok(TableSource { table, files: RowFiles::Root(self.pipeline.root.clone()) })
+            }
+            _ => {
+                let (artifact, shown) = self.artifact(source, upstream)?;
+                if artifact.form == Form::File {
+                    let file = InputFile::stored(self.store, artifact.digest, artifact.bytes, shown.clone());
+                    let table = Table::parse(&shown, &file.read()?)?;
+                    return Ok(TableSource { table, files: RowFiles::Root(self.pipeline.root.clone()) });
+                }
+                let files = Files::stored(self.store, artifact.digest, shown)?;
+                let file = files.only_table()?;
+                let table = Table::parse(&file.shown, &file.read()?)?;
+                Ok(TableSource { table, files: RowFiles::Within(files) })
+            }
+        }
+    }
+
+    /// One file.
+    pub(crate) fn open_file(
+        &self,
+        source: &InputSource,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Result<InputFile, StageError> {
+        match source {
+            InputSource::Path(path) => Ok(InputFile::outside(self.memo, path)?),
+            _ => {
+                let (artifact, shown) = self.artifact(source, upstream)?;
+                if artifact.form == Form::File {
+                    Ok(InputFile::stored(self.store, artifact.digest, artifact.bytes, shown))
+                } else {
+                    Ok(Files::stored(self.store, artifact.digest, shown)?.only_file()?)
+                }
+            }
+        }
+    }
+
+    /// A folder or collection.
+    pub(crate) fn open_files(
+        &self,
+        source: &InputSource,
+        form: Form,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Result<Files, StageError> {
+        match source {
+            InputSource::Path(path) => Ok(Files::outside(self.memo, path, form)?),
+            _ => {
+                let (artifact, shown) = self.artifact(source, upstream)?;
+                Ok(Files::stored(self.store, artifact.digest, shown)?)
+            }
+        }
+    }
+
+    fn artifact(
+        &self,
+        source: &InputSource,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Result<(ArtifactRef, String), StageError> {
+        let InputSource::Output { instance, output } = source else {
+            return Err(StageError::message("a word cannot be read as an artifact"));
+        };
+        let label = self.pipeline.instances.get(*instance).map_or("?", |instance| instance.label.as_str());
+        let done = upstream(*instance)
+            .ok_or_else(|| StageError::message(format!("the result of {label} is not known yet")))?;
+        let artifact = done
+            .outputs
+            .get(*output)
+            .ok_or_else(|| StageError::message(format!("{label} has no output `{output}`")))?;
+        Ok((artifact.clone(), format!("@{label}.{output}")))
+    }
+}
+
+fn drives_items(source: &ItemSource, input: &str) -> bool {
+    match source {
+        ItemSource::Collection { input: driver } => *driver == input,
+        ItemSource::Rows(rows) => {
+            rows.input == input || rows.companion.is_some_and(|(name, _)| name == input)
+        }
+    }
+}
+
+fn add_content(preimage: &mut Preimage, name: &str, value: &InputValue, origin: &str) {
+    match value {
+        InputValue::Keyword(word) => preimage.add(name, format!("the word {word}"), origin),
+        InputValue::File(file) => preimage.add(name, format!("file {}", file.digest), origin),
+        InputValue::Files(files) => preimage.add(name, format!("files {}", files.digest), origin),
+        InputValue::Table(table) => {
+            for (column, digest) in table.column_digests() {
+                preimage.add(format!("{name}.column.{column}"), format!("column {digest}"), origin);
+            }
+        }
+    }
+}
+
+fn describe_origin(binding: &InputBinding) -> String {
+    match &binding.origin {
+        Origin::Default => binding.given.clone(),
+        origin => format!("{}, {origin}", binding.given),
+    }
+}
+
+/// A path as people know it: relative to the project's root where it lies within.
+pub(crate) fn shown_path(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}

@@ -1,0 +1,256 @@
+//! What a running stage has in hand: its inputs, a place for its outputs, the seed, the device, and a way
+//! to tell how it gets on. It does not see the cache, other stages or the run record.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use pipe_cache::check_name;
+
+use crate::event::{Event, Observer};
+use crate::input::{Files, Input, InputError, InputFile, InputValue};
+use crate::stage::{Interrupted, StageError};
+use crate::table::Table;
+
+/// The device a run computes on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// A CUDA device by number.
+    Cuda(usize),
+}
+
+impl Device {
+    /// The part that identity holds.
+    pub fn kind(self) -> &'static str {
+        match self {
+            Device::Cpu => "cpu",
+            Device::Cuda(_) => "cuda",
+        }
+    }
+
+    /// The fine class under which results are stored.
+    pub fn class(self) -> String {
+        match self {
+            Device::Cpu => format!("cpu/{}", cpu_class()),
+            Device::Cuda(_) => "cuda".to_string(),
+        }
+    }
+}
+
+/// The widest vector instructions, which decide how matrix products are summed.
+fn cpu_class() -> &'static str {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if is_x86_feature_detected!("avx512f") {
+            "avx512"
+        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
+            "avx2"
+        } else {
+            "sse2"
+        }
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    {
+        std::env::consts::ARCH
+    }
+}
+
+/// Asks a run to stop; may be shared and set from a signal handler.
+#[derive(Debug, Default)]
+pub struct Cancel(AtomicBool);
+
+impl Cancel {
+    /// Asks the run to stop.
+    pub fn cancel(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it was asked to.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// An instance's log file and the run's observer.
+pub(crate) struct Reporter<'a> {
+    pub(crate) label: String,
+    pub(crate) log: PathBuf,
+    pub(crate) file: Mutex<Option<fs::File>>,
+    pub(crate) observer: &'a dyn Observer,
+}
+
+impl<'a> Reporter<'a> {
+    pub(crate) fn new(label: &str, log: PathBuf, observer: &'a dyn Observer) -> Self {
+        Self { label: label.to_string(), log, file: Mutex::new(None), observer }
+    }
+
+    /// Adds a line to the log. A log that cannot be written does not stop the work.
+    pub(crate) fn log(&self, line: &str) {
+        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        if file.is_none() {
+            if let Some(folder) = self.log.parent() {
+                let _ = fs::create_dir_all(folder);
+            }
+            *file = fs::OpenOptions::new().create(true).append(true).open(&self.log).ok();
+        }
+        if let Some(file) = file.as_mut() {
+            let _ = writeln!(file, "{line}");
+        }
+    }
+
+    fn progress(&self, done: u64, total: u64, note: &str) {
+        let (stage, note) = (self.label.clone(), note.to_string());
+        self.observer.event(&Event::Progress { stage, done, total, note });
+    }
+}
+
+/// What a running [`crate::stage::Stage`] has in hand.
+pub struct Context<'a> {
+    pub(crate) inputs: &'a BTreeMap<String, Vec<Input>>,
+    pub(crate) outputs: &'a Path,
+    pub(crate) side: PathBuf,
+    pub(crate) seed: u64,
+    pub(crate) device: Device,
+    pub(crate) reporter: &'a Reporter<'a>,
+    pub(crate) cancel: &'a Cancel,
+}
+
+impl Context<'_> {
+    /// All artifacts given to an input, in the order of their foreach values; none for an input left out.
+    pub fn inputs(&self, name: &str) -> &[Input] {
+        self.inputs.get(name).map_or(&[], Vec::as_slice)
+    }
+
+    /// The one artifact given to an input, if any.
+    pub fn optional(&self, name: &str) -> Option<&InputValue> {
+        self.inputs(name).first().map(|input| &input.value)
+    }
+
+    /// The table given to an input, cut down to the kind's columns.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn table(&self, name: &str) -> Result<&Table, InputError> {
+        match self.optional(name) {
+            Some(InputValue::Table(table)) => Ok(table),
+            _ => Err(InputError::Absent(name.to_string())),
+        }
+    }
+
+    /// The folder or collection given to an input.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn files(&self, name: &str) -> Result<&Files, InputError> {
+        match self.optional(name) {
+            Some(InputValue::Files(files)) => Ok(files),
+            _ => Err(InputError::Absent(name.to_string())),
+        }
+    }
+
+    /// The file given to an input.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn file(&self, name: &str) -> Result<&InputFile, InputError> {
+        match self.optional(name) {
+            Some(InputValue::File(file)) => Ok(file),
+            _ => Err(InputError::Absent(name.to_string())),
+        }
+    }
+
+    /// The pipeline's seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The device to compute on.
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Writes a file of an output. For an output that is one file, `name` is that file's name.
+    ///
+    /// # Errors
+    /// When the name is not a plain relative path or the file cannot be written.
+    pub fn write(&self, output: &str, name: &str, bytes: &[u8]) -> Result<(), StageError> {
+        let path = self.output_path(output, name)?;
+        fs::write(&path, bytes).map_err(pipe_cache::Error::io("write", &path))?;
+        Ok(())
+    }
+
+    /// A path at which to write a file of an output; folders on the way are made.
+    ///
+    /// # Errors
+    /// When the name is not a plain relative path.
+    pub fn output_path(&self, output: &str, name: &str) -> Result<PathBuf, StageError> {
+        check_name(name)?;
+        let path = self.outputs.join(output).join(name);
+        let folder = path.parent().unwrap_or(self.outputs);
+        fs::create_dir_all(folder).map_err(pipe_cache::Error::io("create folder", folder))?;
+        Ok(path)
+    }
+
+    /// A path for a side file of the run: kept with the run record, never part of a result.
+    ///
+    /// # Errors
+    /// When the name is not a plain relative path.
+    pub fn side_path(&self, name: &str) -> Result<PathBuf, StageError> {
+        check_name(name)?;
+        let path = self.side.join(name);
+        let folder = path.parent().unwrap_or(&self.side);
+        fs::create_dir_all(folder).map_err(pipe_cache::Error::io("create folder", folder))?;
+        Ok(path)
+    }
+
+    /// Adds a line to the instance's log.
+    pub fn log(&self, line: &str) {
+        self.reporter.log(line);
+    }
+
+    /// Tells how far the work is.
+    pub fn progress(&self, done: u64, total: u64, note: &str) {
+        self.reporter.progress(done, total, note);
+    }
+
+    /// Stops the work when the run was asked to stop.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn check_cancelled(&self) -> Result<(), Interrupted> {
+        if self.cancel.is_cancelled() { Err(Interrupted) } else { Ok(()) }
+    }
+}
+
+/// What a running group of an [`crate::stage::ItemStage`] has in hand.
+pub struct ItemContext<'a> {
+    pub(crate) seed: u64,
+    pub(crate) reporter: &'a Reporter<'a>,
+    pub(crate) cancel: &'a Cancel,
+}
+
+impl ItemContext<'_> {
+    /// The pipeline's seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Adds a line to the instance's log.
+    pub fn log(&self, line: &str) {
+        self.reporter.log(line);
+    }
+
+    /// Stops the work when the run was asked to stop.
+    ///
+    /// # Errors
+    /// [`Interrupted`].
+    pub fn check_cancelled(&self) -> Result<(), Interrupted> {
+        if self.cancel.is_cancelled() { Err(Interrupted) } else { Ok(()) }
+    }
+}

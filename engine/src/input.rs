@@ -1,0 +1,316 @@
+//! What a stage is given: files, folders, collections and tables whose content is known by digest.
+//!
+//! Reading checks the content: a stored blob against its name, a file outside the store against the digest
+//! that the fingerprint was made with.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipe_cache::{Digest, Form, Index, IndexBuilder, InputMemo, Stamp, Store};
+
+use crate::table::{Table, TableError};
+
+/// The foreach values that name an instance, by key, as canonical texts.
+pub type Selector = BTreeMap<String, String>;
+
+/// Why an input cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum InputError {
+    /// The store's reason.
+    #[error(transparent)]
+    Store(#[from] pipe_cache::Error),
+    /// A table's reason.
+    #[error(transparent)]
+    Table(#[from] TableError),
+    /// A file outside the store cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// A file outside the store was written to while the run was using it.
+    #[error("{} changed while the run was using it", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A folder is nested too deeply, or links to itself.
+    #[error("{} is nested too deeply; does a link in it lead back to it?", path.display())]
+    TooDeep {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// An input does not have the shape that the kind needs.
+    #[error("{shown} {problem}")]
+    Shape {
+        /// The input in words.
+        shown: String,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A kind asked for an input that it does not have.
+    #[error("there is no input `{0}`")]
+    Absent(String),
+}
+
+/// A file with known content.
+#[derive(Clone, Debug)]
+pub struct InputFile {
+    /// Digest of its bytes.
+    pub digest: Digest,
+    /// Its size in bytes.
+    pub size: u64,
+    /// Its name in words, for messages.
+    pub shown: String,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Stored(Arc<Store>),
+    Outside(PathBuf, Stamp),
+}
+
+impl InputFile {
+    /// A blob of the store.
+    pub fn stored(store: &Arc<Store>, digest: Digest, size: u64, shown: String) -> Self {
+        Self { digest, size, shown, place: Place::Stored(Arc::clone(store)) }
+    }
+
+    /// A file outside the store, hashed now or remembered.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn outside(memo: &InputMemo, path: &Path) -> Result<Self, InputError> {
+        let (digest, stamp, size) = memo.digest(path)?;
+        let shown = path.display().to_string();
+        Ok(Self { digest, size, shown, place: Place::Outside(path.to_path_buf(), stamp) })
+    }
+
+    /// All bytes, compared with the digest.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is damaged or has changed.
+    pub fn read(&self) -> Result<Vec<u8>, InputError> {
+        match &self.place {
+            Place::Stored(store) => Ok(store.read(self.digest)?),
+            Place::Outside(path, _) => {
+                let bytes =
+                    fs::read(path).map_err(|source| InputError::Read { path: path.clone(), source })?;
+                if Digest::of(&bytes) == self.digest {
+                    Ok(bytes)
+                } else {
+                    Err(InputError::Changed { path: path.clone() })
+                }
+            }
+        }
+    }
+
+    /// A path to read the bytes from: a stored blob is compared with its digest first, a file outside must
+    /// still have the stamp that it had when it was hashed. The name need not have an extension.
+    ///
+    /// # Errors
+    /// When the file is damaged, missing or has changed.
+    pub fn path(&self) -> Result<PathBuf, InputError> {
+        match &self.place {
+            Place::Stored(store) => Ok(store.verified_path(self.digest)?),
+            Place::Outside(path, _) => {
+                self.check_unchanged()?;
+                Ok(path.clone())
+            }
+        }
+    }
+
+    /// Whether a file outside the store is still as it was when it was hashed.
+    ///
+    /// # Errors
+    /// [`InputError::Changed`] when it is not.
+    pub fn check_unchanged(&self) -> Result<(), InputError> {
+        let Place::Outside(path, stamp) = &self.place else { return Ok(()) };
+        let metadata =
+            fs::metadata(path).map_err(|source| InputError::Read { path: path.clone(), source })?;
+        if Stamp::of(&metadata) == *stamp { Ok(()) } else { Err(InputError::Changed { path: path.clone() }) }
+    }
+}
+
+/// A folder or a collection with known content.
+#[derive(Clone, Debug)]
+pub struct Files {
+    /// Its name in words, for messages.
+    pub shown: String,
+    /// Digest of its index.
+    pub digest: Digest,
+    index: Arc<Index>,
+    origin: FilesOrigin,
+}
+
+#[derive(Clone, Debug)]
+enum FilesOrigin {
+    Stored(Arc<Store>),
+    Outside(Arc<BTreeMap<String, InputFile>>),
+}
+
+impl Files {
+    /// An artifact of the store.
+    ///
+    /// # Errors
+    /// When its index is missing or damaged.
+    pub fn stored(store: &Arc<Store>, digest: Digest, shown: String) -> Result<Self, InputError> {
+        let index = Arc::new(store.index(digest)?);
+        Ok(Self { shown, digest, index, origin: FilesOrigin::Stored(Arc::clone(store)) })
+    }
+
+    /// A folder outside the store: its sorted tree, links followed, hidden files left out.
+    ///
+    /// # Errors
+    /// When something in it cannot be read or named.
+    pub fn outside(memo: &InputMemo, folder: &Path, form: Form) -> Result<Self, InputError> {
+        let mut paths = Vec::new();
+        list_folder(folder, "", 0, &mut paths)?;
+        let mut builder = IndexBuilder::new(form);
+        let mut files = BTreeMap::new();
+        for (name, path) in paths {
+            let file = InputFile::outside(memo, &path)?;
+            builder.add(&name, file.digest, file.size)?;
+            files.insert(name, file);
+        }
+        let index = builder.finish()?;
+        let digest = Digest::of(&index.to_bytes());
+        let shown = folder.display().to_string();
+        Ok(Self { shown, digest, index: Arc::new(index), origin: FilesOrigin::Outside(Arc::new(files)) })
+    }
+
+    /// How many files there are.
+    pub fn len(&self) -> usize {
+        self.index.entries().len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// All names, sorted.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.index.entries().iter().map(|entry| entry.name.as_str())
+    }
+
+    /// The file of that name.
+    pub fn get(&self, name: &str) -> Option<InputFile> {
+        let entry = self.index.get(name)?;
+        match &self.origin {
+            FilesOrigin::Outside(files) => files.get(name).cloned(),
+            FilesOrigin::Stored(store) => {
+                let shown = format!("{name} of {}", self.shown);
+                Some(InputFile::stored(store, entry.digest, entry.size, shown))
+            }
+        }
+    }
+
+    /// The file of an item.
+    pub fn item(&self, item: &str) -> Option<InputFile> {
+        self.get(&self.index.item(item)?.name)
+    }
+
+    /// The bytes of a file that must be there.
+    ///
+    /// # Errors
+    /// When it is not there or cannot be read.
+    pub fn read(&self, name: &str) -> Result<Vec<u8>, InputError> {
+        let file = self.get(name).ok_or_else(|| self.lacks(name))?;
+        file.read()
+    }
+
+    /// The only file of the artifact.
+    ///
+    /// # Errors
+    /// When it has none or several.
+    pub fn only_file(&self) -> Result<InputFile, InputError> {
+        match self.index.entries() {
+            [entry] => self.get(&entry.name).ok_or_else(|| self.lacks(&entry.name)),
+            entries => Err(self.shape(format!("has {} files where one is needed", entries.len()))),
+        }
+    }
+
+    /// The only CSV file at the top of a tree.
+    ///
+    /// # Errors
+    /// When there is none or there are several.
+    pub fn only_table(&self) -> Result<InputFile, InputError> {
+        let tables: Vec<&str> =
+            self.names().filter(|name| name.ends_with(".csv") && !name.contains('/')).collect();
+        match tables.as_slice() {
+            [name] => self.get(name).ok_or_else(|| self.lacks(name)),
+            _ => Err(self.shape(format!("has {} CSV files at its top where one is needed", tables.len()))),
+        }
+    }
+
+    fn lacks(&self, name: &str) -> InputError {
+        self.shape(format!("has no file `{name}`"))
+    }
+
+    fn shape(&self, problem: String) -> InputError {
+        InputError::Shape { shown: self.shown.clone(), problem }
+    }
+}
+
+/// One artifact given to an input.
+#[derive(Clone, Debug)]
+pub struct Input {
+    /// The foreach values of the instance that made it; empty for a path.
+    pub selector: Selector,
+    /// What it is.
+    pub value: InputValue,
+}
+
+/// What an input can be.
+#[derive(Clone, Debug)]
+pub enum InputValue {
+    /// A word, such as `random`.
+    Keyword(String),
+    /// The used columns of a table.
+    Table(Arc<Table>),
+    /// A folder or a collection.
+    Files(Files),
+    /// One file.
+    File(InputFile),
+}
+
+fn list_folder(
+    folder: &Path,
+    prefix: &str,
+    depth: usize,
+    paths: &mut Vec<(String, PathBuf)>,
+) -> Result<(), InputError> {
+    if depth > 32 {
+        return Err(InputError::TooDeep { path: folder.to_path_buf() });
+    }
+    let read = |source| InputError::Read { path: folder.to_path_buf(), source };
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        let path = entry.path();
+        let Ok(name) = entry.file_name().into_string() else {
+            return Err(InputError::Shape {
+                shown: path.display().to_string(),
+                problem: "has a name that is not UTF-8".to_string(),
+            });
+        };
+        if name.starts_with('.') {
+            continue;
+        }
+        let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let metadata =
+            fs::metadata(&path).map_err(|source| InputError::Read { path: path.clone(), source })?;
+        if metadata.is_dir() {
+            list_folder(&path, &name, depth + 1, paths)?;
+        } else {
+            paths.push((name, path));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,68 @@
+//! The manifest's own types: the one place that says which keys there are. The JSON schema made from them
+//! serves editors (`pipe schema`) and checks every manifest before it is read.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A pipeline manifest.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ManifestDocument {
+    /// A manifest to start from, relative to this file. Tables are merged key by key.
+    pub extends: Option<String>,
+    /// What holds for the whole pipeline.
+    pub pipeline: PipelineTable,
+    /// Values for `${name}` anywhere below; `--set name=…` on the command line.
+    pub vars: BTreeMap<String, serde_json::Value>,
+    /// The stages by name.
+    pub stage: BTreeMap<String, StageTable>,
+    /// Named sets of overrides, chosen with `--profile`.
+    pub profile: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
+    /// Overrides to try in every combination with `pipe sweep`: each key has a list of values.
+    pub sweep: BTreeMap<String, serde_json::Value>,
+}
+
+/// What holds for the whole pipeline.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct PipelineTable {
+    /// The pipeline's name in run records.
+    pub name: Option<String>,
+    /// The folder that every path is read against, relative to this file (default: this file's folder).
+    pub root: Option<String>,
+    /// The seed given to stages that draw random numbers (default 42).
+    pub seed: Option<u64>,
+}
+
+/// One stage.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct StageTable {
+    /// The stage's kind; `pipe stages` lists them. Default: the stage's own name.
+    pub uses: Option<String>,
+    /// Inputs by name: a path, `"@stage"` or `"@stage.output"`.
+    pub inputs: BTreeMap<String, String>,
+    /// Parameters of the kind; `pipe stages KIND` lists them.
+    pub params: BTreeMap<String, serde_json::Value>,
+    /// One instance for each value; several keys give their product. A key is also a parameter.
+    pub foreach: BTreeMap<String, Vec<serde_json::Value>>,
+    /// A folder that the outputs are copied to when the run ends.
+    pub publish: Option<String>,
+    /// What an instance needs while it runs.
+    pub resources: Option<ResourcesTable>,
+}
+
+/// What an instance needs while it runs; never part of a result's identity.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ResourcesTable {
+    /// Graphics processors; counted only with `--device cuda`.
+    pub gpu: u32,
+}
+
+/// The JSON schema of [`ManifestDocument`].
+pub fn document_schema() -> serde_json::Value {
+    schemars::schema_for!(ManifestDocument).to_value()
+}

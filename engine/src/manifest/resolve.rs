@@ -1,0 +1,362 @@
+//! From the value tree to stage instances: kinds looked up, parameters typed, `foreach` expanded.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::document::document_schema;
+use super::layers::{self, Overrides};
+use super::node::{Content, Node, Origin};
+use super::problem::{ManifestError, Problem, Problems, did_you_mean};
+use super::references;
+use super::schema_check;
+use crate::graph;
+use crate::input::Selector;
+use crate::preimage::canonical_text;
+use crate::registry::Registry;
+use crate::stage::{AnyStage, InputSpec};
+
+/// A pipeline that is ready to be planned.
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// The manifest as it was given.
+    pub manifest: PathBuf,
+    /// The folder that paths are read against.
+    pub root: PathBuf,
+    /// The seed.
+    pub seed: u64,
+    /// The overrides that were applied.
+    pub overrides: Overrides,
+    /// All stage instances; an instance's inputs come from instances before it.
+    pub instances: Vec<Instance>,
+    /// Folders to copy a stage's outputs to, by stage.
+    pub publish: Vec<(String, PathBuf)>,
+    /// The merged manifest with variables replaced.
+    pub resolved: Value,
+}
+
+/// One instance of a stage.
+pub struct Instance {
+    /// The stage's name.
+    pub stage: String,
+    /// The name with the foreach values, such as `train[fold=0]`.
+    pub label: String,
+    /// The foreach values.
+    pub selector: Selector,
+    /// Its kind.
+    pub kind: &'static dyn AnyStage,
+    /// The parameters with defaults filled in.
+    pub params: Value,
+    /// Where each parameter comes from; a parameter not listed is a default.
+    pub origins: BTreeMap<String, Origin>,
+    /// Its inputs by name, in the kind's order.
+    pub inputs: Vec<InputBinding>,
+}
+
+impl Instance {
+    /// Where a parameter comes from.
+    pub fn origin(&self, param: &str) -> Origin {
+        self.origins.get(param).cloned().unwrap_or(Origin::Default)
+    }
+}
+
+/// What an instance's input is bound to.
+#[derive(Clone)]
+pub struct InputBinding {
+    /// The kind's description of the input.
+    pub spec: &'static InputSpec,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The variable that gave it.
+    pub variable: Option<String>,
+    /// What was written.
+    pub given: String,
+    /// The artifacts, in the order of their foreach values.
+    pub sources: Vec<InputSource>,
+}
+
+/// One artifact that an input is bound to.
+#[derive(Clone, Debug)]
+pub enum InputSource {
+    /// A word of the kind.
+    Keyword(String),
+    /// A file or folder outside the store.
+    Path(PathBuf),
+    /// An output of another instance.
+    Output {
+        /// The instance's position in [`Pipeline::instances`].
+        instance: usize,
+        /// The output's name.
+        output: &'static str,
+    },
+}
+
+/// A stage before its references are resolved.
+pub(crate) struct StageSpec {
+    pub(crate) name: String,
+    pub(crate) origin: Origin,
+    pub(crate) kind: &'static dyn AnyStage,
+    pub(crate) inputs: Vec<(&'static InputSpec, Node)>,
+    pub(crate) variants: Vec<Variant>,
+    pub(crate) foreach: Vec<String>,
+}
+
+/// The parameters of one instance of a stage.
+pub(crate) struct Variant {
+    pub(crate) selector: Selector,
+    pub(crate) order: Vec<Value>,
+    pub(crate) params: Value,
+    pub(crate) origins: BTreeMap<String, Origin>,
+}
+
+/// Reads a manifest and resolves it against the binary's kinds.
+///
+/// # Errors
+/// Everything that is wrong with the manifest, all at once.
+pub fn load_pipeline(
+    path: &Path,
+    overrides: &Overrides,
+    registry: &Registry,
+) -> Result<Pipeline, ManifestError> {
+    let layers = layers::load(path, overrides)?;
+    let mut problems = Problems::default();
+    schema_check::check(&layers.tree, &document_schema(), "", &mut problems);
+    if !problems.is_empty() {
+        // Stages are read even so: a wrong key in one place must not hide an unknown stage in another.
+        let _ = read_stages(&layers.tree, registry, &mut problems);
+        return Err(problems.into_error());
+    }
+    let stages = read_stages(&layers.tree, registry, &mut problems);
+    if stages.is_empty() && problems.is_empty() {
+        let problem = Problem::general("no-stages", format!("{} has no [stage.…] table", path.display()));
+        problems.add(problem.help("`pipe init` writes an example"));
+    }
+    graph::check_cycles(&stages, &mut problems);
+    if !problems.is_empty() {
+        references::check(&stages, &layers.root, &mut problems);
+        return Err(problems.into_error());
+    }
+    let instances = references::bind(stages, &layers.root, &mut problems);
+    let pipeline_table = layers.tree.get("pipeline");
+    let text = |key: &str| pipeline_table.and_then(|table| table.get(key)?.as_text());
+    let stem = path.file_stem().map_or("pipeline".into(), |stem| stem.to_string_lossy());
+    let name = text("name").unwrap_or(&stem).to_string();
+    let seed = match pipeline_table.and_then(|table| table.get("seed")).map(|node| &node.content) {
+        Some(Content::Integer(seed)) => u64::try_from(*seed).unwrap_or(42),
+        _ => 42,
+    };
+    let publish = read_publish(&layers.tree, &layers.root);
+    problems.or(Pipeline {
+        name,
+        manifest: path.to_path_buf(),
+        root: layers.root,
+        seed,
+        overrides: overrides.clone(),
+        instances,
+        publish,
+        resolved: layers.tree.to_json(),
+    })
+}
+
+fn read_publish(tree: &Node, root: &Path) -> Vec<(String, PathBuf)> {
+    let stages = tree.get("stage").map_or(&[][..], Node::entries);
+    stages
+        .iter()
+        .filter_map(|(key, stage)| Some((key.name.clone(), root.join(stage.get("publish")?.as_text()?))))
+        .collect()
+}
+
+fn read_stages(tree: &Node, registry: &Registry, problems: &mut Problems) -> Vec<StageSpec> {
+    let stages = tree.get("stage").map_or(&[][..], Node::entries);
+    stages
+        .iter()
+        .filter_map(|(key, node)| read_stage(&key.name, &key.origin, node, registry, problems))
+        .collect()
+}
+
+fn read_stage(
+    name: &str,
+    origin: &Origin,
+    node: &Node,
+    registry: &Registry,
+    problems: &mut Problems,
+) -> Option<StageSpec> {
+    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+        let message = format!("`{name}` cannot be a stage's name: use letters, digits, `-` and `_`");
+        problems.add(Problem::at(origin.clone(), "stage-name", message));
+    }
+    let uses = node.get("uses");
+    let kind_name = uses.and_then(Node::as_text).unwrap_or(name);
+    let Some(kind) = registry.get(kind_name) else {
+        let place = uses.map_or(origin, |uses| &uses.origin).clone();
+        let help = did_you_mean(kind_name, registry.names())
+            .unwrap_or_else(|| format!("kinds: {}", registry.names().collect::<Vec<_>>().join(", ")));
+        problems.add(Problem::at(place, "unknown-kind", format!("unknown kind `{kind_name}`")).help(help));
+        return None;
+    };
+    let (params, mut inputs) = split_path_params(node, kind);
+    read_inputs(name, origin, node, kind, &mut inputs, problems);
+    let foreach = read_foreach(node, problems);
+    let variants = read_variants(name, origin, &params, &foreach, kind, problems);
+    let foreach = foreach.into_iter().map(|(key, _)| key).collect();
+    Some(StageSpec { name: name.to_string(), origin: origin.clone(), kind, inputs, variants, foreach })
+}
+
+/// Parameters that are paths are inputs: they count by content, not by name.
+fn split_path_params(node: &Node, kind: &'static dyn AnyStage) -> (Node, Vec<(&'static InputSpec, Node)>) {
+    let mut params = node.get("params").cloned().unwrap_or_else(|| Node::empty_table(node.origin.clone()));
+    let mut inputs = Vec::new();
+    params.entries_mut().retain(|(key, value)| {
+        let spec = kind.about().inputs.iter().find(|spec| spec.parameter && spec.name == key.name);
+        inputs.extend(spec.map(|spec| (spec, value.clone())));
+        spec.is_none()
+    });
+    (params, inputs)
+}
+
+fn read_inputs(
+    stage: &str,
+    origin: &Origin,
+    node: &Node,
+    kind: &'static dyn AnyStage,
+    inputs: &mut Vec<(&'static InputSpec, Node)>,
+    problems: &mut Problems,
+) {
+    let about = kind.about();
+    for (key, value) in node.get("inputs").map_or(&[][..], Node::entries) {
+        match about.inputs.iter().find(|spec| spec.name == key.name) {
+            Some(spec) if inputs.iter().any(|(known, _)| known.name == spec.name) => {
+                let message = format!("`{}` is given both as an input and as a parameter", key.name);
+                problems.add(Problem::at(key.origin.clone(), "given-twice", message));
+            }
+            Some(spec) => inputs.push((spec, value.clone())),
+            None => {
+                let known: Vec<&str> = about.inputs.iter().map(|spec| spec.name).collect();
+                let help = did_you_mean(&key.name, known.iter().copied())
+                    .unwrap_or_else(|| format!("inputs of {}: {}", about.name, known.join(", ")));
+                let message = format!("kind {} has no input `{}`", about.name, key.name);
+                problems.add(Problem::at(key.origin.clone(), "unknown-input", message).help(help));
+            }
+        }
+    }
+    for spec in about.inputs.iter().filter(|spec| !spec.optional) {
+        if !inputs.iter().any(|(known, _)| known.name == spec.name) {
+            let message = format!("stage `{stage}` needs the input `{}`: {}", spec.name, spec.summary);
+            let help = format!("add it under inputs, as a path or as \"@stage\" (a {})", spec.form);
+            problems.add(Problem::at(origin.clone(), "missing-input", message).help(help));
+        }
+    }
+    let position = |name: &str| about.inputs.iter().position(|spec| spec.name == name);
+    inputs.sort_by_key(|(spec, _)| position(spec.name));
+}
+
+fn read_foreach(node: &Node, problems: &mut Problems) -> Vec<(String, Vec<Node>)> {
+    let mut keys = Vec::new();
+    for (key, values) in node.get("foreach").map_or(&[][..], Node::entries) {
+        let Content::Array(values) = &values.content else { continue };
+        if values.is_empty() {
+            let message = format!("`foreach.{}` has no values", key.name);
+            problems.add(Problem::at(key.origin.clone(), "empty-foreach", message));
+        }
+        let texts: Vec<String> = values.iter().map(|value| canonical_text(&value.to_json())).collect();
+        for (position, value) in values.iter().enumerate() {
+            if texts[..position].contains(&texts[position]) {
+                let message = format!("`foreach.{}` has the value {} twice", key.name, texts[position]);
+                problems.add(Problem::at(value.origin.clone(), "duplicate-value", message));
+            }
+        }
+        keys.push((key.name.clone(), values.clone()));
+    }
+    keys.sort_by(|a, b| a.0.cmp(&b.0));
+    keys
+}
+
+/// The parameters of each instance. Problems that all instances share are told once.
+fn read_variants(
+    stage: &str,
+    origin: &Origin,
+    params: &Node,
+    foreach: &[(String, Vec<Node>)],
+    kind: &'static dyn AnyStage,
+    problems: &mut Problems,
+) -> Vec<Variant> {
+    for (key, values) in foreach {
+        if let (Some(given), Some(_)) = (params.get(key), values.first()) {
+            let message = format!("`{key}` is given both under params and under foreach");
+            problems.add(Problem::at(given.origin.clone(), "given-twice", message));
+        }
+    }
+    let schema = kind.schema();
+    let mut variants = Vec::new();
+    let mut told: Vec<String> = Vec::new();
+    for choice in product(foreach) {
+        let mut all = params.clone();
+        let mut selector = Selector::new();
+        for (key, value) in &choice {
+            selector.insert((*key).to_string(), selector_text(value));
+            all.set(&[key], (*value).clone());
+        }
+        let mut found = Problems::default();
+        schema_check::check(&all, &schema, "", &mut found);
+        if found.is_empty() {
+            check_values(stage, origin, &all, kind, &mut found);
+        }
+        if !found.is_empty() {
+            for mut problem in found.into_error().problems {
+                problem.message = format!("stage `{stage}`: {}", problem.message);
+                let text = problem.to_string();
+                if !told.contains(&text) {
+                    told.push(text);
+                    problems.add(problem);
+                }
+            }
+            continue;
+        }
+        let Ok(canonical) = kind.canonical(all.to_json()) else { continue };
+        let origins =
+            all.entries().iter().map(|(key, value)| (key.name.clone(), value.origin.clone())).collect();
+        let order = choice.iter().map(|(_, value)| value.to_json()).collect();
+        variants.push(Variant { selector, order, params: canonical, origins });
+    }
+    variants.sort_by(|a, b| references::compare_values(&a.order, &b.order));
+    variants
+}
+
+fn check_values(stage: &str, origin: &Origin, params: &Node, kind: &dyn AnyStage, problems: &mut Problems) {
+    let canonical = match kind.canonical(params.to_json()) {
+        Ok(canonical) => canonical,
+        Err(error) => {
+            problems.add(Problem::at(origin.clone(), "params", error.to_string()));
+            return;
+        }
+    };
+    let help = format!("`pipe stages {}` explains the parameters of `{stage}`", kind.about().name);
+    for message in kind.check(&canonical) {
+        // The message begins with the parameter's name in backquotes where there is one.
+        let named = message.split('`').nth(1).and_then(|name| params.get(name));
+        let place = named.map_or(origin, |node| &node.origin).clone();
+        problems.add(Problem::at(place, "wrong-value", message).help(help.clone()));
+    }
+}
+
+fn product(foreach: &[(String, Vec<Node>)]) -> Vec<Vec<(&str, &Node)>> {
+    foreach.iter().fold(vec![Vec::new()], |choices, (key, values)| {
+        let extend = |choice: &Vec<_>, value| choice.iter().copied().chain([(key.as_str(), value)]).collect();
+        choices.iter().flat_map(|choice| values.iter().map(move |value| extend(choice, value))).collect()
+    })
+}
+
+fn selector_text(node: &Node) -> String {
+    node.as_text().map_or_else(|| canonical_text(&node.to_json()), str::to_string)
+}
+
+/// The text of an instance's name.
+pub(super) fn label(stage: &str, selector: &Selector) -> String {
+    if selector.is_empty() {
+        return stage.to_string();
+    }
+    let values: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{stage}[{}]", values.join(","))
+}

@@ -1,0 +1,333 @@
+//! What a run would do, and why: the same binding and the same preimages as a run, nothing computed.
+
+use std::sync::Arc;
+
+use pipe_cache::{Digest, InputMemo, Store};
+
+use crate::bind::{Binder, Bound, Done};
+use crate::context::Device;
+use crate::execute::class_of;
+use crate::manifest::{Instance, Pipeline};
+use crate::preimage::{Change, Preimage};
+use crate::record::{InstanceRecord, InstanceStatus, read_run, run_ids};
+use crate::registry::Registry;
+use crate::run::upstream_of;
+use crate::stage::StageError;
+
+/// How far back earlier runs are looked at for the reason of a change.
+const RUNS_LOOKED_AT: usize = 50;
+
+/// What would become of an instance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// Its result is known.
+    Cached {
+        /// The run that computed it.
+        from_run: String,
+    },
+    /// It would run.
+    Run {
+        /// Why, one reason a line.
+        reasons: Vec<String>,
+        /// Its items and how many of them would be computed.
+        items: Option<(usize, usize)>,
+    },
+    /// It runs if what it needs gives other bytes than before.
+    Depends {
+        /// The instances that would run before it.
+        on: Vec<String>,
+        /// What has changed besides.
+        reasons: Vec<String>,
+    },
+}
+
+/// One line of a plan.
+#[derive(Clone, Debug)]
+pub struct PlannedInstance {
+    /// The instance.
+    pub label: String,
+    /// What would become of it.
+    pub fate: Fate,
+}
+
+/// Plans a run.
+///
+/// # Errors
+/// An input that cannot be read.
+pub fn plan(
+    pipeline: &Pipeline,
+    registry: &Registry,
+    store: &Arc<Store>,
+    device: Device,
+    force: &[String],
+) -> Result<Vec<PlannedInstance>, StageError> {
+    let memo = InputMemo::open(store, true);
+    let planner = Planner {
+        binder: Binder { pipeline, registry, store, memo: &memo, device },
+        history: History::new(store, &pipeline.name),
+        force,
+    };
+    let mut results: Vec<Option<Done>> = Vec::new();
+    let mut planned = Vec::new();
+    for instance in &pipeline.instances {
+        let (fate, done) = planner.instance(instance, &results)?;
+        results.push(done);
+        planned.push(PlannedInstance { label: instance.label.clone(), fate });
+    }
+    memo.save()?;
+    Ok(planned)
+}
+
+/// The results that a manifest's instances have now; `None` for those that would have to run.
+///
+/// # Errors
+/// An input that cannot be read.
+pub fn known_results(
+    pipeline: &Pipeline,
+    registry: &Registry,
+    store: &Arc<Store>,
+    device: Device,
+) -> Result<Vec<Option<std::collections::BTreeMap<String, pipe_cache::ArtifactRef>>>, StageError> {
+    let memo = InputMemo::open(store, true);
+    let planner = Planner {
+        binder: Binder { pipeline, registry, store, memo: &memo, device },
+        history: History { records: Vec::new() },
+        force: &[],
+    };
+    let mut results: Vec<Option<Done>> = Vec::new();
+    for instance in &pipeline.instances {
+        let (_, done) = planner.instance(instance, &results)?;
+        results.push(done);
+    }
+    memo.save()?;
+    Ok(results.into_iter().map(|done| done.map(|done| done.outputs)).collect())
+}
+
+struct Planner<'a> {
+    binder: Binder<'a>,
+    history: History,
+    force: &'a [String],
+}
+
+impl Planner<'_> {
+    fn instance(
+        &self,
+        instance: &Instance,
+        results: &[Option<Done>],
+    ) -> Result<(Fate, Option<Done>), StageError> {
+        let instances = &self.binder.pipeline.instances;
+        let unknown: Vec<String> = upstream_of(instance)
+            .into_iter()
+            .filter(|maker| results.get(*maker).is_none_or(Option::is_none))
+            .filter_map(|maker| instances.get(maker).map(|instance| instance.label.clone()))
+            .collect();
+        if !unknown.is_empty() {
+            let reasons = self.parameter_reasons(instance);
+            return Ok((Fate::Depends { on: unknown, reasons }, None));
+        }
+        let upstream = |index: usize| results.get(index).cloned().flatten();
+        let bound = match self.binder.bind(instance, &upstream) {
+            Ok(bound) => bound,
+            // An input's index is gone from the store: what made it runs again, then this.
+            Err(error) if error.lost_blob().is_some() => {
+                let reasons = vec!["an input is missing from the cache and is computed again".to_string()];
+                return Ok((Fate::Run { reasons, items: None }, None));
+            }
+            Err(error) => return Err(error),
+        };
+        let forced = self.force.contains(&instance.stage);
+        let store = self.binder.store;
+        let known = store
+            .result(bound.fingerprint, &class_of(instance, &self.binder))
+            .filter(|record| record.outputs.values().all(|artifact| store.contains(artifact.digest)));
+        match known {
+            Some(record) if !forced => {
+                let fate = Fate::Cached { from_run: record.run.clone() };
+                Ok((fate, Some(Done { outputs: record.outputs, run: record.run })))
+            }
+            _ => {
+                let reasons =
+                    if forced { vec!["--force".to_string()] } else { self.reasons(instance, &bound) };
+                let items = self.count_items(&bound, forced)?;
+                Ok((Fate::Run { reasons, items }, None))
+            }
+        }
+    }
+
+    fn count_items(&self, bound: &Bound, forced: bool) -> Result<Option<(usize, usize)>, StageError> {
+        let Some(items) = &bound.items else { return Ok(None) };
+        let journal = self.binder.store.items(items.scope)?;
+        let known = |key| journal.get(key).is_some_and(|known| self.binder.store.contains(known.digest));
+        let missing = items.list.iter().filter(|one| forced || !known(one.key)).count();
+        Ok(Some((items.list.len(), missing)))
+    }
+
+    fn reasons(&self, instance: &Instance, bound: &Bound) -> Vec<String> {
+        let Some((record, before)) = self.history.last(self.binder.store, &instance.label) else {
+            return vec!["it has not run yet".to_string()];
+        };
+        let mut reasons: Vec<String> = bound
+            .preimage
+            .changes_since(&before)
+            .iter()
+            .filter(|change| change.name != "items")
+            .map(|change| change_text(instance, change))
+            .collect();
+        if let Some(items) = &bound.items {
+            let listing = items.listing();
+            reasons.extend(self.item_reasons(record.items, &listing));
+        }
+        if reasons.is_empty() {
+            reasons.push(match record.status {
+                InstanceStatus::Failed => format!("it failed in run {}", self.history.run_of(&record)),
+                InstanceStatus::Skipped => "it was not reached in the last run".to_string(),
+                _ => "its result is no longer in the cache".to_string(),
+            });
+        }
+        reasons
+    }
+
+    /// The changed parameters of an instance whose inputs are not known yet.
+    fn parameter_reasons(&self, instance: &Instance) -> Vec<String> {
+        let Some((_, before)) = self.history.last(self.binder.store, &instance.label) else {
+            return Vec::new();
+        };
+        let mut now = Preimage::default();
+        if let serde_json::Value::Object(params) = &instance.params {
+            for (name, value) in params {
+                now.add_json(&format!("param.{name}"), value, &instance.origin(name));
+            }
+        }
+        let changes = now.changes_since(&before);
+        changes
+            .iter()
+            .filter(|change| change.name.starts_with("param."))
+            .map(|c| change_text(instance, c))
+            .collect()
+    }
+
+    /// Which items are new or changed since an earlier listing, the first few by name.
+    fn item_reasons(&self, before: Option<Digest>, now: &[u8]) -> Option<String> {
+        let before = self.binder.store.read(before?).ok()?;
+        let parse = |bytes: &[u8]| -> std::collections::BTreeMap<String, serde_json::Value> {
+            String::from_utf8_lossy(bytes)
+                .lines()
+                .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+                .filter_map(|line| Some((line.get("item")?.as_str()?.to_string(), line)))
+                .collect()
+        };
+        let (before, now) = (parse(&before), parse(now));
+        let mut texts = Vec::new();
+        for (name, line) in &now {
+            match before.get(name) {
+                None => texts.push(format!("{name} is new")),
+                Some(old) if old.get("key") != line.get("key") => {
+                    let parts = ["values", "files"]
+                        .iter()
+                        .flat_map(|part| changed_fields(old.get(part), line.get(part)));
+                    let parts: Vec<String> = parts.collect();
+                    texts.push(if parts.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{name}: {}", parts.join(", "))
+                    });
+                }
+                Some(_) => {}
+            }
+        }
+        let gone = before.keys().filter(|name| !now.contains_key(*name)).count();
+        if gone > 0 {
+            texts.push(format!("{gone} items are gone"));
+        }
+        if texts.is_empty() {
+            return None;
+        }
+        let more = texts.len().saturating_sub(3);
+        texts.truncate(3);
+        if more > 0 {
+            texts.push(format!("and {more} more"));
+        }
+        Some(format!("items changed ({})", texts.join("; ")))
+    }
+}
+
+fn changed_fields(before: Option<&serde_json::Value>, after: Option<&serde_json::Value>) -> Vec<String> {
+    let (Some(serde_json::Value::Object(before)), Some(serde_json::Value::Object(after))) = (before, after)
+    else {
+        return Vec::new();
+    };
+    let names: std::collections::BTreeSet<&String> = before.keys().chain(after.keys()).collect();
+    names
+        .into_iter()
+        .filter(|name| before.get(*name) != after.get(*name))
+        .map(|name| format!("{name} changed"))
+        .collect()
+}
+
+/// A change as a reason: `train.lr 1e-4 → 3e-5 (pipelines/phantom.toml:41)`.
+fn change_text(instance: &Instance, change: &Change) -> String {
+    let Change { name, before, after, origin } = change;
+    if let Some(param) = name.strip_prefix("param.") {
+        let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "(not set)".to_string());
+        return format!("{}.{param} {} → {} ({origin})", instance.stage, side(before), side(after));
+    }
+    if let Some(input) = name.strip_prefix("input.") {
+        let (input, column) = match input.split_once(".column.") {
+            Some((input, column)) => (input, Some(column)),
+            None => (input, None),
+        };
+        return match (column, before.is_some(), after.is_some()) {
+            (Some(column), true, true) => format!("column {column} of input {input} changed ({origin})"),
+            (Some(column), false, _) => format!("column {column} of input {input} is new ({origin})"),
+            (Some(column), _, false) => format!("column {column} of input {input} is gone"),
+            (None, true, true) => format!("input {input} changed ({origin})"),
+            (None, false, _) => format!("input {input} is new ({origin})"),
+            (None, _, false) => format!("input {input} is gone"),
+        };
+    }
+    match name.as_str() {
+        "code" => format!("the code of kind {} changed", instance.kind.about().name),
+        "kind" => "the stage has another kind".to_string(),
+        other => {
+            let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_string());
+            format!("{other} {} → {} ({origin})", side(before), side(after))
+        }
+    }
+}
+
+/// What earlier runs of the pipeline did.
+struct History {
+    records: Vec<(String, InstanceRecord)>,
+}
+
+impl History {
+    /// The records of the latest runs of a pipeline, newest first.
+    fn new(store: &Store, pipeline: &str) -> Self {
+        let runs = run_ids(store).into_iter().take(RUNS_LOOKED_AT).filter_map(|id| read_run(store, &id).ok());
+        let records = runs
+            .filter(|run| run.header.pipeline == pipeline)
+            .flat_map(|run| {
+                let id = run.header.run.clone();
+                run.instances.into_iter().map(move |instance| (id.clone(), instance))
+            })
+            .collect();
+        Self { records }
+    }
+
+    /// The last record of an instance that has a stored preimage, and that preimage.
+    fn last(&self, store: &Store, label: &str) -> Option<(InstanceRecord, Preimage)> {
+        self.records.iter().filter(|(_, record)| record.label == label).find_map(|(_, record)| {
+            let preimage = store.preimage(record.fingerprint?).ok()??;
+            Some((record.clone(), Preimage::from_json(&preimage)?))
+        })
+    }
+
+    fn run_of(&self, record: &InstanceRecord) -> &str {
+        let found = self.records.iter().find(|(_, known)| {
+            known.label == record.label
+                && known.fingerprint == record.fingerprint
+                && known.status == record.status
+        });
+        found.map_or("?", |(run, _)| run)
+    }
+}

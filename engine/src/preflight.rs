@@ -1,0 +1,79 @@
+//! What can be known to be wrong before the first stage runs: the tables outside the store.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use pipe_cache::{InputMemo, Store};
+
+use crate::bind::Binder;
+use crate::context::Device;
+use crate::items;
+use crate::manifest::problem::Problems;
+use crate::manifest::{InputBinding, InputSource, Instance, ManifestError, Pipeline, Problem};
+use crate::registry::Registry;
+use crate::stage::{InputForm, Item, ItemSource, StageError, Work};
+
+/// Reads every table that lies outside the store: its columns, its rows, the files that the rows name.
+///
+/// # Errors
+/// All problems found, each at the input that gave the table.
+pub fn check_tables(
+    pipeline: &Pipeline,
+    registry: &Registry,
+    store: &Arc<Store>,
+) -> Result<(), ManifestError> {
+    let memo = InputMemo::open(store, true);
+    let binder = Binder { pipeline, registry, store, memo: &memo, device: Device::Cpu };
+    let mut problems = Problems::default();
+    let mut told: Vec<String> = Vec::new();
+    for instance in &pipeline.instances {
+        for binding in &instance.inputs {
+            let [InputSource::Path(path)] = binding.sources.as_slice() else { continue };
+            if let Err(error) = check_input(&binder, instance, binding, path) {
+                let problem = problem(binding, error);
+                // Every fold reads the same table; one message is enough.
+                if !told.contains(&problem.message) {
+                    told.push(problem.message.clone());
+                    problems.add(problem);
+                }
+            }
+        }
+    }
+    problems.or(())
+}
+
+fn check_input(
+    binder: &Binder<'_>,
+    instance: &Instance,
+    binding: &InputBinding,
+    path: &Path,
+) -> Result<(), StageError> {
+    if binding.spec.form != InputForm::Table {
+        return Ok(());
+    }
+    let source = binder.open_table(&InputSource::Path(path.to_path_buf()), &|_| None)?;
+    match (binder.item_source(instance)?, instance.kind.work()) {
+        (Some(ItemSource::Rows(rows)), Work::Items(stage)) if rows.input == binding.spec.name => {
+            let names = items::item_names(&source.table, &rows)?;
+            let used = source.table.project(&rows.columns)?;
+            items::missing_row_files(&source, &rows)?;
+            for (row, name) in used.rows().iter().zip(names) {
+                let cell =
+                    |column: &String| used.get(row, column).map(|value| (column.clone(), value.to_string()));
+                let values = used.columns().iter().filter_map(cell).collect();
+                let place = Some(format!("{}:{}", source.table.source, row.line));
+                stage
+                    .check_item(&instance.params, &Item { name, place, values, files: Default::default() })?;
+            }
+        }
+        _ => {
+            source.table.project(&instance.kind.columns(&instance.params, binding.spec.name))?;
+        }
+    }
+    Ok(())
+}
+
+fn problem(binding: &InputBinding, error: StageError) -> Problem {
+    let problem = Problem::at(binding.origin.clone(), "table", error.to_string());
+    problem.maybe_help(error.advice)
+}

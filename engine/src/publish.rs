@@ -1,0 +1,193 @@
+//! Copying artifacts out of the store: `publish` at a run's end, and `pipe get`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pipe_cache::{ArtifactRef, Digest, Error, Form, Store};
+
+use crate::bind::Done;
+use crate::event::{Event, Observer};
+use crate::input::Selector;
+use crate::manifest::Pipeline;
+use crate::stage::{OutputForm, OutputSpec};
+
+/// Why an artifact cannot be copied out.
+#[derive(Debug, thiserror::Error)]
+pub enum CopyError {
+    /// The store's reason.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// A file is there already and is another one.
+    #[error("{} is there already and differs", path.display())]
+    Differs {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Two artifacts have a file of the same name.
+    #[error("two outputs would both be written to {}", path.display())]
+    Clash {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+/// A file to be copied out.
+struct Copy {
+    to: PathBuf,
+    digest: Digest,
+    size: u64,
+}
+
+/// An output of one instance, for copying out.
+pub struct Copyable<'a> {
+    /// The foreach values of the instance.
+    pub selector: &'a Selector,
+    /// The output's description.
+    pub spec: &'a OutputSpec,
+    /// The artifact.
+    pub artifact: &'a ArtifactRef,
+}
+
+/// Copies artifacts into a folder. Files of instances with foreach values go to a folder for each value,
+/// such as `fold_0`. Files that are there already with the same content stay; others are replaced when
+/// `replace` says so, and refused otherwise, before anything is written.
+///
+/// # Errors
+/// When a file differs, two outputs clash, or something cannot be read or written.
+pub fn copy_out(
+    store: &Store,
+    outputs: &[Copyable<'_>],
+    to: &Path,
+    replace: bool,
+) -> Result<usize, CopyError> {
+    let mut copies = Vec::new();
+    for output in outputs {
+        list_copies(store, output, to, &mut copies)?;
+    }
+    let mut seen: BTreeMap<&Path, Digest> = BTreeMap::new();
+    for copy in &copies {
+        if seen.insert(&copy.to, copy.digest).is_some_and(|known| known != copy.digest) {
+            return Err(CopyError::Clash { path: copy.to.clone() });
+        }
+    }
+    let mut wanted = Vec::new();
+    for copy in &copies {
+        match state(copy)? {
+            State::Same => {}
+            State::Absent => wanted.push(copy),
+            State::Different if replace => wanted.push(copy),
+            State::Different => return Err(CopyError::Differs { path: copy.to.clone() }),
+        }
+    }
+    for copy in &wanted {
+        write(store, copy)?;
+    }
+    Ok(wanted.len())
+}
+
+fn list_copies(store: &Store, output: &Copyable<'_>, to: &Path, copies: &mut Vec<Copy>) -> Result<(), Error> {
+    let folder = output.selector.iter().fold(to.to_path_buf(), |folder, (key, value)| {
+        folder.join(crate::execute::file_label(&format!("{key}_{value}")))
+    });
+    let ArtifactRef { form, digest, files: _, bytes } = output.artifact;
+    if *form == Form::File {
+        let name = match output.spec.form {
+            OutputForm::File(name) => name,
+            _ => output.spec.name,
+        };
+        copies.push(Copy { to: folder.join(name), digest: *digest, size: *bytes });
+        return Ok(());
+    }
+    for entry in store.index(*digest)?.entries() {
+        copies.push(Copy { to: folder.join(&entry.name), digest: entry.digest, size: entry.size });
+    }
+    Ok(())
+}
+
+enum State {
+    Absent,
+    Same,
+    Different,
+}
+
+fn state(copy: &Copy) -> Result<State, Error> {
+    match fs::metadata(&copy.to) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::Absent),
+        Err(error) => Err(Error::io("read", &copy.to)(error)),
+        Ok(metadata) if metadata.len() != copy.size => Ok(State::Different),
+        Ok(_) => {
+            let file = fs::File::open(&copy.to).map_err(Error::io("read", &copy.to))?;
+            let (digest, _) = Digest::of_reader(file).map_err(Error::io("read", &copy.to))?;
+            Ok(if digest == copy.digest { State::Same } else { State::Different })
+        }
+    }
+}
+
+fn write(store: &Store, copy: &Copy) -> Result<(), Error> {
+    let from = store.verified_path(copy.digest)?;
+    let folder = copy.to.parent().unwrap_or(Path::new("."));
+    fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
+    let file = tempfile::NamedTempFile::with_prefix_in(".writing-", folder)
+        .map_err(Error::io("write in", folder))?;
+    fs::copy(&from, file.path()).map_err(Error::io("write", &copy.to))?;
+    #[cfg(unix)]
+    {
+        // Results are for people and other programs; the store's own files are private.
+        use std::os::unix::fs::PermissionsExt as _;
+        let _ = fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644));
+    }
+    file.persist(&copy.to).map_err(|error| Error::io("write", &copy.to)(error.error))?;
+    Ok(())
+}
+
+/// Copies the outputs of all stages that have `publish` and all their results.
+pub(crate) fn publish_all(
+    pipeline: &Pipeline,
+    store: &Store,
+    result: &dyn Fn(usize) -> Option<Done>,
+    observer: &dyn Observer,
+) -> Result<(), (String, CopyError)> {
+    for (stage, folder) in &pipeline.publish {
+        let instances =
+            pipeline.instances.iter().enumerate().filter(|(_, instance)| instance.stage == *stage);
+        let done: Option<Vec<_>> =
+            instances.map(|(position, instance)| Some((instance, result(position)?))).collect();
+        let Some(done) = done else { continue };
+        let outputs: Vec<Copyable<'_>> = done
+            .iter()
+            .flat_map(|(instance, done)| {
+                instance.kind.about().outputs.iter().filter_map(|spec| {
+                    let artifact = done.outputs.get(spec.name)?;
+                    Some(Copyable { selector: &instance.selector, spec, artifact })
+                })
+            })
+            .collect();
+        let files = copy_out(store, &outputs, folder, true).map_err(|error| (stage.clone(), error))?;
+        observer.event(&Event::Published { stage: stage.clone(), to: folder.clone(), files });
+    }
+    Ok(())
+}
+
+/// Shows each finished stage's headline. One that cannot be read is left out: the stage has its result.
+pub(crate) fn tell_headlines(
+    pipeline: &Pipeline,
+    store: &Store,
+    result: &dyn Fn(usize) -> Option<Done>,
+    observer: &dyn Observer,
+) {
+    for (position, instance) in pipeline.instances.iter().enumerate() {
+        let Some((output, file)) = instance.kind.about().headline else { continue };
+        let text = result(position).and_then(|done| {
+            let artifact = done.outputs.get(output)?;
+            let digest = match artifact.form {
+                Form::File => artifact.digest,
+                Form::Tree | Form::Collection => store.index(artifact.digest).ok()?.get(file)?.digest,
+            };
+            String::from_utf8(store.read(digest).ok()?).ok()
+        });
+        if let Some(text) = text {
+            observer.event(&Event::Headline { stage: instance.label.clone(), text });
+        }
+    }
+}

@@ -1,0 +1,18 @@
+//! The stage kinds of the lung-nodule malignancy workflow.
+//!
+//! [`kinds`] has one module for each kind, in data-flow order: what it takes, what it gives, its parameters.
+//! The other modules do the computing and know nothing of the engine.
+
+pub mod kinds;
+pub mod numerics;
+pub mod reports;
+pub mod semantics;
+pub mod splits;
+pub mod statistics;
+
+/// The code of each kind, stamped at build time.
+mod code_stamps {
+    use pipe_engine::code::CodeStamp;
+
+    include!(concat!(env!("OUT_DIR"), "/code_stamps.rs"));
+}
