@@ -3,10 +3,14 @@
 //! [`kinds`] has one module for each kind, in data-flow order: what it takes, what it gives, its parameters.
 //! The other modules do the computing and know nothing of the engine.
 
+mod arrays;
+pub mod crop;
+pub mod imaging;
 pub mod kinds;
 pub mod numerics;
 pub mod reports;
 pub mod semantics;
+pub mod slice;
 pub mod splits;
 pub mod statistics;
 

@@ -1,8 +1,10 @@
 //! The table of stage kinds, in data-flow order.
 
-use pipe_engine::stage::{AnyStage, Whole};
+use pipe_engine::stage::{AnyStage, PerItem, Whole};
 
+pub mod crop;
+pub mod slice;
 pub mod split;
 
 /// All kinds, in data-flow order.
-pub static STAGES: &[&dyn AnyStage] = &[&Whole(split::Split)];
+pub static STAGES: &[&dyn AnyStage] = &[&PerItem(crop::Crop), &PerItem(slice::Slice), &Whole(split::Split)];

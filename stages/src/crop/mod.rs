@@ -1,0 +1,166 @@
+//! Crops: the cube around a nodule, resampled to 1 mm on LPS axes (SPEC section 1).
+//!
+//! A scan is read once for all its nodules and only the voxels that their cubes touch are kept.
+//! The module knows scans and points; tables, labels and files of results are not its business.
+
+pub mod geometry;
+pub mod sample;
+
+use std::path::Path;
+
+use crate::imaging::affine::Affine;
+use crate::imaging::nifti::{NiftiError, ReadLimits, Scan};
+use crate::imaging::orientation::Orientation;
+use crate::imaging::voxels::{Block, Region};
+
+use geometry::{CropBox, Grid, LpsPoint};
+
+/// The largest edge of a crop in millimetres.
+pub const LARGEST_SIZE: usize = 512;
+
+/// How crops are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CropParameters {
+    /// Edge `P` of the cube in millimetres and voxels, 1 to [`LARGEST_SIZE`].
+    pub size_mm: usize,
+    /// Which of a header's orientations counts.
+    pub orientation: Orientation,
+    /// What reading may cost; no crop depends on it.
+    pub limits: ReadLimits,
+}
+
+impl Default for CropParameters {
+    /// 100 mm, both orientations agreeing.
+    fn default() -> Self {
+        Self { size_mm: 100, orientation: Orientation::default(), limits: ReadLimits::default() }
+    }
+}
+
+/// Why a scan gives no crops at all.
+#[derive(Debug, thiserror::Error)]
+pub enum CropError {
+    /// The edge asked for is out of range.
+    #[error("size_mm is {found}, expected 1 to {LARGEST_SIZE}")]
+    Size {
+        /// The edge asked for.
+        found: usize,
+    },
+    /// The scan's affine cannot be inverted.
+    #[error("the affine {affine:?} has no inverse")]
+    NoInverse {
+        /// Voxel indices to RAS millimetres.
+        affine: Affine,
+    },
+    /// The scan cannot be read.
+    #[error(transparent)]
+    Scan(#[from] NiftiError),
+}
+
+/// Why one nodule of a readable scan gives no crop.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+pub enum PointError {
+    /// A coordinate is NaN or infinite.
+    #[error("the point {point} is not finite")]
+    NotFinite {
+        /// The point given.
+        point: LpsPoint,
+    },
+    /// The point is not in the scan: a wrong scan, or coordinates that are not LPS.
+    #[error("the point {point} lies {distance_mm:.1} mm outside the scan")]
+    Outside {
+        /// The point given.
+        point: LpsPoint,
+        /// Distance to the nearest voxel's edge.
+        distance_mm: f64,
+    },
+    /// The scan holds NaN or infinite voxels near the point.
+    #[error("the scan has voxels that are not finite around the point {point}")]
+    Voxels {
+        /// The point given.
+        point: LpsPoint,
+    },
+}
+
+/// One crop for each point: `P³` values in HU, C order over (z, y, x), LPS axes; zero outside the scan.
+pub type Crops = Vec<Result<Vec<f32>, PointError>>;
+
+/// Cuts a cube around each point out of the NIfTI scan at `path`, in the points' order.
+///
+/// # Errors
+/// [`CropError`] when the scan cannot be used; a point at fault fails alone, with a [`PointError`].
+pub fn crop(path: &Path, points: &[LpsPoint], parameters: &CropParameters) -> Result<Crops, CropError> {
+    crop_scan(Scan::open(path)?, points, parameters)
+}
+
+/// As [`crop`], from a scan that is already open.
+///
+/// # Errors
+/// As [`crop`].
+pub fn crop_scan(scan: Scan, points: &[LpsPoint], parameters: &CropParameters) -> Result<Crops, CropError> {
+    check_size(parameters)?;
+    let affine = scan.affine(parameters.orientation)?;
+    let grid = Grid::new(scan.header().shape, &affine).ok_or(CropError::NoInverse { affine })?;
+    let boxes: Vec<_> = points.iter().map(|&point| located(&grid, point, parameters.size_mm)).collect();
+    // A point at fault takes part with an empty region, so that blocks and points stay in step.
+    let regions: Vec<_> =
+        boxes.iter().map(|found| found.as_ref().map_or(Region::EMPTY, CropBox::region)).collect();
+    let blocks = scan.read_blocks(&regions, parameters.limits)?;
+    let cut = |((&point, found), block): ((&LpsPoint, Result<CropBox, PointError>), Block)| {
+        let volume = sample::sample(&found?, &block);
+        let finite = volume.iter().all(|value| value.is_finite());
+        if finite { Ok(volume) } else { Err(PointError::Voxels { point }) }
+    };
+    Ok(points.iter().zip(boxes).zip(blocks).map(cut).collect())
+}
+
+fn check_size(parameters: &CropParameters) -> Result<(), CropError> {
+    let found = parameters.size_mm;
+    if (1..=LARGEST_SIZE).contains(&found) { Ok(()) } else { Err(CropError::Size { found }) }
+}
+
+fn located(grid: &Grid, point: LpsPoint, size: usize) -> Result<CropBox, PointError> {
+    if !point.is_finite() {
+        return Err(PointError::NotFinite { point });
+    }
+    let distance_mm = grid.distance_outside(point);
+    if distance_mm > 0.0 {
+        return Err(PointError::Outside { point, distance_mm });
+    }
+    Ok(grid.crop_box(point, size))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::imaging::nifti_write::header_bytes;
+
+    /// A 12³ scan of f32 voxels at 1.5 mm, zero but for one voxel near its first corner.
+    fn scan_with(odd_voxel: f32) -> Scan {
+        let mut bytes = header_bytes([12; 3], &Affine::from_spacing([1.5; 3])).expect("valid").to_vec();
+        bytes[70..74].copy_from_slice(&[16, 0, 32, 0]);
+        bytes.resize(352 + 4 * 12 * 12 * 12, 0);
+        bytes[352 + 4 * 13..][..4].copy_from_slice(&odd_voxel.to_le_bytes());
+        let length = bytes.len() as u64;
+        Scan::from_reader(Path::new("scan.nii"), Cursor::new(bytes), length).expect("readable")
+    }
+
+    #[test]
+    fn voxels_that_are_not_finite_spoil_only_the_crops_they_touch() {
+        let parameters = CropParameters { size_mm: 6, ..CropParameters::default() };
+        let points = [2.0, 12.0].map(|at| LpsPoint { x: -at, y: -at, z: at });
+        for odd_voxel in [f32::NAN, f32::INFINITY] {
+            let crops = crop_scan(scan_with(odd_voxel), &points, &parameters).expect("readable");
+            assert_eq!(crops[0], Err(PointError::Voxels { point: points[0] }));
+            assert_eq!(crops[1], Ok(vec![0.0; 216]));
+        }
+        let crops = crop_scan(scan_with(700.0), &points, &parameters).expect("readable");
+        assert!(crops[0].as_ref().is_ok_and(|crop| crop.iter().any(|&value| value > 0.0)));
+    }
+
+    #[test]
+    fn no_points_give_no_crops() {
+        assert_eq!(crop_scan(scan_with(0.0), &[], &CropParameters::default()).expect("readable"), []);
+    }
+}

@@ -1,0 +1,95 @@
+//! Kind `slice`: nine planes through the middle of each volume.
+
+use pipe_engine::context::ItemContext;
+use pipe_engine::stage::{
+    About, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, StageError,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::arrays::{read_array, write_array};
+use crate::slice::planes::planes;
+
+/// The kind.
+pub struct Slice;
+
+/// Parameters of `slice`.
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct SliceParams {
+    /// Lower end of the intensity window in HU; it becomes 0.
+    pub clip_min: f32,
+    /// Upper end of the intensity window in HU; it becomes 1.
+    pub clip_max: f32,
+}
+
+impl Default for SliceParams {
+    fn default() -> Self {
+        Self { clip_min: -1000.0, clip_max: 500.0 }
+    }
+}
+
+impl ItemStage for Slice {
+    type Params = SliceParams;
+
+    const ABOUT: About = About {
+        name: "slice",
+        summary: "cuts nine planes through the middle of each volume: three straight, six diagonal",
+        inputs: &[InputSpec::new("volumes", InputForm::Collection, "the nodules' volumes, as from crop")],
+        outputs: &[OutputSpec {
+            name: "slices",
+            summary: "{pid}_{nodule_id}.safetensors: `planes` f32 (9, P, P), windowed",
+            form: OutputForm::Collection("safetensors"),
+        }],
+        random: false,
+        device: false,
+        code: crate::code_stamps::SLICE,
+        headline: None,
+    };
+
+    fn check(&self, params: &SliceParams) -> Vec<String> {
+        if params.clip_min < params.clip_max {
+            return Vec::new();
+        }
+        vec![format!(
+            "`clip_max` ({}) must be greater than `clip_min` ({})",
+            params.clip_max, params.clip_min
+        )]
+    }
+
+    fn items(&self, _params: &SliceParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
+        ItemSource::Collection { input: "volumes" }
+    }
+
+    fn run_group(
+        &self,
+        params: &SliceParams,
+        group: &[Item],
+        context: &ItemContext<'_>,
+    ) -> Vec<Result<Vec<u8>, StageError>> {
+        let run = |item| {
+            context.check_cancelled().map_err(StageError::from).and_then(|()| slice_item(params, item))
+        };
+        group.iter().map(run).collect()
+    }
+}
+
+fn slice_item(params: &SliceParams, item: &Item) -> Result<Vec<u8>, StageError> {
+    let file = item.file("volumes")?;
+    let (shape, volume) = read_array(&file.read()?, "volume", &file.shown)?;
+    let [edge, height, width] = shape[..] else {
+        return Err(StageError::message(format!(
+            "{}: `volume` must have three axes, but has {shape:?}",
+            file.shown
+        )));
+    };
+    if edge != height || edge != width {
+        return Err(StageError::message(format!(
+            "{}: `volume` must be a cube, but is {shape:?}",
+            file.shown
+        )));
+    }
+    let planes = planes(&volume, edge, params.clip_min, params.clip_max)
+        .map_err(|error| StageError::message(format!("{}: {error}", file.shown)))?;
+    write_array("planes", &[9, edge, edge], &planes)
+}
