@@ -8,11 +8,13 @@ pub mod crop;
 pub mod imaging;
 pub mod kinds;
 pub mod numerics;
+pub mod phantom;
 pub mod reports;
 pub mod semantics;
 pub mod slice;
 pub mod splits;
 pub mod statistics;
+pub mod text;
 
 /// The code of each kind, stamped at build time.
 mod code_stamps {
