@@ -5,6 +5,7 @@
 
 mod arrays;
 pub mod crop;
+pub mod evaluation;
 pub mod imaging;
 pub mod kinds;
 pub mod numerics;

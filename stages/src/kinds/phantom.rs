@@ -6,10 +6,9 @@ use rayon::prelude::*;
 
 use crate::imaging::affine::Affine;
 use crate::imaging::nifti_write::{Volume, nii_gz_bytes};
-use crate::phantom::parameters::PhantomParameters;
 use crate::phantom::risk::Ceiling;
-use crate::phantom::table::{dataset_csv, image_path};
 use crate::phantom::{Nodule, Phantom as Patients, Scan};
+use crate::phantom::{PhantomParameters, dataset_csv, image_path};
 
 /// The kind.
 pub struct Phantom;

@@ -10,13 +10,13 @@
 pub mod anatomy;
 pub mod geometry;
 pub mod nodule;
-pub mod parameters;
+mod parameters;
 mod placement;
 pub mod render;
 pub mod risk;
 pub mod semantics;
 pub mod signs;
-pub mod table;
+mod table;
 mod texture;
 
 pub use parameters::PhantomParameters;
