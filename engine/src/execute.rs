@@ -394,15 +394,31 @@ impl Executor<'_> {
                 self.result(maker).is_none_or(|done| done.outputs.values().all(|one| self.is_whole(one)));
             self.tell_repairs();
             if !whole {
-                let executed = self.execute(maker, true)?;
-                let mut results = self.results.write().unwrap_or_else(PoisonError::into_inner);
-                if let Some(slot) = results.get_mut(maker) {
-                    *slot = Some(executed.done);
-                }
+                self.replace_result(maker, self.execute(maker, true)?);
                 repaired = true;
             }
         }
         Ok(repaired)
+    }
+
+    /// Computes again those instances of a stage whose results have damaged or missing files.
+    pub(crate) fn restore(&self, stage: &str) -> Result<(), Failure> {
+        for (position, instance) in self.binder.pipeline.instances.iter().enumerate() {
+            let Some(done) = self.result(position).filter(|_| instance.stage == stage) else { continue };
+            let whole = done.outputs.values().all(|artifact| self.is_whole(artifact));
+            self.tell_repairs();
+            if !whole {
+                self.replace_result(position, self.execute(position, true)?);
+            }
+        }
+        Ok(())
+    }
+
+    fn replace_result(&self, position: usize, executed: Executed) {
+        let mut results = self.results.write().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = results.get_mut(position) {
+            *slot = Some(executed.done);
+        }
     }
 
     fn tell_repairs(&self) {

@@ -9,7 +9,7 @@ use pipe_cache::{ArtifactRef, Digest, Error, Form, Store};
 use crate::bind::Done;
 use crate::event::{Event, Observer};
 use crate::input::Selector;
-use crate::manifest::Pipeline;
+use crate::manifest::{Instance, Pipeline};
 use crate::stage::{OutputForm, OutputSpec};
 
 /// Why an artifact cannot be copied out.
@@ -141,53 +141,40 @@ fn write(store: &Store, copy: &Copy) -> Result<(), Error> {
     Ok(())
 }
 
-/// Copies the outputs of all stages that have `publish` and all their results.
-pub(crate) fn publish_all(
+/// Copies a stage's outputs to the folder that they are published in, when all its instances have results.
+pub(crate) fn publish_stage(
     pipeline: &Pipeline,
     store: &Store,
+    stage: &str,
+    folder: &Path,
     result: &dyn Fn(usize) -> Option<Done>,
     observer: &dyn Observer,
-) -> Result<(), (String, CopyError)> {
-    for (stage, folder) in &pipeline.publish {
-        let instances =
-            pipeline.instances.iter().enumerate().filter(|(_, instance)| instance.stage == *stage);
-        let done: Option<Vec<_>> =
-            instances.map(|(position, instance)| Some((instance, result(position)?))).collect();
-        let Some(done) = done else { continue };
-        let outputs: Vec<Copyable<'_>> = done
-            .iter()
-            .flat_map(|(instance, done)| {
-                instance.kind.about().outputs.iter().filter_map(|spec| {
-                    let artifact = done.outputs.get(spec.name)?;
-                    Some(Copyable { selector: &instance.selector, spec, artifact })
-                })
+) -> Result<(), CopyError> {
+    let instances = pipeline.instances.iter().enumerate().filter(|(_, instance)| instance.stage == stage);
+    let done: Option<Vec<_>> =
+        instances.map(|(position, instance)| Some((instance, result(position)?))).collect();
+    let Some(done) = done else { return Ok(()) };
+    let outputs: Vec<Copyable<'_>> = done
+        .iter()
+        .flat_map(|(instance, done)| {
+            instance.kind.about().outputs.iter().filter_map(|spec| {
+                let artifact = done.outputs.get(spec.name)?;
+                Some(Copyable { selector: &instance.selector, spec, artifact })
             })
-            .collect();
-        let files = copy_out(store, &outputs, folder, true).map_err(|error| (stage.clone(), error))?;
-        observer.event(&Event::Published { stage: stage.clone(), to: folder.clone(), files });
-    }
+        })
+        .collect();
+    let files = copy_out(store, &outputs, folder, true)?;
+    observer.event(&Event::Published { stage: stage.to_string(), to: folder.to_path_buf(), files });
     Ok(())
 }
 
-/// Shows each finished stage's headline. One that cannot be read is left out: the stage has its result.
-pub(crate) fn tell_headlines(
-    pipeline: &Pipeline,
-    store: &Store,
-    result: &dyn Fn(usize) -> Option<Done>,
-    observer: &dyn Observer,
-) {
-    for (position, instance) in pipeline.instances.iter().enumerate() {
-        let Some((output, file)) = instance.kind.about().headline else { continue };
-        let text = result(position).and_then(|done| {
-            let artifact = done.outputs.get(output)?;
-            let digest = match artifact.form {
-                Form::File => artifact.digest,
-                Form::Tree | Form::Collection => store.index(artifact.digest).ok()?.get(file)?.digest,
-            };
-            String::from_utf8(store.read(digest).ok()?).ok()
-        });
-        if let Some(text) = text {
-            observer.event(&Event::Headline { stage: instance.label.clone(), text });
-        }
-    }
+/// The text that a finished instance shows to people; `None` when it has none or it cannot be read.
+pub(crate) fn headline(store: &Store, instance: &Instance, done: &Done) -> Option<String> {
+    let (output, file) = instance.kind.about().headline?;
+    let artifact = done.outputs.get(output)?;
+    let digest = match artifact.form {
+        Form::File => artifact.digest,
+        Form::Tree | Form::Collection => store.index(artifact.digest).ok()?.get(file)?.digest,
+    };
+    String::from_utf8(store.read(digest).ok()?).ok()
 }

@@ -13,7 +13,7 @@ use crate::context::{Cancel, Device};
 use crate::event::{Event, Observer, Status, Summary};
 use crate::execute::{Executed, Executor, Failure, file_label};
 use crate::manifest::{InputSource, Instance, Pipeline};
-use crate::publish;
+use crate::publish::{self, CopyError};
 use crate::record::{
     InstanceRecord, InstanceStatus, RecordWriter, RunHeader, Surroundings, peak_memory, utc,
 };
@@ -103,8 +103,7 @@ pub fn run(
     schedule.work_off(&pool, options)?;
     let mut summary = schedule.summary;
     memo.save()?;
-    let published = publish::publish_all(pipeline, store, &|position| executor.result(position), observer);
-    if let Err((stage, error)) = published {
+    if let Err((stage, error)) = publish(&executor, &pool) {
         summary.failed += 1;
         observer.event(&Event::StageFailed {
             stage,
@@ -121,9 +120,45 @@ pub fn run(
     };
     summary.seconds = started.elapsed().as_secs_f64();
     record.finished(&summary)?;
-    publish::tell_headlines(pipeline, store, &|position| executor.result(position), observer);
+    tell_headlines(&executor, &pool);
     observer.event(&Event::Finished(summary.clone()));
     Ok(summary)
+}
+
+/// Copies out what is to be published. A result that turns out to be damaged is computed again.
+fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<(), (String, CopyError)> {
+    let Binder { pipeline, store, .. } = &executor.binder;
+    let results = |position| executor.result(position);
+    for (stage, folder) in &pipeline.publish {
+        let copy = || publish::publish_stage(pipeline, store, stage, folder, &results, executor.observer);
+        let outcome = match copy() {
+            Err(CopyError::Store(error)) if error.lost_blob().is_some() => {
+                let _ = pool.install(|| executor.restore(stage));
+                copy()
+            }
+            outcome => outcome,
+        };
+        outcome.map_err(|error| (stage.clone(), error))?;
+    }
+    Ok(())
+}
+
+/// Shows each finished stage's headline. One that is damaged is computed again first.
+fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) {
+    let Binder { pipeline, store, .. } = &executor.binder;
+    for (position, instance) in pipeline.instances.iter().enumerate() {
+        let headline = || publish::headline(store, instance, &executor.result(position)?);
+        if executor.result(position).is_none() || instance.kind.about().headline.is_none() {
+            continue;
+        }
+        let text = headline().or_else(|| {
+            let _ = pool.install(|| executor.restore(&instance.stage));
+            headline()
+        });
+        if let Some(text) = text {
+            executor.observer.event(&Event::Headline { stage: instance.label.clone(), text });
+        }
+    }
 }
 
 fn check_stage(pipeline: &Pipeline, name: &str) -> Result<(), RunError> {

@@ -237,6 +237,9 @@ pub trait Stage: Sync {
     /// What it is.
     const ABOUT: About;
 
+    /// Fills in defaults that depend on other parameters, so that writing one out changes nothing.
+    fn fill_in(&self, _params: &mut Self::Params) {}
+
     /// What is wrong with parameters that have the right types: one sentence each, with the names.
     fn check(&self, _params: &Self::Params) -> Vec<String> {
         Vec::new()
@@ -436,10 +439,6 @@ fn parse<P: DeserializeOwned>(params: &serde_json::Value) -> Result<P, serde_jso
     P::deserialize(params)
 }
 
-fn canonical<P: Params>(params: serde_json::Value) -> Result<serde_json::Value, serde_json::Error> {
-    serde_json::to_value(serde_json::from_value::<P>(params)?)
-}
-
 impl<S: Stage> AnyStage for Whole<S> {
     fn about(&self) -> &'static About {
         const { &S::ABOUT }
@@ -450,7 +449,9 @@ impl<S: Stage> AnyStage for Whole<S> {
     }
 
     fn canonical(&self, params: serde_json::Value) -> Result<serde_json::Value, serde_json::Error> {
-        canonical::<S::Params>(params)
+        let mut params: S::Params = serde_json::from_value(params)?;
+        self.0.fill_in(&mut params);
+        serde_json::to_value(params)
     }
 
     fn check(&self, params: &serde_json::Value) -> Vec<String> {
@@ -482,7 +483,7 @@ impl<S: ItemStage> AnyStage for PerItem<S> {
     }
 
     fn canonical(&self, params: serde_json::Value) -> Result<serde_json::Value, serde_json::Error> {
-        canonical::<S::Params>(params)
+        serde_json::to_value(serde_json::from_value::<S::Params>(params)?)
     }
 
     fn check(&self, params: &serde_json::Value) -> Vec<String> {

@@ -270,3 +270,23 @@ fn publishing_replaces_what_an_earlier_run_published() {
     project.run(&["join.separator=-"]);
     assert_eq!(fs::read_to_string(project.path("out/text.txt")).unwrap(), "0-ANT-BEEBEE-CAT");
 }
+
+#[test]
+fn damaged_results_are_restored_before_they_are_shown_and_published() {
+    let project = Project::with_rows();
+    let manifest = support::ROWS
+        .replace("inputs = { texts = \"@case\" }", "inputs = { texts = \"@case\" }\npublish = \"out\"");
+    project.write("pipeline.toml", &manifest);
+    project.run(&[]);
+    for path in project.blobs().keys() {
+        let path = project.cache.join(path);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes[0] ^= 0x20;
+        fs::write(&path, bytes).unwrap();
+    }
+    fs::remove_dir_all(project.path("out")).unwrap();
+    let outcome = project.run(&[]);
+    assert_eq!(outcome.summary.status, Status::Ok, "{:?}", outcome.events);
+    assert_eq!(outcome.headline("join"), "0+ANT+BEEBEE+CAT");
+    assert_eq!(fs::read_to_string(project.path("out/text.txt")).unwrap(), "0+ANT+BEEBEE+CAT");
+}

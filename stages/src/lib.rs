@@ -4,6 +4,8 @@
 //! The other modules do the computing and know nothing of the engine.
 
 mod arrays;
+pub mod clip;
+mod cohort;
 pub mod crop;
 pub mod evaluation;
 pub mod imaging;
@@ -16,6 +18,7 @@ pub mod slice;
 pub mod splits;
 pub mod statistics;
 pub mod text;
+pub mod training;
 
 /// The code of each kind, stamped at build time.
 mod code_stamps {

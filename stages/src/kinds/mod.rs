@@ -4,11 +4,13 @@ use pipe_engine::stage::{AnyStage, PerItem, Whole};
 
 pub mod calibrate;
 pub mod crop;
+pub mod evaluate;
 pub mod phantom;
 pub mod report;
 pub mod slice;
 pub mod split;
 pub mod text_encode;
+pub mod train;
 
 /// All kinds, in data-flow order.
 pub static STAGES: &[&dyn AnyStage] = &[
@@ -18,5 +20,7 @@ pub static STAGES: &[&dyn AnyStage] = &[
     &PerItem(report::Report),
     &Whole(text_encode::TextEncode),
     &Whole(split::Split),
+    &Whole(train::Train),
     &Whole(calibrate::Calibrate),
+    &Whole(evaluate::Evaluate),
 ];

@@ -1,0 +1,368 @@
+//! Reads the part of Python's pickle format that PyTorch's archives use, as data.
+//!
+//! Nothing is ever called or imported: a class is its name, an object is its class, arguments and
+//! state. Values live in one arena and refer to each other by index, so shared and even cyclic values
+//! cost nothing and nothing recurses. Each byte of the input makes at most a few values, so memory is
+//! bounded by the input's length. The module knows nothing of tensors.
+
+use std::collections::BTreeMap;
+
+use thiserror::Error;
+
+/// Why a pickle cannot be read.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+pub(crate) enum PickleError {
+    #[error("the pickle ends early, at byte {at}")]
+    Truncated { at: usize },
+    #[error("the pickle has operation {code:#04x} at byte {at}, which no tensor archive uses")]
+    Operation { code: u8, at: usize },
+    #[error("the pickle is malformed at byte {at}: {what}")]
+    Malformed { what: &'static str, at: usize },
+}
+
+/// Index of a value in its [`Pickle`].
+pub(crate) type Id = usize;
+
+/// One value.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Value {
+    None,
+    Bool(bool),
+    Integer(i64),
+    Float(f64),
+    Text(String),
+    Tuple(Vec<Id>),
+    List(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    /// `module.name` of a class or function.
+    Class(String),
+    /// An instance or the result of a call.
+    Object {
+        class: Id,
+        arguments: Id,
+        state: Option<Id>,
+    },
+    /// Something stored outside the pickle.
+    Persistent(Id),
+}
+
+/// All values of a pickle.
+#[derive(Debug)]
+pub(crate) struct Pickle {
+    values: Vec<Value>,
+    root: Id,
+}
+
+impl Pickle {
+    /// Reads a whole pickle.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Self, PickleError> {
+        let mut reader = Reader { bytes, ..Reader::default() };
+        while reader.step()? {}
+        let root = reader.pop()?;
+        Ok(Self { values: reader.values, root })
+    }
+
+    /// The outermost value.
+    pub(crate) fn root(&self) -> Id {
+        self.root
+    }
+
+    /// A value by its index.
+    pub(crate) fn value(&self, id: Id) -> &Value {
+        self.values.get(id).unwrap_or(&Value::None)
+    }
+
+    /// A text, if the value is one.
+    pub(crate) fn text(&self, id: Id) -> Option<&str> {
+        match self.value(id) {
+            Value::Text(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// A name `module.name`, if the value is a class.
+    pub(crate) fn class(&self, id: Id) -> Option<&str> {
+        match self.value(id) {
+            Value::Class(name) => Some(name),
+            _ => None,
+        }
+    }
+
+    /// The elements, if the value is a tuple.
+    pub(crate) fn tuple(&self, id: Id) -> Option<&[Id]> {
+        match self.value(id) {
+            Value::Tuple(elements) => Some(elements),
+            _ => None,
+        }
+    }
+
+    /// A number of things, if the value is an integer of at least 0.
+    pub(crate) fn size(&self, id: Id) -> Option<usize> {
+        match self.value(id) {
+            Value::Integer(value) => usize::try_from(*value).ok(),
+            _ => None,
+        }
+    }
+
+    /// Numbers of things, if the value is a tuple of integers of at least 0.
+    pub(crate) fn sizes(&self, id: Id) -> Option<Vec<usize>> {
+        self.tuple(id)?.iter().map(|&element| self.size(element)).collect()
+    }
+}
+
+/// The pickle machine: a stack of values and of marks into it, and a memo.
+#[derive(Default)]
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+    values: Vec<Value>,
+    stack: Vec<Id>,
+    marks: Vec<usize>,
+    memo: BTreeMap<u32, Id>,
+}
+
+impl<'a> Reader<'a> {
+    /// Performs one operation; false at the end.
+    fn step(&mut self) -> Result<bool, PickleError> {
+        let at = self.at;
+        let [code] = self.array()?;
+        match code {
+            // Protocol and frame length tell nothing that is needed.
+            0x80 => drop(self.array::<1>()?),
+            0x95 => drop(self.array::<8>()?),
+            b'.' => return Ok(false),
+            b'(' => self.marks.push(self.stack.len()),
+            b'N' | 0x88 | 0x89 | b'K' | b'M' | b'J' | 0x8a | b'G' | b'X' | 0x8c | b'c' => {
+                let value = self.scalar(code)?;
+                self.push(value);
+            }
+            b'q' | b'r' | 0x94 | b'h' | b'j' => self.remember(code)?,
+            b')' | b't' | 0x85..=0x87 | b']' | b'}' => self.container(code)?,
+            b'a' | b'e' | b's' | b'u' => self.fill(code)?,
+            b'Q' | b'R' | 0x81 | b'b' => self.build(code)?,
+            code => return Err(PickleError::Operation { code, at }),
+        }
+        Ok(true)
+    }
+
+    fn scalar(&mut self, code: u8) -> Result<Value, PickleError> {
+        Ok(match code {
+            0x88 => Value::Bool(true),
+            0x89 => Value::Bool(false),
+            b'K' => Value::Integer(self.array::<1>()?[0].into()),
+            b'M' => Value::Integer(u16::from_le_bytes(self.array()?).into()),
+            b'J' => Value::Integer(i32::from_le_bytes(self.array()?).into()),
+            0x8a => self.long()?,
+            b'G' => Value::Float(f64::from_be_bytes(self.array()?)),
+            b'X' => {
+                let length = u32::from_le_bytes(self.array()?);
+                Value::Text(self.string(length as usize)?)
+            }
+            0x8c => {
+                let [length] = self.array()?;
+                Value::Text(self.string(length.into())?)
+            }
+            b'c' => {
+                let module = self.line()?;
+                Value::Class(format!("{module}.{}", self.line()?))
+            }
+            _ => Value::None,
+        })
+    }
+
+    /// An integer of up to eight bytes, little-endian two's complement.
+    fn long(&mut self) -> Result<Value, PickleError> {
+        let [length] = self.array()?;
+        let bytes = self.take(length.into())?;
+        let negative = bytes.last().is_some_and(|&last| last >= 0x80);
+        let mut whole = if negative { [0xff; 8] } else { [0; 8] };
+        match whole.get_mut(..bytes.len()) {
+            Some(low) => low.copy_from_slice(bytes),
+            None => return Err(self.malformed("an integer of more than eight bytes")),
+        }
+        Ok(Value::Integer(i64::from_le_bytes(whole)))
+    }
+
+    fn remember(&mut self, code: u8) -> Result<(), PickleError> {
+        let key = match code {
+            b'q' | b'h' => self.array::<1>()?[0].into(),
+            0x94 => self.memo.len() as u32,
+            _ => u32::from_le_bytes(self.array()?),
+        };
+        if matches!(code, b'h' | b'j') {
+            let id = self.memo.get(&key).copied();
+            let id = id.ok_or_else(|| self.malformed("a reference to nothing remembered"))?;
+            self.stack.push(id);
+        } else {
+            let id = self.top()?;
+            self.memo.insert(key, id);
+        }
+        Ok(())
+    }
+
+    fn container(&mut self, code: u8) -> Result<(), PickleError> {
+        let value = match code {
+            b')' => Value::Tuple(Vec::new()),
+            b']' => Value::List(Vec::new()),
+            b'}' => Value::Dict(Vec::new()),
+            b't' => Value::Tuple(self.down_to_mark()?),
+            count => {
+                let count = usize::from(count - 0x84);
+                let from = self.stack.len().checked_sub(count);
+                let from = from.ok_or_else(|| self.malformed("a tuple of more than there is"))?;
+                Value::Tuple(self.stack.split_off(from))
+            }
+        };
+        self.push(value);
+        Ok(())
+    }
+
+    /// Puts elements into a list or pairs into a dictionary.
+    fn fill(&mut self, code: u8) -> Result<(), PickleError> {
+        let elements = match code {
+            b'e' | b'u' => self.down_to_mark()?,
+            b'a' => vec![self.pop()?],
+            _ => {
+                let value = self.pop()?;
+                vec![self.pop()?, value]
+            }
+        };
+        let container = self.top()?;
+        let malformed = self.malformed("elements for what holds none");
+        match (self.values.get_mut(container), code) {
+            (Some(Value::List(list)), b'a' | b'e') => list.extend(elements),
+            (Some(Value::Dict(dict)), b's' | b'u') if elements.len().is_multiple_of(2) => {
+                dict.extend(elements.chunks_exact(2).map(|pair| (pair[0], pair[1])));
+            }
+            _ => return Err(malformed),
+        }
+        Ok(())
+    }
+
+    fn build(&mut self, code: u8) -> Result<(), PickleError> {
+        let argument = self.pop()?;
+        if code == b'Q' {
+            self.push(Value::Persistent(argument));
+            return Ok(());
+        }
+        let target = if code == b'b' { self.top()? } else { self.pop()? };
+        match (code, self.values.get_mut(target)) {
+            // State of a dictionary is PyTorch's metadata of a state dict: not needed.
+            (b'b', Some(Value::Object { state, .. })) => *state = Some(argument),
+            (b'b', _) => {}
+            (_, Some(Value::Class(name))) if name == "collections.OrderedDict" => {
+                self.push(Value::Dict(Vec::new()));
+            }
+            _ => self.push(Value::Object { class: target, arguments: argument, state: None }),
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, value: Value) {
+        self.stack.push(self.values.len());
+        self.values.push(value);
+    }
+
+    fn pop(&mut self) -> Result<Id, PickleError> {
+        self.stack.pop().ok_or_else(|| self.malformed("nothing on the stack"))
+    }
+
+    fn top(&self) -> Result<Id, PickleError> {
+        self.stack.last().copied().ok_or_else(|| self.malformed("nothing on the stack"))
+    }
+
+    /// Takes everything above the last mark.
+    fn down_to_mark(&mut self) -> Result<Vec<Id>, PickleError> {
+        match self.marks.pop() {
+            Some(mark) if mark <= self.stack.len() => Ok(self.stack.split_off(mark)),
+            _ => Err(self.malformed("no mark on the stack")),
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Result<&'a [u8], PickleError> {
+        let end = self.at.saturating_add(length);
+        let taken = self.bytes.get(self.at..end).ok_or(PickleError::Truncated { at: self.bytes.len() })?;
+        self.at = end;
+        Ok(taken)
+    }
+
+    fn array<const LENGTH: usize>(&mut self) -> Result<[u8; LENGTH], PickleError> {
+        let at = self.at;
+        <[u8; LENGTH]>::try_from(self.take(LENGTH)?).map_err(|_| PickleError::Truncated { at })
+    }
+
+    fn string(&mut self, length: usize) -> Result<String, PickleError> {
+        let text = std::str::from_utf8(self.take(length)?);
+        text.map(str::to_owned).map_err(|_| self.malformed("text that is not UTF-8"))
+    }
+
+    fn line(&mut self) -> Result<String, PickleError> {
+        let rest = self.bytes.get(self.at..).unwrap_or_default();
+        let length = rest.iter().position(|&byte| byte == b'\n');
+        let line = self.string(length.ok_or(PickleError::Truncated { at: self.bytes.len() })?)?;
+        self.at += 1;
+        Ok(line)
+    }
+
+    fn malformed(&self, what: &'static str) -> PickleError {
+        PickleError::Malformed { what, at: self.at }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_of_every_kind_are_read() {
+        // {'a': (1, 300, -2), 'b': [None, True, 0.5], 'c': 2**40}, protocol 2.
+        let bytes = b"\x80\x02}(X\x01\0\0\0aK\x01M,\x01J\xfe\xff\xff\xff\x87X\x01\0\0\0b](N\x88G\x3f\xe0\0\0\0\0\0\0eX\x01\0\0\0c\x8a\x06\0\0\0\0\0\x01u.";
+        let pickle = Pickle::read(bytes).expect("pickle");
+        let Value::Dict(pairs) = pickle.value(pickle.root()) else { panic!("not a dictionary") };
+        let keys: Vec<_> = pairs.iter().map(|&(key, _)| pickle.text(key).expect("text")).collect();
+        assert_eq!(keys, ["a", "b", "c"]);
+        let tuple = pickle.tuple(pairs[0].1).expect("tuple");
+        let numbers: Vec<_> = tuple.iter().map(|&id| pickle.value(id).clone()).collect();
+        assert_eq!(numbers, [Value::Integer(1), Value::Integer(300), Value::Integer(-2)]);
+        assert_eq!(pickle.size(pairs[2].1), Some(1 << 40));
+        assert_eq!(pickle.sizes(pairs[0].1), None, "a negative number is no size");
+    }
+
+    #[test]
+    fn objects_are_kept_as_data() {
+        let pickle = Pickle::read(b"cos\nsystem\nX\x02\0\0\0ls\x85R.").expect("pickle");
+        let Value::Object { class, arguments, .. } = pickle.value(pickle.root()) else {
+            panic!("not an object")
+        };
+        assert_eq!(pickle.class(*class), Some("os.system"));
+        assert_eq!(pickle.tuple(*arguments).map(<[_]>::len), Some(1));
+    }
+
+    #[test]
+    fn malformed_pickles_are_errors() {
+        let table: [(&[u8], &str); 9] = [
+            (b"", "ends early"),
+            (b".", "nothing on the stack"),
+            (b"X\xff\xff\xff\xffab", "ends early"),
+            (b"t.", "no mark"),
+            (b"K\x01\x87.", "more than there is"),
+            (b"h\x05.", "nothing remembered"),
+            (b"NNs.", "nothing on the stack"),
+            (b"N(NNu.", "elements for what holds none"),
+            (b"\x8a\x09\0\0\0\0\0\0\0\0\0.", "more than eight bytes"),
+        ];
+        for (bytes, message) in table {
+            let error = Pickle::read(bytes).expect_err("malformed").to_string();
+            assert!(error.contains(message), "{bytes:?}: {error}");
+        }
+        assert_eq!(Pickle::read(b"i").expect_err("code"), PickleError::Operation { code: b'i', at: 0 });
+    }
+
+    #[test]
+    fn every_prefix_of_a_pickle_is_an_error_and_not_a_panic() {
+        let bytes = b"\x80\x02}q\x00(X\x01\0\0\0aK\x01\x85q\x01h\x01\x94u.";
+        for length in 0..bytes.len() {
+            assert!(Pickle::read(&bytes[..length]).is_err(), "{length}");
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! One fold of a cohort: which nodules it trains and validates on, and their planes and texts in memory.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+
+use pipe_engine::context::Context;
+use pipe_engine::input::Files;
+use pipe_engine::stage::StageError;
+
+use super::pixels::Pixels;
+use super::planes::PlaneSet;
+use super::texts::{EncodedTexts, read_impression};
+use super::{Nodule, read_nodules};
+use crate::numerics::random::Generator;
+use crate::splits::tables::read_pids;
+use crate::text::Tokenizer;
+use crate::training::batches::{Examples, SourceError};
+use crate::training::parameters::TrainParameters;
+use crate::training::text_augmentation::TextAugmentation;
+
+/// The nodules of a fold's two parts, in the order of the table.
+pub(crate) struct Fold {
+    /// Those that are trained on.
+    pub(crate) train: Vec<Nodule>,
+    /// Those that early stopping looks at.
+    pub(crate) validation: Vec<Nodule>,
+}
+
+impl Fold {
+    /// Divides the table of `dataset` by the patients that `splits` names for a fold.
+    pub(crate) fn read(number: u32, context: &Context<'_>) -> Result<Self, StageError> {
+        let table = context.table("dataset")?;
+        let nodules = read_nodules(table, false)?;
+        let splits = context.files("splits")?;
+        let train = read_part(splits, number, "train")?;
+        let validation = read_part(splits, number, "val")?;
+        if let Some(pid) = train.intersection(&validation).next() {
+            let message = format!("{}: patient {pid} is in both parts of fold {number}", splits.shown);
+            return Err(StageError::message(message).advise("divide the folds by patient"));
+        }
+        let known: BTreeSet<&str> = nodules.iter().map(|nodule| nodule.pid.as_str()).collect();
+        if let Some(pid) = train.union(&validation).find(|pid| !known.contains(pid.as_str())) {
+            let message =
+                format!("{}: patient {pid} of fold {number} is not in {}", splits.shown, table.source);
+            return Err(StageError::message(message).advise("make the folds from the same dataset"));
+        }
+        let of = |part: &BTreeSet<String>| -> Vec<Nodule> {
+            nodules.iter().filter(|nodule| part.contains(&nodule.pid)).cloned().collect()
+        };
+        Ok(Self { train: of(&train), validation: of(&validation) })
+    }
+
+    /// Everyone that a model of this fold has seen, sorted.
+    pub(crate) fn patients(&self) -> BTreeSet<&str> {
+        self.train.iter().chain(&self.validation).map(|nodule| nodule.pid.as_str()).collect()
+    }
+}
+
+fn read_part(splits: &Files, fold: u32, part: &str) -> Result<BTreeSet<String>, StageError> {
+    let name = format!("fold_{fold}/{part}_pid.csv");
+    let bytes = splits.read(&name)?;
+    let pids = read_pids(&bytes)
+        .map_err(|error| StageError::message(format!("{}: {name}: {error}", splits.shown)))?;
+    Ok(pids.into_iter().collect())
+}
+
+/// Nodules with their planes and texts in memory, as training wants them.
+pub(crate) struct FoldRows {
+    labels: Vec<bool>,
+    planes: PlaneSet,
+    tokens: Vec<Vec<u32>>,
+    words: Option<Words>,
+}
+
+/// Texts that are changed in training.
+struct Words {
+    impressions: Vec<String>,
+    augmentation: TextAugmentation,
+    tokenizer: Tokenizer,
+}
+
+impl FoldRows {
+    /// Reads the planes and texts of nodules. Only training rows keep their words.
+    pub(crate) fn read(
+        params: &TrainParameters,
+        nodules: &[Nodule],
+        context: &Context<'_>,
+        training: bool,
+    ) -> Result<Self, StageError> {
+        let items: Vec<&str> = nodules.iter().map(|nodule| nodule.item.as_str()).collect();
+        let encoded = EncodedTexts::read(context.files("text")?)?;
+        let tokens =
+            items.iter().map(|item| encoded.get(item).map(<[u32]>::to_vec)).collect::<Result<_, _>>()?;
+        let words = match params.text_augmentation().filter(|_| training) {
+            Some(augmentation) => Some(read_words(&items, augmentation, context)?),
+            None => None,
+        };
+        Ok(Self {
+            labels: labels(nodules),
+            planes: PlaneSet::read(
+                context.files("slices")?,
+                &items,
+                Pixels::reach(params.crop_size, params.jitter),
+            )?,
+            tokens,
+            words,
+        })
+    }
+
+    /// Edge of the planes in voxels.
+    pub(crate) fn edge(&self) -> usize {
+        self.planes.edge
+    }
+}
+
+/// The diagnoses of nodules that all have one.
+pub(crate) fn labels(nodules: &[Nodule]) -> Vec<bool> {
+    nodules.iter().map(|nodule| nodule.malignant == Some(true)).collect()
+}
+
+fn read_words(
+    items: &[&str],
+    augmentation: TextAugmentation,
+    context: &Context<'_>,
+) -> Result<Words, StageError> {
+    let reports = context.files("reports").map_err(|_| {
+        StageError::message("text augmentation needs the reports")
+            .advise("give train the input `reports = \"@report\"`, or set `text_augmentation = false`")
+    })?;
+    let impressions = items.iter().map(|item| read_impression(reports, item)).collect::<Result<_, _>>()?;
+    Ok(Words { impressions, augmentation, tokenizer: Tokenizer::new()? })
+}
+
+impl Examples for FoldRows {
+    fn count(&self) -> usize {
+        self.planes.len()
+    }
+
+    fn malignant(&self, row: usize) -> bool {
+        self.labels.get(row).copied().unwrap_or(false)
+    }
+
+    fn planes(&self, row: usize) -> Result<Cow<'_, [f32]>, SourceError> {
+        let planes = self.planes.get(row).ok_or("no such row")?;
+        Ok(Cow::Borrowed(planes))
+    }
+
+    fn tokens(&self, row: usize, augment: Option<&mut Generator>) -> Result<Vec<u32>, SourceError> {
+        if let (Some(words), Some(generator)) = (&self.words, augment) {
+            let text = words.impressions.get(row).ok_or("no such row")?;
+            let ids = words.tokenizer.encode(&words.augmentation.apply(text, generator));
+            return Ok(ids.iter().map(|id| u32::try_from(*id)).collect::<Result<_, _>>()?);
+        }
+        Ok(self.tokens.get(row).ok_or("no such row")?.clone())
+    }
+}

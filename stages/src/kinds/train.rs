@@ -1,0 +1,234 @@
+//! Kind `train`: one fold of CLIP fine-tuning.
+
+use std::ops::ControlFlow;
+
+use candle_core::Device as CandleDevice;
+use pipe_engine::context::{Context, Device};
+use pipe_engine::input::InputValue;
+use pipe_engine::stage::{
+    About, Column, InputForm, InputSpec, Interrupted, OutputForm, OutputSpec, Stage, StageError,
+};
+use pipe_engine::table::Table;
+
+use crate::clip::Tensors;
+use crate::clip::architecture::Architecture;
+use crate::clip::model::Model;
+use crate::clip::weights::{read_towers, to_safetensors};
+use crate::cohort::Nodule;
+use crate::cohort::fold::{Fold, FoldRows, labels};
+use crate::cohort::model_file::{BaseWeights, ModelFile, random_towers};
+use crate::cohort::pixels::Pixels;
+use crate::semantics::SEMANTIC_COLUMNS;
+use crate::statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
+use crate::training::epoch::HistoryRow;
+use crate::training::parameters::{TrainParameters, Weighting};
+use crate::training::error::TrainError;
+use crate::training::run::{FoldData, Outcome, Progress, fold_key, train};
+
+/// The kind.
+pub struct Train;
+
+const INPUTS: &[InputSpec] = &[
+    InputSpec::new("dataset", InputForm::Table, "the cohort: pid, nodule_id, malignant"),
+    InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice"),
+    InputSpec::new("text", InputForm::Tree, "the encoded reports, as from text-encode"),
+    InputSpec::new("splits", InputForm::Tree, "fold_k/train_pid.csv and val_pid.csv, as from split"),
+    InputSpec::new("weights", InputForm::File, "CLIP's weights: OpenAI's .pt, a state dict, or safetensors")
+        .keywords(&["random"]),
+    InputSpec::new("reports", InputForm::Collection, "the reports themselves, for text augmentation")
+        .optional(),
+];
+
+const OUTPUTS: &[OutputSpec] = &[OutputSpec {
+    name: "model",
+    summary: "best_both, best_clip, best_pred and last .safetensors (trained tensors), model.json, history.csv, \
+              val_predictions.csv, training_patients.csv",
+    form: OutputForm::Tree,
+}];
+
+impl Stage for Train {
+    type Params = TrainParameters;
+
+    const ABOUT: About = About {
+        name: "train",
+        summary: "fine-tunes CLIP on one fold: everything, the heads, or low-rank adapters",
+        inputs: INPUTS,
+        outputs: OUTPUTS,
+        random: true,
+        device: true,
+        code: crate::code_stamps::TRAIN,
+        headline: None,
+    };
+
+    fn fill_in(&self, params: &mut TrainParameters) {
+        params.text_augmentation = Some(params.text_augmentation().is_some());
+    }
+
+    fn check(&self, params: &TrainParameters) -> Vec<String> {
+        params.validate().iter().map(ToString::to_string).collect()
+    }
+
+    fn columns(&self, params: &TrainParameters, _input: &str) -> Vec<Column> {
+        let mut columns = ["pid", "nodule_id", "malignant"].map(Column::required).to_vec();
+        if params.weighted == Weighting::Semantic {
+            columns.extend(SEMANTIC_COLUMNS.iter().map(|column| Column::required(column.name)));
+        }
+        columns
+    }
+
+    fn run(&self, params: &TrainParameters, context: &mut Context<'_>) -> Result<(), StageError> {
+        let device = candle_device(context.device())?;
+        let base = Base::read(params, context)?;
+        let fold = Fold::read(params.fold, context)?;
+        let train_rows = FoldRows::read(params, &fold.train, context, true)?;
+        let validation_rows = FoldRows::read(params, &fold.validation, context, false)?;
+        let resolution = base.architecture.vision.resolution;
+        let pixels = Pixels::new(train_rows.edge(), params.crop_size, resolution, params.jitter)?;
+        let labels = labels(&fold.train);
+        let data = FoldData {
+            train: &train_rows,
+            sample_weights: &sample_weights(params, &fold.train, &labels, context.table("dataset")?)?,
+            class_weights: class_weights(&labels).map_err(|error| one_class(params, error))?,
+            validation: &validation_rows,
+            pixels: &pixels,
+        };
+        let settings = params.model_settings();
+        let initial =
+            settings.initial(&base.architecture, params.tau, &fold_key(context.seed(), params.fold))?;
+        let model = Model::trainable(&base.architecture, &settings, &base.towers, &initial, &device)?;
+        drop((base.towers, initial));
+        let outcome =
+            train(params, data, model, context.seed(), &mut |progress| tell(params, context, progress))
+                .map_err(|error| explain(params, error))?;
+        let model_file = ModelFile {
+            architecture: base.architecture,
+            base_weights: base.origin,
+            settings,
+            parameters: params.clone(),
+        };
+        write_model(context, &model_file, &fold, &outcome)
+    }
+}
+
+/// The device as candle names it.
+pub(super) fn candle_device(device: Device) -> Result<CandleDevice, StageError> {
+    match device {
+        Device::Cpu => Ok(CandleDevice::Cpu),
+        Device::Cuda(_) => {
+            Err(StageError::message("this build has no CUDA support").advise("run with --device cpu"))
+        }
+    }
+}
+
+/// The towers that training starts from.
+struct Base {
+    architecture: Architecture,
+    towers: Tensors,
+    origin: BaseWeights,
+}
+
+impl Base {
+    fn read(params: &TrainParameters, context: &Context<'_>) -> Result<Self, StageError> {
+        if let Some(InputValue::Keyword(_)) = context.optional("weights") {
+            let (architecture, seed) = (params.architecture.clone(), context.seed());
+            let towers = random_towers(&architecture, seed)?;
+            return Ok(Self { architecture, towers, origin: BaseWeights::Random { seed } });
+        }
+        let file = context.file("weights")?;
+        let towers = read_towers(&file.path()?)?;
+        let origin = BaseWeights::File { digest: file.digest.to_string() };
+        Ok(Self { architecture: towers.architecture, towers: towers.tensors, origin })
+    }
+}
+
+fn sample_weights(
+    params: &TrainParameters,
+    nodules: &[Nodule],
+    labels: &[bool],
+    table: &Table,
+) -> Result<Vec<f64>, StageError> {
+    if params.weighted == Weighting::Diagnosis {
+        return diagnosis_weights(labels).map_err(|error| one_class(params, error));
+    }
+    let cells = |name: &str| -> Vec<Option<String>> {
+        let rows = nodules.iter().filter_map(|nodule| table.rows().get(nodule.row));
+        rows.map(|row| table.get(row, name).map(str::to_string)).collect()
+    };
+    let columns: Vec<(&str, Vec<Option<String>>)> =
+        SEMANTIC_COLUMNS.iter().map(|column| (column.name, cells(column.name))).collect();
+    let features: Vec<FeatureColumn<'_>> =
+        columns.iter().map(|(name, values)| FeatureColumn { name, values }).collect();
+    Ok(semantic_weights(&features)?)
+}
+
+fn one_class(params: &TrainParameters, error: impl std::error::Error) -> StageError {
+    StageError::message(format!("fold {}: {error}", params.fold))
+        .advise("training needs benign and malignant nodules in every fold")
+}
+
+fn explain(params: &TrainParameters, error: TrainError) -> StageError {
+    match error {
+        TrainError::Cancelled { .. } => Interrupted.into(),
+        TrainError::NotFinite { .. } => StageError::message(format!("fold {}: {error}", params.fold))
+            .advise("lower `lr`, or look for wrong values in the slices"),
+        other => other.into(),
+    }
+}
+
+fn tell(params: &TrainParameters, context: &Context<'_>, progress: &Progress<'_>) -> ControlFlow<()> {
+    match progress {
+        Progress::Batch { epoch, batch, batches, loss } => {
+            let batches = *batches as u64;
+            let done = u64::from(*epoch) * batches + *batch as u64 + 1;
+            let note = format!("epoch {} loss {loss:.3}", epoch + 1);
+            context.progress(done, u64::from(params.epochs) * batches, &note);
+        }
+        Progress::Epoch(HistoryRow { epoch, train, validation, .. }) => context.log(&format!(
+            "epoch {epoch}: train loss {:.4}, AUROC {:.3}; validation loss {:.4}, AUROC {:.3}",
+            train.loss, train.image_auroc, validation.loss, validation.image_auroc
+        )),
+    }
+    if context.check_cancelled().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+fn write_model(
+    context: &Context<'_>,
+    model_file: &ModelFile,
+    fold: &Fold,
+    outcome: &Outcome,
+) -> Result<(), StageError> {
+    let mut predictions = csv::Writer::from_writer(Vec::new());
+    predictions.write_record(["checkpoint", "pid", "nodule_id", "malignant", "probability"])?;
+    let best = outcome.best.iter().map(|(best, checkpoint)| (best.name(), checkpoint));
+    for (name, checkpoint) in best.chain([("last", &outcome.last)]) {
+        context.write("model", &format!("{name}.safetensors"), &to_safetensors(&checkpoint.tensors)?)?;
+        for (nodule, probability) in fold.validation.iter().zip(&checkpoint.validation) {
+            let malignant = if nodule.malignant == Some(true) { "1" } else { "0" };
+            let probability = probability.to_string();
+            predictions.write_record([name, &nodule.pid, &nodule.nodule_id, malignant, &probability])?;
+        }
+    }
+    context.write("model", "val_predictions.csv", &predictions.into_inner()?)?;
+    context.write("model", "history.csv", &history_csv(&outcome.history)?)?;
+    context.write("model", "training_patients.csv", &patients_csv(fold))?;
+    context.write("model", "model.json", &model_file.to_bytes()?)
+}
+
+fn history_csv(history: &[HistoryRow]) -> Result<Vec<u8>, StageError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(HistoryRow::COLUMNS)?;
+    for row in history {
+        writer.write_record(row.values().iter().map(ToString::to_string))?;
+    }
+    Ok(writer.into_inner()?)
+}
+
+/// Everyone that the model has seen, in training or validation: they must not be tested on.
+fn patients_csv(fold: &Fold) -> Vec<u8> {
+    let mut text = String::from("pid\n");
+    for pid in fold.patients() {
+        text.push_str(pid);
+        text.push('\n');
+    }
+    text.into_bytes()
+}

@@ -1,0 +1,211 @@
+//! Which rows train in which order, and how a batch is made of them.
+//!
+//! Examples and the making of pixels come through traits; this module knows of neither files nor
+//! windows. What is random in an example (shift of the window, changed words) draws from a generator of
+//! its own, keyed by the batch and the example's position in it.
+
+use std::borrow::Cow;
+use std::error::Error;
+
+use candle_core::{Device, Tensor};
+use thiserror::Error;
+
+use super::parameters::Weighting;
+use crate::clip::ModelError;
+use crate::clip::architecture::{Architecture, CHANNELS};
+use crate::clip::text::Tokens;
+use crate::numerics::random::{Generator, RandomKey};
+
+/// Planes of a nodule.
+pub const PLANES: usize = 9;
+
+/// Why something outside could not give an example.
+pub type SourceError = Box<dyn Error + Send + Sync>;
+
+/// Nodules with their reports.
+pub trait Examples {
+    /// Number of rows.
+    fn count(&self) -> usize;
+
+    /// The label of a row.
+    fn malignant(&self, row: usize) -> bool;
+
+    /// The nine planes of a row, (9, P, P) in C order, windowed to [0, 1].
+    ///
+    /// # Errors
+    /// The planes cannot be had.
+    fn planes(&self, row: usize) -> Result<Cow<'_, [f32]>, SourceError>;
+
+    /// The token ids of a row's report. In training with text augmentation there is a generator to
+    /// change the text by.
+    ///
+    /// # Errors
+    /// The report cannot be had.
+    fn tokens(&self, row: usize, augment: Option<&mut Generator>) -> Result<Vec<u32>, SourceError>;
+}
+
+/// Makes a tower's images of a nodule's planes.
+pub trait MakePixels {
+    /// Writes (9, 3, R, R) in C order, normalised as CLIP expects; in training there is a generator to
+    /// shift the windows by.
+    ///
+    /// # Errors
+    /// The planes do not fit.
+    fn write(
+        &self,
+        planes: &[f32],
+        shift: Option<&mut Generator>,
+        pixels: &mut [f32],
+    ) -> Result<(), SourceError>;
+}
+
+/// Why a batch cannot be made.
+#[derive(Debug, Error)]
+pub enum BatchError {
+    /// An example cannot be had.
+    #[error("row {row}: {what} cannot be had")]
+    Example {
+        /// The row, from 0.
+        row: usize,
+        /// "planes", "pixels" or "tokens".
+        what: &'static str,
+        /// Why.
+        source: SourceError,
+    },
+    /// The examples do not fit the model.
+    #[error("the batch of rows {rows:?} does not fit the model")]
+    Model {
+        /// The batch's rows.
+        rows: Vec<usize>,
+        /// Why.
+        source: ModelError,
+    },
+}
+
+/// What a forward pass takes.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// (N, 9, 3, R, R)
+    pub pixels: Tensor,
+    /// N texts.
+    pub tokens: Tokens,
+    /// N labels.
+    pub malignant: Vec<bool>,
+}
+
+/// What is random in a training batch.
+#[derive(Clone, Debug)]
+pub struct BatchRandomness {
+    /// Names seed, fold, epoch and step.
+    pub key: RandomKey,
+    /// Whether texts are augmented.
+    pub texts: bool,
+}
+
+impl BatchRandomness {
+    fn generator(&self, purpose: &str, position: usize) -> Generator {
+        self.key.clone().text("purpose", purpose).number("position", position as u64).generator()
+    }
+}
+
+/// Makes batches of examples for a model.
+#[derive(Clone, Copy)]
+pub struct BatchMaker<'a> {
+    /// Where rows come from.
+    pub examples: &'a dyn Examples,
+    /// How planes become pixels.
+    pub pixels: &'a dyn MakePixels,
+    /// The model's dimensions.
+    pub architecture: &'a Architecture,
+    /// Where the batch goes.
+    pub device: &'a Device,
+}
+
+impl BatchMaker<'_> {
+    /// A batch of rows with the given labels (one per row of all examples). Without randomness, as in
+    /// validation, windows are central and texts as they are.
+    ///
+    /// # Errors
+    /// An example cannot be had or does not fit the model.
+    pub fn make(
+        &self,
+        rows: &[usize],
+        labels: &[bool],
+        randomness: Option<&BatchRandomness>,
+    ) -> Result<Batch, BatchError> {
+        let pixels = self.pixels(rows, randomness)?;
+        let texts = self.texts(rows, randomness)?;
+        let unfit = |source| BatchError::Model { rows: rows.to_vec(), source };
+        let resolution = self.architecture.vision.resolution;
+        let shape = (rows.len(), PLANES, CHANNELS, resolution, resolution);
+        Ok(Batch {
+            pixels: Tensor::from_vec(pixels, shape, self.device).map_err(|error| unfit(error.into()))?,
+            tokens: Tokens::new(&texts, &self.architecture.text, self.device).map_err(unfit)?,
+            malignant: rows.iter().map(|&row| labels.get(row).copied().unwrap_or(false)).collect(),
+        })
+    }
+
+    fn pixels(&self, rows: &[usize], randomness: Option<&BatchRandomness>) -> Result<Vec<f32>, BatchError> {
+        let each = PLANES * CHANNELS * self.architecture.vision.resolution.pow(2);
+        let mut pixels = vec![0.0; rows.len() * each];
+        for (position, (&row, pixels)) in rows.iter().zip(pixels.chunks_exact_mut(each)).enumerate() {
+            let failed = |what| move |source| BatchError::Example { row, what, source };
+            let planes = self.examples.planes(row).map_err(failed("planes"))?;
+            let mut generator = randomness.map(|x| x.generator("window", position));
+            self.pixels.write(&planes, generator.as_mut(), pixels).map_err(failed("pixels"))?;
+        }
+        Ok(pixels)
+    }
+
+    fn texts(
+        &self,
+        rows: &[usize],
+        randomness: Option<&BatchRandomness>,
+    ) -> Result<Vec<Vec<u32>>, BatchError> {
+        let randomness = randomness.filter(|x| x.texts);
+        let text = |(position, &row): (usize, &usize)| {
+            let mut generator = randomness.map(|x| x.generator("text", position));
+            let tokens = self.examples.tokens(row, generator.as_mut());
+            tokens.map_err(|source| BatchError::Example { row, what: "tokens", source })
+        };
+        rows.iter().enumerate().map(text).collect()
+    }
+}
+
+/// Labels and sample weights of a control run: the labels permuted among the rows. Weights that balance
+/// the diagnoses belong to the labels and go with them; semantic weights stay with their rows.
+pub fn control_run(
+    labels: &[bool],
+    weights: &[f64],
+    weighting: Weighting,
+    key: &RandomKey,
+) -> (Vec<bool>, Vec<f64>) {
+    let mut order: Vec<usize> = (0..labels.len()).collect();
+    key.clone().text("purpose", "control labels").generator().shuffle(&mut order);
+    let labels = order.iter().filter_map(|&row| labels.get(row).copied()).collect();
+    let weights = match weighting {
+        Weighting::Diagnosis => order.iter().filter_map(|&row| weights.get(row).copied()).collect(),
+        Weighting::Semantic => weights.to_vec(),
+    };
+    (labels, weights)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_control_run_permutes_labels_and_keeps_weights_with_what_they_balance() {
+        let labels: Vec<bool> = (0..40).map(|row| row % 4 == 0).collect();
+        let weights: Vec<f64> = labels.iter().map(|&x| if x { 0.75 } else { 0.25 }).collect();
+        let key = RandomKey::new(1, "train");
+        let (permuted, moved) = control_run(&labels, &weights, Weighting::Diagnosis, &key);
+        assert_ne!(permuted, labels);
+        assert_eq!(permuted.iter().filter(|&&x| x).count(), 10);
+        assert!(
+            permuted.iter().zip(&moved).all(|(&label, &weight)| weight == if label { 0.75 } else { 0.25 })
+        );
+        let (again, kept) = control_run(&labels, &weights, Weighting::Semantic, &key);
+        assert_eq!((again, kept), (permuted, weights));
+    }
+}

@@ -1,0 +1,15 @@
+//! Training of the nodule model on one fold, and prediction with what it leaves.
+//!
+//! Numbers in, numbers out: examples come through a trait, checkpoints go out as tensors. Nothing here
+//! knows of files, tables, stages or the clock. Every random draw is keyed by seed, fold, epoch, step and
+//! purpose.
+
+pub mod batches;
+pub mod early_stopping;
+pub mod epoch;
+pub mod error;
+pub mod parameters;
+pub mod prediction;
+pub mod run;
+pub mod state;
+pub mod text_augmentation;

@@ -1,0 +1,246 @@
+//! The training loop on a toy problem: that it learns, repeats, resumes, and refuses what it must.
+
+mod common;
+
+use std::ops::ControlFlow;
+
+use candle_core::Device;
+use common::toy::{PlainPixels, Toy, architecture, fold, model, parameters, run, towers};
+use pipe_stages::clip::model::Tuning;
+use pipe_stages::clip::weights::{parse_safetensors, to_safetensors};
+use pipe_stages::training::batches::Examples as _;
+use pipe_stages::training::early_stopping::Best;
+use pipe_stages::training::error::TrainError;
+use pipe_stages::training::parameters::TrainParameters;
+use pipe_stages::training::prediction::Predictor;
+use pipe_stages::training::run::{Checkpoint, Outcome, Progress, Trainer, train};
+use pipe_stages::training::state::{StateRecord, TrainingState};
+
+fn bytes(checkpoint: &Checkpoint) -> Vec<u8> {
+    to_safetensors(&checkpoint.tensors).expect("bytes")
+}
+
+/// Everything of an outcome that is stored.
+fn fingerprint(outcome: &Outcome) -> (Vec<u8>, Vec<u64>, String) {
+    let mut all = bytes(&outcome.last);
+    let mut predictions: Vec<u64> = outcome.last.validation.iter().map(|x| x.to_bits()).collect();
+    for checkpoint in outcome.best.values() {
+        all.extend(bytes(checkpoint));
+        predictions.extend(checkpoint.validation.iter().map(|x| x.to_bits()));
+    }
+    (all, predictions, serde_json::to_string(&outcome.history).expect("history"))
+}
+
+fn go(_: &Progress<'_>) -> ControlFlow<()> {
+    ControlFlow::Continue(())
+}
+
+#[test]
+fn every_tuning_learns_a_separable_problem() {
+    for (tuning, lr) in [(Tuning::Ft, 5e-4), (Tuning::Pt, 5e-3), (Tuning::Lora, 5e-3)] {
+        let parameters = TrainParameters { tuning, epochs: 16, lr, ..parameters() };
+        let outcome = run(&parameters, [24, 12], 1).expect("outcome");
+        let (first, last) = (outcome.history[0].validation, outcome.history[15].validation);
+        assert!(
+            last.prediction < 0.8 * first.prediction,
+            "{tuning:?}: {} {}",
+            first.prediction,
+            last.prediction
+        );
+        assert_eq!((last.image_auroc, last.text_auroc), (1.0, 1.0), "{tuning:?}");
+        assert_eq!(outcome.last.validation.len(), 12);
+    }
+}
+
+#[test]
+fn permuted_labels_cannot_be_learned() {
+    let parameters = TrainParameters { shuffle_labels: true, epochs: 8, lr: 5e-3, ..parameters() };
+    let outcome = run(&parameters, [24, 12], 1).expect("outcome");
+    let honest = run(&TrainParameters { shuffle_labels: false, ..parameters }, [24, 12], 1).expect("outcome");
+    let losses = [&outcome, &honest].map(|x| x.history[7].validation.image);
+    assert!(losses[0] > 1.3 * losses[1], "{losses:?}");
+}
+
+#[test]
+fn equal_seeds_give_equal_bytes_and_different_seeds_do_not() {
+    let parameters = parameters();
+    let first = fingerprint(&run(&parameters, [10, 5], 1).expect("outcome"));
+    assert!(first == fingerprint(&run(&parameters, [10, 5], 1).expect("outcome")));
+    assert!(first.0 != fingerprint(&run(&parameters, [10, 5], 2).expect("outcome")).0);
+    let other_fold = TrainParameters { fold: 1, ..parameters };
+    assert!(first.0 != fingerprint(&run(&other_fold, [10, 5], 1).expect("outcome")).0);
+}
+
+#[test]
+fn a_resumed_run_gives_the_bytes_of_an_uninterrupted_one() {
+    // Seven batches an epoch and a step every two: gradients are pending at the end of each epoch.
+    let parameters = TrainParameters { ga: 2, batch_size: 2, epochs: 4, ..parameters() };
+    let (training, validation) = (Toy::new("training", 13), Toy::new("validation", 5));
+    let weights = [1.0; 13];
+    let data = fold(&training, &weights, &validation);
+    let whole = train(&parameters, data, model(&parameters, 3), 3, &mut go).expect("whole");
+
+    let mut trainer = Trainer::new(&parameters, data, model(&parameters, 3), 3).expect("trainer");
+    trainer.epoch(&mut go).expect("epoch");
+    trainer.epoch(&mut go).expect("epoch");
+    let TrainingState { tensors, record } = trainer.state().expect("state");
+    assert!(tensors.keys().any(|name| name.starts_with("pending/")));
+    // Through bytes and text, as a file would hold it.
+    let tensors = parse_safetensors(&to_safetensors(&tensors).expect("bytes")).expect("tensors");
+    let text = serde_json::to_string(&record).expect("text");
+    let record: StateRecord = serde_json::from_str(&text).expect("record");
+
+    let mut resumed = Trainer::new(&parameters, data, model(&parameters, 99), 3).expect("trainer");
+    resumed.restore(TrainingState { tensors, record }).expect("restored");
+    assert_eq!(resumed.epochs_done(), 2);
+    while !resumed.finished() {
+        resumed.epoch(&mut go).expect("epoch");
+    }
+    assert!(fingerprint(&resumed.outcome().expect("outcome")) == fingerprint(&whole));
+}
+
+#[test]
+fn a_state_of_another_model_is_refused() {
+    let lora = parameters();
+    let ft = TrainParameters { tuning: Tuning::Ft, ..parameters() };
+    let (training, validation) = (Toy::new("training", 4), Toy::new("validation", 4));
+    let data = fold(&training, &[1.0; 4], &validation);
+    let mut trainer = Trainer::new(&lora, data, model(&lora, 3), 3).expect("trainer");
+    trainer.epoch(&mut go).expect("epoch");
+    let mut other = Trainer::new(&ft, data, model(&ft, 3), 3).expect("trainer");
+    assert!(other.restore(trainer.state().expect("state")).is_err());
+}
+
+#[test]
+fn pending_gradients_carry_into_the_next_epoch() {
+    // One batch an epoch: with ga = 2 no step is ever taken, because batches are counted per epoch.
+    let parameters = TrainParameters { ga: 2, batch_size: 8, epochs: 2, ..parameters() };
+    let start = model(&parameters, 4).snapshot().expect("start");
+    let outcome = run(&parameters, [8, 4], 4).expect("outcome");
+    assert_eq!(bytes(&outcome.last), to_safetensors(&start).expect("bytes"));
+
+    let (training, validation) = (Toy::new("training", 8), Toy::new("validation", 4));
+    let data = fold(&training, &[1.0; 8], &validation);
+    let mut trainer = Trainer::new(&parameters, data, model(&parameters, 4), 4).expect("trainer");
+    let mut lengths = Vec::new();
+    for _ in 0..2 {
+        trainer.epoch(&mut go).expect("epoch");
+        let state = trainer.state().expect("state");
+        lengths.push(common::norm(
+            common::values(&state.tensors["pending/classifier_image.bias"]).iter().map(|&x| f64::from(x)),
+        ));
+    }
+    assert!(lengths[0] > 0.0 && lengths[0] != lengths[1], "{lengths:?}");
+}
+
+#[test]
+fn short_batches_and_batches_of_one_are_trained_on() {
+    let parameters = TrainParameters { epochs: 1, ..parameters() };
+    let mut batches = Vec::new();
+    let (training, validation) = (Toy::new("training", 9), Toy::new("validation", 1));
+    let data = fold(&training, &[1.0; 9], &validation);
+    let outcome = train(&parameters, data, model(&parameters, 1), 1, &mut |progress| {
+        if let Progress::Batch { batch, batches: count, .. } = progress {
+            batches.push((*batch, *count));
+        }
+        ControlFlow::Continue(())
+    });
+    let outcome = outcome.expect("outcome");
+    assert_eq!(batches, [(0, 3), (1, 3), (2, 3)]);
+    let row = outcome.history[0];
+    // The only validation batch has one row: no contrastive loss, and no area.
+    assert_eq!(row.validation.clip, 0.0);
+    assert!(row.validation.image_auroc.is_nan());
+    assert!(row.train.clip > 0.0);
+}
+
+#[test]
+fn a_weight_of_zero_leaves_its_checkpoint_out() {
+    let parameters = TrainParameters { clip_loss_weight: 0.0, epochs: 2, ..parameters() };
+    let outcome = run(&parameters, [8, 4], 1).expect("outcome");
+    assert_eq!(outcome.best.keys().copied().collect::<Vec<_>>(), [Best::BestBoth, Best::BestPred]);
+    let [both, prediction] = [Best::BestBoth, Best::BestPred].map(|best| &outcome.best[&best]);
+    assert_eq!((both.epoch, bytes(both)), (prediction.epoch, bytes(prediction)));
+}
+
+#[test]
+fn warm_up_and_patience_end_training() {
+    let parameters = TrainParameters { es_warmup: 2, es_patience: 1, lr: 10.0, epochs: 40, ..parameters() };
+    let outcome = run(&parameters, [8, 4], 1).expect("outcome");
+    assert!(outcome.stopped_early);
+    assert!(outcome.history.len() < 40);
+    assert!(outcome.best.values().all(|checkpoint| checkpoint.epoch >= 2));
+}
+
+#[test]
+fn a_prediction_with_stored_tensors_equals_the_checkpoint() {
+    let parameters = parameters();
+    let outcome = run(&parameters, [8, 5], 2).expect("outcome");
+    let best = &outcome.best[&Best::BestBoth];
+    let stored = parse_safetensors(&bytes(best)).expect("tensors");
+    let settings = parameters.model_settings();
+    let predictor = Predictor::new(&architecture(), &settings, &towers(), &stored, &Device::Cpu);
+    let predictor = predictor.expect("predictor");
+    let validation = Toy::new("validation", 5);
+    let planes: Vec<_> = (0..5).map(|row| validation.planes(row).expect("planes")).collect();
+    let planes: Vec<&[f32]> = planes.iter().map(AsRef::as_ref).collect();
+    let found = predictor.predict(&planes, &PlainPixels).expect("probabilities");
+    for (a, b) in found.iter().zip(&best.validation) {
+        assert!((a - b).abs() < 1e-6, "{found:?} against {:?}", best.validation);
+    }
+
+    let mut incomplete = stored.clone();
+    incomplete.remove("classifier_text.bias");
+    let error = Predictor::new(&architecture(), &settings, &towers(), &incomplete, &Device::Cpu);
+    assert_eq!(error.expect_err("incomplete").to_string(), "tensor `classifier_text.bias` is missing");
+}
+
+#[test]
+fn a_loss_that_is_not_finite_is_an_error_that_says_where() {
+    let parameters = TrainParameters { batch_size: 2, ..parameters() };
+    let (training, mut validation) = (Toy::new("training", 4), Toy::new("validation", 5));
+    validation.poison = Some(f32::NAN);
+    let data = fold(&training, &[1.0; 4], &validation);
+    let error = train(&parameters, data, model(&parameters, 1), 1, &mut go).expect_err("not finite");
+    assert!(
+        matches!(error, TrainError::NotFinite { epoch: 0, phase: "validation", batch: 2, .. }),
+        "{error:?}"
+    );
+    let text = error.to_string();
+    assert!(text.contains("epoch 0, validation batch 2") && text.contains("image NaN"), "{text}");
+}
+
+#[test]
+fn cancelling_stops_at_once() {
+    let parameters = parameters();
+    let (training, validation) = (Toy::new("training", 8), Toy::new("validation", 4));
+    let data = fold(&training, &[1.0; 8], &validation);
+    let mut seen = 0;
+    let error = train(&parameters, data, model(&parameters, 1), 1, &mut |_| {
+        seen += 1;
+        if seen == 4 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    });
+    // Two batches and the epoch's row, then the next epoch's first batch.
+    assert!(matches!(error.expect_err("cancelled"), TrainError::Cancelled { epoch: 1 }));
+}
+
+#[test]
+fn data_that_does_not_fit_is_refused() {
+    let parameters = parameters();
+    let (training, validation) = (Toy::new("training", 4), Toy::new("validation", 0));
+    let none = fold(&training, &[1.0; 4], &validation);
+    let training_only = Toy::new("validation", 2);
+    let weights = fold(&training, &[1.0; 3], &training_only);
+    let mut classes = fold(&training, &[1.0; 4], &training_only);
+    classes.class_weights = [1.0, 0.0];
+    let negative = fold(&training, &[1.0, -1.0, 1.0, 1.0], &training_only);
+    for (data, message) in [
+        (none, "4 training and 0 validation rows"),
+        (weights, "4 training rows but 3 sample weights"),
+        (classes, "the class weights [1.0, 0.0]"),
+        (negative, "the sample weights of the training rows"),
+    ] {
+        let error = Trainer::new(&parameters, data, model(&parameters, 1), 1).err().expect("refused");
+        assert!(error.to_string().contains(message), "{error}");
+    }
+}
