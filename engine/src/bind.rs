@@ -105,8 +105,7 @@ impl Binder<'_> {
             }
         }
         if about.random {
-            let seed = self.pipeline.resolved.pointer("/pipeline/seed").map_or("default", |_| "manifest");
-            preimage.add("seed", self.pipeline.seed, seed);
+            preimage.add("seed", self.pipeline.seed, &self.pipeline.seed_origin);
         }
         if about.device {
             preimage.add("device", self.device.kind(), "command line");

@@ -19,8 +19,12 @@ use crate::bind::{Binder, Bound, Done};
 use crate::context::{Cancel, Context, ItemContext, Reporter};
 use crate::event::{Event, FailedItem, Observer};
 use crate::items::{BoundItem, BoundItems};
-use crate::manifest::{InputSource, Instance};
+use crate::manifest::Instance;
+use crate::run::upstream_of;
 use crate::stage::{AnyItems, AnyWhole, Interrupted, Item, OutputForm, StageError, Work};
+
+/// How often an instance is tried while its inputs are being repaired.
+const ATTEMPTS: usize = 8;
 
 /// What all instances of a run share.
 pub(crate) struct Executor<'a> {
@@ -69,18 +73,17 @@ impl From<Error> for Failure {
 }
 
 impl Executor<'_> {
-    /// Brings an instance to its result.
+    /// Brings an instance to its result. When it fails and an input of it turns out to be damaged or gone,
+    /// that input is computed again and the instance gets another chance.
     pub(crate) fn execute(&self, position: usize, must_rebuild: bool) -> Result<Executed, Failure> {
-        let mut repaired = BTreeSet::new();
-        loop {
+        for _ in 1..ATTEMPTS {
             let outcome = self.attempt(position, must_rebuild);
-            let Err(failure) = &outcome else { return outcome };
-            match failure.error.lost_blob() {
-                // A blob that is lost again right after it was computed again is not for us to mend.
-                Some(digest) if repaired.insert(digest) => self.repair_inputs(position)?,
+            match &outcome {
+                Err(failure) if !failure.error.is_interrupted() && self.repair_inputs(position)? => {}
                 _ => return outcome,
             }
         }
+        self.attempt(position, must_rebuild)
     }
 
     fn attempt(&self, position: usize, must_rebuild: bool) -> Result<Executed, Failure> {
@@ -380,46 +383,45 @@ impl Executor<'_> {
         Ok(ArtifactRef { form: Form::Collection, digest, files: outcomes.len() as u64, bytes })
     }
 
-    /// Computes again those results that an instance uses and that have blobs missing.
-    fn repair_inputs(&self, position: usize) -> Result<(), Failure> {
-        for repair in self.binder.store.take_repairs() {
-            let (digest, aside) = (repair.digest.to_string(), repair.aside);
-            self.observer.event(&Event::Repaired { digest, aside });
-        }
-        let instance = self.instance(position)?;
-        let makers: BTreeSet<usize> = instance
-            .inputs
-            .iter()
-            .flat_map(|binding| &binding.sources)
-            .filter_map(|source| match source {
-                InputSource::Output { instance, .. } => Some(*instance),
-                _ => None,
-            })
-            .collect();
-        for maker in makers {
-            let _one_at_a_time =
-                self.repairing.get(maker).map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
+    /// Compares everything that an instance uses with its digest and computes again what is not as it should
+    /// be; says whether that was anything.
+    fn repair_inputs(&self, position: usize) -> Result<bool, Failure> {
+        let mut repaired = false;
+        for maker in upstream_of(self.instance(position)?) {
+            let lock = self.repairing.get(maker);
+            let _one_at_a_time = lock.map(|lock| lock.lock().unwrap_or_else(PoisonError::into_inner));
             let whole =
-                self.result(maker).is_some_and(|done| done.outputs.values().all(|one| self.is_whole(one)));
+                self.result(maker).is_none_or(|done| done.outputs.values().all(|one| self.is_whole(one)));
+            self.tell_repairs();
             if !whole {
                 let executed = self.execute(maker, true)?;
                 let mut results = self.results.write().unwrap_or_else(PoisonError::into_inner);
                 if let Some(slot) = results.get_mut(maker) {
                     *slot = Some(executed.done);
                 }
+                repaired = true;
             }
         }
-        Ok(())
+        Ok(repaired)
     }
 
-    /// Whether all blobs of an artifact are there.
+    fn tell_repairs(&self) {
+        for repair in self.binder.store.take_repairs() {
+            let (digest, aside) = (repair.digest.to_string(), repair.aside);
+            self.observer.event(&Event::Repaired { digest, aside });
+        }
+    }
+
+    /// Whether all blobs of an artifact are there and undamaged; damaged ones are set aside.
     fn is_whole(&self, artifact: &ArtifactRef) -> bool {
         let store = self.binder.store;
         match artifact.form {
-            Form::File => store.contains(artifact.digest),
-            Form::Tree | Form::Collection => store
-                .index(artifact.digest)
-                .is_ok_and(|index| index.entries().iter().all(|entry| store.contains(entry.digest))),
+            Form::File => store.verified_path(artifact.digest).is_ok(),
+            Form::Tree | Form::Collection => store.index(artifact.digest).is_ok_and(|index| {
+                // Every entry is looked at, so that all damage is found in one go.
+                let lost = index.entries().iter().filter(|entry| store.verified_path(entry.digest).is_err());
+                lost.count() == 0
+            }),
         }
     }
 
@@ -470,7 +472,7 @@ fn group_items(missing: Vec<&BoundItem>) -> Vec<Vec<&BoundItem>> {
     groups
 }
 
-/// The failure of a stage whose items failed: the first lost blob if there is one, else the first error.
+/// The failure of a stage whose items failed: the first error that is not a consequence of another.
 fn items_failure(
     bad: Vec<(&str, Result<ItemOutcome, StageError>)>,
     items_executed: usize,
@@ -481,15 +483,14 @@ fn items_failure(
     if errors.is_empty() {
         return None;
     }
-    let lost = errors.iter().position(|(_, error)| error.lost_blob().is_some());
     let real = errors.iter().position(|(_, error)| !error.is_interrupted());
     let failed_items = errors
         .iter()
         .filter(|(_, error)| !error.is_interrupted())
         .map(|(item, error)| FailedItem { item: (*item).to_string(), error: error.to_string() })
         .collect();
-    let (name, error) = errors.swap_remove(lost.or(real).unwrap_or(0));
-    let error = if lost.is_some() || real.is_none() {
+    let (name, error) = errors.swap_remove(real.unwrap_or(0));
+    let error = if real.is_none() {
         error
     } else {
         let text = error.to_string();

@@ -20,10 +20,10 @@ pub type Selector = BTreeMap<String, String>;
 #[non_exhaustive]
 pub enum InputError {
     /// The store's reason.
-    #[error(transparent)]
+    #[error("{0}")]
     Store(#[from] pipe_cache::Error),
     /// A table's reason.
-    #[error(transparent)]
+    #[error("{0}")]
     Table(#[from] TableError),
     /// A file outside the store cannot be read.
     #[error("cannot read {}: {source}", path.display())]

@@ -173,7 +173,8 @@ impl Planner<'_> {
             .filter(|change| change.name != "items")
             .map(|change| change_text(instance, change))
             .collect();
-        if let Some(items) = &bound.items {
+        // With another scope every item is another one; naming them would add nothing.
+        if let Some(items) = bound.items.as_ref().filter(|_| reasons.is_empty()) {
             let listing = items.listing();
             reasons.extend(self.item_reasons(record.items, &listing));
         }

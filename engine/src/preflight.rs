@@ -74,6 +74,12 @@ fn check_input(
 }
 
 fn problem(binding: &InputBinding, error: StageError) -> Problem {
-    let problem = Problem::at(binding.origin.clone(), "table", error.to_string());
-    problem.maybe_help(error.advice)
+    let help = error.advice.clone().or_else(|| {
+        binding
+            .variable
+            .as_ref()
+            .map(|name| format!("correct the table, or give another with --set {name}=PATH"))
+    });
+    let problem = Problem::at(binding.origin.clone(), "table", error.to_string()).help("correct the table");
+    problem.maybe_help(help)
 }

@@ -120,8 +120,8 @@ pub fn canonical_text(value: &Value) -> String {
 }
 
 fn float_text(number: f64) -> String {
-    let (plain, scientific) = (format!("{number}"), format!("{number:e}"));
-    if scientific.len() < plain.len() { scientific } else { plain }
+    let size = number.abs();
+    if size != 0.0 && !(1e-3..1e9).contains(&size) { format!("{number:e}") } else { format!("{number}") }
 }
 
 #[cfg(test)]
@@ -178,6 +178,8 @@ mod tests {
             (json!(1e-4), "1e-4"),
             (json!(0.1), "0.1"),
             (json!(1.0), "1"),
+            (json!(-1000.0), "-1000"),
+            (json!(0.002), "0.002"),
             (json!(100), "100"),
             (json!([1, 2.5]), "[1, 2.5]"),
             (json!("q"), "\"q\""),

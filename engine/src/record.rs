@@ -138,10 +138,12 @@ impl RecordWriter {
     pub(crate) fn create(store: &Store) -> Result<Self, Error> {
         let runs = store.runs();
         fs::create_dir_all(&runs).map_err(Error::io("create folder", &runs))?;
-        let stamp = utc(SystemTime::now()).replace(['-', ':', 'Z'], "").replace('T', "-");
+        let now = SystemTime::now();
+        let milliseconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_millis());
+        let stamp = utc(now).replace(['-', ':', 'Z'], "").replace('T', "-");
         let folder = tempfile::Builder::new()
-            .prefix(&format!("{stamp}-"))
-            .rand_bytes(4)
+            .prefix(&format!("{stamp}-{milliseconds:03}-"))
+            .rand_bytes(3)
             .tempdir_in(&runs)
             .map_err(Error::io("make a folder in", &runs))?
             .keep();

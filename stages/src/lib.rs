@@ -5,14 +5,17 @@
 
 mod arrays;
 pub mod crop;
+pub mod evaluation;
 pub mod imaging;
 pub mod kinds;
 pub mod numerics;
+pub mod phantom;
 pub mod reports;
 pub mod semantics;
 pub mod slice;
 pub mod splits;
 pub mod statistics;
+pub mod text;
 
 /// The code of each kind, stamped at build time.
 mod code_stamps {

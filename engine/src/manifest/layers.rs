@@ -24,28 +24,27 @@ pub struct Layers {
     pub root: PathBuf,
 }
 
-/// Reads a manifest and everything it extends, and applies profiles and overrides.
+/// Reads a manifest and everything it extends, and applies profiles and overrides. Unknown profiles,
+/// overrides and variables are added to the problems; reading goes on without them.
 ///
 /// # Errors
-/// Syntax errors, unknown profiles, overrides and variables: as many as can be told at once.
-pub fn load(path: &Path, overrides: &Overrides) -> Result<Layers, ManifestError> {
-    let mut problems = Problems::default();
-    let mut tree = read_chain(path, &mut Vec::new(), &mut problems);
-    if !problems.is_empty() {
-        return Err(problems.into_error());
-    }
-    apply_profiles(&mut tree, &overrides.profiles, &mut problems);
+/// Files that cannot be read or parsed: nothing sensible can be said of the rest then.
+pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Result<Layers, ManifestError> {
+    let mut unreadable = Problems::default();
+    let mut tree = read_chain(path, &mut Vec::new(), &mut unreadable);
+    unreadable.or(())?;
+    apply_profiles(&mut tree, &overrides.profiles, problems);
     for text in &overrides.set {
-        apply_set(&mut tree, text, &mut problems);
+        apply_set(&mut tree, text, problems);
     }
-    let variables = Variables::resolve(tree.get("vars"), &mut problems);
+    let variables = Variables::resolve(tree.get("vars"), problems);
     for (key, node) in tree.entries_mut() {
         if matches!(key.name.as_str(), "pipeline" | "stage") {
-            variables.substitute(node, &mut problems);
+            variables.substitute(node, problems);
         }
     }
     let root = root_folder(&tree, path);
-    problems.or(Layers { tree, root })
+    Ok(Layers { tree, root })
 }
 
 /// A manifest laid over the one that it extends.

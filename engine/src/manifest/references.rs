@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::node::Node;
 use super::problem::{Problem, Problems, did_you_mean};
 use super::resolve::{InputBinding, InputSource, Instance, StageSpec, label};
+use crate::bind::shown_path;
 use crate::graph;
 use crate::stage::{InputForm, InputSpec, OutputForm, OutputSpec};
 
@@ -57,7 +58,7 @@ fn check_reference<'a>(
     match parse(text, spec, root) {
         Reference::Keyword => None,
         Reference::Path(path) => {
-            check_path(spec, node, &path, problems);
+            check_path(spec, node, root, &path, problems);
             None
         }
         Reference::Stage { stage, output } => {
@@ -103,31 +104,30 @@ fn find_output(
     if !fits {
         let message =
             format!("`{}` needs a {}, which `{}.{}` is not", spec.name, spec.form, stage.name, found.name);
-        problems.add(Problem::at(node.origin.clone(), "wrong-form", message).help(found.summary));
+        let help = format!("it is {}: {}", form_words(found.form), found.summary);
+        problems.add(Problem::at(node.origin.clone(), "wrong-form", message).help(help));
     }
     Some(found)
 }
 
-fn check_path(spec: &InputSpec, node: &Node, path: &Path, problems: &mut Problems) {
+fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems: &mut Problems) {
+    let shown = shown_path(root, path);
     let give = match &node.variable {
         Some(name) => format!("give it with --set {name}=PATH, or put it there"),
         None => "correct the path, or put it there".to_string(),
     };
     let (code, message) = match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            ("missing-file", format!("`{}`: there is no {} {}", spec.name, noun(spec.form), path.display()))
+            ("missing-file", format!("`{}`: there is no {} {}", spec.name, noun(spec.form), shown))
         }
-        Err(error) => ("unreadable", format!("`{}`: cannot read {}: {error}", spec.name, path.display())),
+        Err(error) => ("unreadable", format!("`{}`: cannot read {shown}: {error}", spec.name)),
         Ok(metadata) => {
             let folder_wanted = matches!(spec.form, InputForm::Tree | InputForm::Collection);
             if metadata.is_dir() == folder_wanted {
                 return;
             }
             let found = if metadata.is_dir() { "a folder" } else { "a file" };
-            (
-                "wrong-form",
-                format!("`{}` needs a {}, but {} is {found}", spec.name, noun(spec.form), path.display()),
-            )
+            ("wrong-form", format!("`{}` needs a {}, but {shown} is {found}", spec.name, noun(spec.form)))
         }
     };
     let mut help = give;
@@ -135,6 +135,14 @@ fn check_path(spec: &InputSpec, node: &Node, path: &Path, problems: &mut Problem
         help = format!("{help}; or use the word \"{}\"", spec.keywords.join("\" or \""));
     }
     problems.add(Problem::at(node.origin.clone(), code, message).help(help));
+}
+
+fn form_words(form: OutputForm) -> &'static str {
+    match form {
+        OutputForm::File(_) => "one file",
+        OutputForm::Tree => "a folder",
+        OutputForm::Collection(_) => "a collection",
+    }
 }
 
 fn noun(form: InputForm) -> &'static str {

@@ -17,6 +17,9 @@ use crate::preimage::canonical_text;
 use crate::registry::Registry;
 use crate::stage::{AnyStage, InputSpec};
 
+/// The seed of a manifest that states none.
+const DEFAULT_SEED: u64 = 42;
+
 /// A pipeline that is ready to be planned.
 pub struct Pipeline {
     /// Its name.
@@ -27,6 +30,8 @@ pub struct Pipeline {
     pub root: PathBuf,
     /// The seed.
     pub seed: u64,
+    /// Where the seed comes from.
+    pub seed_origin: Origin,
     /// The overrides that were applied.
     pub overrides: Overrides,
     /// All stage instances; an instance's inputs come from instances before it.
@@ -120,14 +125,10 @@ pub fn load_pipeline(
     overrides: &Overrides,
     registry: &Registry,
 ) -> Result<Pipeline, ManifestError> {
-    let layers = layers::load(path, overrides)?;
     let mut problems = Problems::default();
+    let layers = layers::load(path, overrides, &mut problems)?;
     schema_check::check(&layers.tree, &document_schema(), "", &mut problems);
-    if !problems.is_empty() {
-        // Stages are read even so: a wrong key in one place must not hide an unknown stage in another.
-        let _ = read_stages(&layers.tree, registry, &mut problems);
-        return Err(problems.into_error());
-    }
+    // Everything is looked at even so: a wrong key in one place must not hide an unknown stage in another.
     let stages = read_stages(&layers.tree, registry, &mut problems);
     if stages.is_empty() && problems.is_empty() {
         let problem = Problem::general("no-stages", format!("{} has no [stage.…] table", path.display()));
@@ -143,16 +144,19 @@ pub fn load_pipeline(
     let text = |key: &str| pipeline_table.and_then(|table| table.get(key)?.as_text());
     let stem = path.file_stem().map_or("pipeline".into(), |stem| stem.to_string_lossy());
     let name = text("name").unwrap_or(&stem).to_string();
-    let seed = match pipeline_table.and_then(|table| table.get("seed")).map(|node| &node.content) {
-        Some(Content::Integer(seed)) => u64::try_from(*seed).unwrap_or(42),
-        _ => 42,
+    let seed_node = pipeline_table.and_then(|table| table.get("seed"));
+    let seed = match seed_node.map(|node| &node.content) {
+        Some(Content::Integer(seed)) => u64::try_from(*seed).unwrap_or(DEFAULT_SEED),
+        _ => DEFAULT_SEED,
     };
+    let seed_origin = seed_node.map_or(Origin::Default, |node| node.origin.clone());
     let publish = read_publish(&layers.tree, &layers.root);
     problems.or(Pipeline {
         name,
         manifest: path.to_path_buf(),
         root: layers.root,
         seed,
+        seed_origin,
         overrides: overrides.clone(),
         instances,
         publish,
@@ -289,6 +293,19 @@ fn read_variants(
         }
     }
     let schema = kind.schema();
+    let known = |key: &String| schema.pointer("/properties").is_some_and(|fields| fields.get(key).is_some());
+    let mut strange = false;
+    for (key, values) in foreach.iter().filter(|(key, _)| !known(key)) {
+        strange = true;
+        let place = values.first().map_or(origin, |value| &value.origin).clone();
+        let message =
+            format!("stage `{stage}`: kind {} has no parameter `{key}` to run for each", kind.about().name);
+        let help = format!("`pipe stages {}` lists its parameters", kind.about().name);
+        problems.add(Problem::at(place, "unknown-parameter", message).help(help));
+    }
+    if strange {
+        return Vec::new();
+    }
     let mut variants = Vec::new();
     let mut told: Vec<String> = Vec::new();
     for choice in product(foreach) {
@@ -305,7 +322,10 @@ fn read_variants(
         }
         if !found.is_empty() {
             for mut problem in found.into_error().problems {
-                problem.message = format!("stage `{stage}`: {}", problem.message);
+                problem.message = format!(
+                    "stage `{stage}`: {}",
+                    problem.message.replace("unknown key", "unknown parameter")
+                );
                 let text = problem.to_string();
                 if !told.contains(&text) {
                     told.push(text);

@@ -18,9 +18,9 @@ pub struct Slice;
 #[serde(default, deny_unknown_fields)]
 pub struct SliceParams {
     /// Lower end of the intensity window in HU; it becomes 0.
-    pub clip_min: f32,
+    pub clip_min: f64,
     /// Upper end of the intensity window in HU; it becomes 1.
-    pub clip_max: f32,
+    pub clip_max: f64,
 }
 
 impl Default for SliceParams {
@@ -89,7 +89,7 @@ fn slice_item(params: &SliceParams, item: &Item) -> Result<Vec<u8>, StageError> 
             file.shown
         )));
     }
-    let planes = planes(&volume, edge, params.clip_min, params.clip_max)
+    let planes = planes(&volume, edge, params.clip_min as f32, params.clip_max as f32)
         .map_err(|error| StageError::message(format!("{}: {error}", file.shown)))?;
     write_array("planes", &[9, edge, edge], &planes)
 }

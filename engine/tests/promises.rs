@@ -1,0 +1,272 @@
+//! The engine's promises, each at the boundary: what a second run executes after a change.
+
+mod support;
+
+use std::fs;
+
+use pipe_engine::context::Cancel;
+use pipe_engine::event::{Event, Status};
+use pipe_engine::run::run;
+use support::{Memory, Project};
+
+fn counts(outcome: &support::Outcome) -> (usize, usize, usize) {
+    (outcome.summary.executed, outcome.summary.cached, outcome.summary.items_executed)
+}
+
+#[test]
+fn a_second_run_executes_nothing() {
+    let project = Project::with_rows();
+    let first = project.run(&[]);
+    assert_eq!(counts(&first), (3, 0, 6));
+    assert_eq!(first.headline("join"), "0+ANT+BEEBEE+CAT");
+    let second = project.run(&[]);
+    assert_eq!(counts(&second), (0, 3, 0));
+    assert_eq!(second.summary.items_cached, 6);
+    assert_eq!(second.headline("join"), "0+ANT+BEEBEE+CAT");
+}
+
+#[test]
+fn a_changed_parameter_runs_its_stage_and_what_follows() {
+    let project = Project::with_rows();
+    project.run(&[]);
+    assert_eq!(project.run(&["join.separator=-"]).executed(), ["join"]);
+    let outcome = project.run(&["case.upper=false"]);
+    assert_eq!(outcome.executed(), ["case", "join"]);
+    assert_eq!(outcome.headline("join"), "0+ant+beebee+cat");
+}
+
+#[test]
+fn equal_bytes_stop_a_change_from_spreading() {
+    let project = Project::with_rows();
+    project.run(&[]);
+    assert_eq!(project.run(&["case.remark=other"]).executed(), ["case"]);
+}
+
+#[test]
+fn what_does_not_matter_runs_nothing() {
+    let project = Project::with_rows();
+    project.run(&[]);
+    // Defaults written out, keys in another order, comments, another job count.
+    project.write(
+        "pipeline.toml",
+        "# a comment\n[pipeline]\nname = \"other\"\n[stage.join]\nparams = { fold = 0, separator = \"+\" }\n\
+         inputs = { texts = \"@case\" }\n[stage.repeat]\ninputs = { table = \"rows.csv\" }\n\
+         [stage.case]\nparams = { upper = true }\ninputs.texts = \"@repeat\"\npublish = \"out\"\n",
+    );
+    let outcome = project.run_with(&[], |options| options.jobs = 1);
+    assert_eq!(counts(&outcome), (0, 3, 0));
+    assert_eq!(fs::read_to_string(project.path("out/2.txt")).unwrap(), "BEEBEE");
+}
+
+#[test]
+fn a_label_a_move_and_a_touch_run_no_item() {
+    let project = Project::with_rows();
+    project.run(&[]);
+    let table = "id,path,times,label\n1,data/a.txt,1,1\n2,data/b.txt,2,0\n3,data/c.txt,1,1\n";
+    project.write("rows.csv", table);
+    assert_eq!(counts(&project.run(&[])), (0, 3, 0));
+    fs::rename(project.path("data/b.txt"), project.path("moved.txt")).unwrap();
+    project.write("rows.csv", &table.replace("data/b.txt", "moved.txt"));
+    assert_eq!(counts(&project.run(&[])), (0, 3, 0));
+    let text = fs::read_to_string(project.path("data/a.txt")).unwrap();
+    project.write("data/a.txt", &text);
+    assert_eq!(counts(&project.run(&[])), (0, 3, 0));
+}
+
+#[test]
+fn a_changed_file_and_an_added_row_run_one_item_each() {
+    let project = Project::with_rows();
+    project.run(&[]);
+    project.write("data/b.txt", "bug");
+    assert_eq!(counts(&project.run(&[])), (3, 0, 2));
+    project.write("data/d.txt", "dog");
+    let table = fs::read_to_string(project.path("rows.csv")).unwrap();
+    project.write("rows.csv", &format!("{table}4,data/d.txt,3,0\n"));
+    let outcome = project.run(&[]);
+    assert_eq!(counts(&outcome), (3, 0, 2));
+    assert_eq!(outcome.headline("join"), "0+ANT+BUGBUG+CAT+DOGDOGDOG");
+    // Back to what was before: every result is known.
+    project.write("data/b.txt", "bee");
+    project.write("rows.csv", &table);
+    assert_eq!(counts(&project.run(&[])), (0, 3, 0));
+}
+
+#[test]
+fn a_changed_label_reaches_the_stage_that_reads_it() {
+    let project = Project::with_rows();
+    project.write(
+        "pipeline.toml",
+        &support::ROWS.replace(
+            "inputs = { texts = \"@case\" }",
+            "inputs = { texts = \"@case\", table = \"rows.csv\" }",
+        ),
+    );
+    project.run(&[]);
+    project.write("rows.csv", "id,path,times,label\n1,data/a.txt,1,1\n2,data/b.txt,2,1\n3,data/c.txt,1,0\n");
+    let outcome = project.run(&[]);
+    assert_eq!(outcome.executed(), ["join"]);
+    assert_eq!(outcome.summary.items_executed, 0);
+}
+
+#[test]
+fn a_bad_row_fails_by_name_and_the_others_keep_their_results() {
+    let project = Project::with_rows();
+    project.write("data/b.txt", "bad");
+    let outcome = project.run_with(&[], |options| options.keep_going = true);
+    assert_eq!(outcome.summary.status, Status::Failed);
+    assert_eq!(outcome.summary.items_executed, 2);
+    let failure = outcome.events.iter().find_map(|event| match event {
+        Event::StageFailed { stage, error, advice, failed_items, log } => {
+            Some((stage.clone(), error.clone(), advice.clone(), failed_items.len(), log.clone()))
+        }
+        _ => None,
+    });
+    let (stage, error, advice, failed, log) = failure.unwrap();
+    assert_eq!((stage.as_str(), error.as_str(), failed), ("repeat", "item 2: the file is bad", 1));
+    assert_eq!(advice.as_deref(), Some("mend it"));
+    assert!(fs::read_to_string(log).unwrap().contains("item 2: the file is bad"));
+    project.write("data/b.txt", "bee");
+    assert_eq!(counts(&project.run(&[])), (3, 0, 4));
+}
+
+#[test]
+fn a_panic_is_a_failure_of_its_stage() {
+    let project = Project::with_rows();
+    project.write("data/b.txt", "panic");
+    let outcome = project.run(&[]);
+    assert_eq!(outcome.summary.failed, 1);
+    let told = outcome.events.iter().any(|event| match event {
+        Event::StageFailed { error, .. } => error.contains("panicked: the code is bad"),
+        _ => false,
+    });
+    assert!(told, "{:?}", outcome.events);
+}
+
+#[test]
+fn a_failing_stage_leaves_the_others_results() {
+    let project = Project::with_rows();
+    let manifest = format!(
+        "{}[stage.other]\nuses = \"join\"\ninputs = {{ texts = \"@case\" }}\nparams = {{ fail = true }}\n\
+         [stage.last]\nuses = \"join\"\ninputs = {{ parts = \"@other\" }}\n",
+        support::ROWS
+    );
+    project.write("pipeline.toml", &manifest);
+    let outcome = project.run_with(&[], |options| options.keep_going = true);
+    assert_eq!(outcome.executed(), ["case", "join", "repeat"]);
+    assert_eq!(outcome.summary.failed, 1);
+    let skipped =
+        outcome.events.iter().any(|e| matches!(e, Event::StageSkipped { stage, .. } if stage == "last"));
+    assert!(skipped);
+}
+
+#[test]
+fn damaged_and_deleted_blobs_are_computed_again_when_they_are_needed() {
+    let project = Project::with_rows();
+    let first = project.run(&[]);
+    let blobs = project.blobs();
+    for damage in [true, false] {
+        for path in blobs.keys() {
+            let path = project.cache.join(path);
+            if damage {
+                let mut bytes = fs::read(&path).unwrap();
+                bytes[0] ^= 0x20;
+                fs::write(&path, bytes).unwrap();
+            } else {
+                fs::remove_file(&path).unwrap();
+            }
+        }
+        // A stage downstream that has no result yet needs all that stands before it.
+        let separator = if damage { "join.separator=:" } else { "join.separator=;" };
+        let outcome = project.run(&[separator]);
+        assert_eq!(outcome.summary.status, Status::Ok, "{:?}", outcome.events);
+        let plain = outcome.headline("join").replace([':', ';'], "+");
+        assert_eq!(plain, first.headline("join"));
+        let repaired = outcome.events.iter().any(|event| matches!(event, Event::Repaired { .. }));
+        assert_eq!(repaired, damage);
+    }
+}
+
+#[test]
+fn results_are_the_same_bytes_for_any_number_of_jobs() {
+    let blobs = |jobs| {
+        let mut project = Project::with_rows();
+        project.jobs = jobs;
+        project.run(&[]);
+        project.blobs()
+    };
+    assert_eq!(blobs(1), blobs(4));
+}
+
+const FOLDS: &str = r#"
+[stage.part]
+uses = "join"
+foreach = { fold = [0, 1, 2, 10] }
+inputs = { texts = "texts" }
+
+[stage.next]
+uses = "join"
+foreach = { fold = [0, 1, 2, 10] }
+inputs = { more = "@part" }
+
+[stage.all]
+uses = "join"
+inputs = { parts = "@next" }
+"#;
+
+#[test]
+fn folds_match_by_value_and_gather_in_value_order() {
+    let project = Project::new();
+    project.write("texts/x.txt", "x");
+    project.write("pipeline.toml", FOLDS);
+    let outcome = project.run(&[]);
+    assert_eq!(outcome.summary.executed, 9);
+    assert_eq!(outcome.headline("all"), "0+0+0+x+1+1+x+2+2+x+10+10+x");
+    project.write("pipeline.toml", &FOLDS.replace("[0, 1, 2, 10]", "[10, 2, 1, 0]"));
+    assert_eq!(counts(&project.run(&[])), (0, 9, 0));
+    let outcome = project.run(&["next.foreach.fold=[1,2]"]);
+    assert_eq!(outcome.executed(), ["all"]);
+}
+
+#[test]
+fn force_and_only() {
+    let project = Project::with_rows();
+    assert_eq!(
+        project.run_with(&[], |options| options.only = vec!["case".into()]).executed(),
+        ["case", "repeat"]
+    );
+    project.run(&[]);
+    let outcome = project.run_with(&[], |options| options.force = vec!["case".into()]);
+    assert_eq!(outcome.executed(), ["case"]);
+    assert_eq!(outcome.summary.items_executed, 3);
+}
+
+#[test]
+fn other_bytes_for_the_same_fingerprint_are_a_conflict_and_the_first_stay() {
+    let project = Project::with_rows();
+    let first = project.run(&["join.dice=true"]);
+    let second = project.run_with(&["join.dice=true"], |options| options.force = vec!["join".into()]);
+    assert!(second.events.iter().any(|event| matches!(event, Event::Conflict { .. })));
+    assert_eq!(second.headline("join"), first.headline("join"));
+}
+
+#[test]
+fn a_cancelled_run_is_interrupted_and_the_next_goes_on() {
+    let project = Project::with_rows();
+    let pipeline = project.load(&[]).unwrap();
+    let (memory, cancel) = (Memory::default(), Cancel::default());
+    cancel.cancel();
+    let summary =
+        run(&pipeline, &project.registry(), &project.store(), &project.options(), &memory, &cancel).unwrap();
+    assert_eq!(summary.status, Status::Interrupted);
+    assert_eq!(project.run(&[]).summary.status, Status::Ok);
+}
+
+#[test]
+fn publishing_replaces_what_an_earlier_run_published() {
+    let project = Project::with_rows();
+    project.write("pipeline.toml", &format!("{}publish = \"out\"\n", support::ROWS));
+    project.run(&[]);
+    assert_eq!(fs::read_to_string(project.path("out/text.txt")).unwrap(), "0+ANT+BEEBEE+CAT");
+    project.run(&["join.separator=-"]);
+    assert_eq!(fs::read_to_string(project.path("out/text.txt")).unwrap(), "0-ANT-BEEBEE-CAT");
+}

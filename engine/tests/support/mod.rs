@@ -1,0 +1,348 @@
+//! A small world of text files and stage kinds that work on them, for tests of the engine's promises.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use pipe_cache::Store;
+use pipe_engine::code::CodeStamp;
+use pipe_engine::context::{Cancel, Context, Device, ItemContext};
+use pipe_engine::event::{Event, Observer, Summary};
+use pipe_engine::input::InputValue;
+use pipe_engine::manifest::{ManifestError, Overrides, Pipeline, load_pipeline};
+use pipe_engine::record::Surroundings;
+use pipe_engine::registry::Registry;
+use pipe_engine::run::{RunOptions, run};
+use pipe_engine::stage::{
+    About, AnyStage, Column, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec,
+    PerItem, RowItems, Stage, StageError, Whole,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+const CODE: CodeStamp = CodeStamp { source: "test", crates: &[] };
+
+/// Repeats each row's file as often as its `times` column says.
+pub struct Repeat;
+
+#[derive(Deserialize, Serialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct NoParams {}
+
+impl ItemStage for Repeat {
+    type Params = NoParams;
+    const ABOUT: About = About {
+        name: "repeat",
+        summary: "repeats each row's file",
+        inputs: &[InputSpec::new("table", InputForm::Table, "id, path, times")],
+        outputs: &[OutputSpec { name: "texts", summary: "texts", form: OutputForm::Collection("txt") }],
+        random: false,
+        device: false,
+        code: CODE,
+        headline: None,
+    };
+
+    fn items(&self, _params: &NoParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
+        ItemSource::Rows(RowItems {
+            input: "table",
+            name: &["id"],
+            columns: vec![Column::required("times")],
+            files: &["path"],
+            group_by: Some("path"),
+            companion: None,
+        })
+    }
+
+    fn check_item(&self, _params: &NoParams, item: &Item) -> Result<(), StageError> {
+        item.number("times").map(|_| ())
+    }
+
+    fn run_group(
+        &self,
+        _: &NoParams,
+        group: &[Item],
+        _: &ItemContext<'_>,
+    ) -> Vec<Result<Vec<u8>, StageError>> {
+        let run = |item: &Item| {
+            let text = String::from_utf8(item.file("path")?.read()?)?;
+            match text.trim() {
+                "bad" => Err(StageError::message("the file is bad").advise("mend it")),
+                "panic" => panic!("the code is bad"),
+                text => Ok(text.repeat(item.number("times")? as usize).into_bytes()),
+            }
+        };
+        group.iter().map(run).collect()
+    }
+}
+
+/// Changes each text's case.
+pub struct Case;
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CaseParams {
+    /// To upper case instead of lower case.
+    pub upper: bool,
+    /// Changes nothing in the output.
+    pub remark: String,
+}
+
+impl Default for CaseParams {
+    fn default() -> Self {
+        Self { upper: true, remark: String::new() }
+    }
+}
+
+impl ItemStage for Case {
+    type Params = CaseParams;
+    const ABOUT: About = About {
+        name: "case",
+        summary: "changes each text's case",
+        inputs: &[InputSpec::new("texts", InputForm::Collection, "texts")],
+        outputs: &[OutputSpec { name: "texts", summary: "texts", form: OutputForm::Collection("txt") }],
+        random: false,
+        device: false,
+        code: CODE,
+        headline: None,
+    };
+
+    fn items(&self, _params: &CaseParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
+        ItemSource::Collection { input: "texts" }
+    }
+
+    fn run_group(
+        &self,
+        p: &CaseParams,
+        group: &[Item],
+        _: &ItemContext<'_>,
+    ) -> Vec<Result<Vec<u8>, StageError>> {
+        let run = |item: &Item| {
+            let text = String::from_utf8(item.file("texts")?.read()?)?;
+            Ok(if p.upper { text.to_uppercase() } else { text.to_lowercase() }.into_bytes())
+        };
+        group.iter().map(run).collect()
+    }
+}
+
+/// Joins everything it is given.
+pub struct Join;
+
+#[derive(Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct JoinParams {
+    /// Between two texts.
+    pub separator: String,
+    /// The fold.
+    #[schemars(range(min = 0, max = 100))]
+    pub fold: u32,
+    /// Fail.
+    pub fail: bool,
+    /// Write other bytes each time.
+    pub dice: bool,
+}
+
+impl Default for JoinParams {
+    fn default() -> Self {
+        Self { separator: "+".to_string(), fold: 0, fail: false, dice: false }
+    }
+}
+
+static DICE: AtomicUsize = AtomicUsize::new(0);
+
+impl Stage for Join {
+    type Params = JoinParams;
+    const ABOUT: About = About {
+        name: "join",
+        summary: "joins texts",
+        inputs: &[
+            InputSpec::new("texts", InputForm::Collection, "texts").optional(),
+            InputSpec::new("parts", InputForm::File, "joined texts").optional().many(),
+            InputSpec::new("more", InputForm::File, "one more text").optional().keywords(&["nothing"]),
+            InputSpec::new("table", InputForm::Table, "labels").optional(),
+        ],
+        outputs: &[OutputSpec { name: "text", summary: "the text", form: OutputForm::File("text.txt") }],
+        random: false,
+        device: false,
+        code: CODE,
+        headline: Some(("text", "text.txt")),
+    };
+
+    fn columns(&self, _params: &JoinParams, _input: &str) -> Vec<Column> {
+        vec![Column::required("id"), Column::optional("label")]
+    }
+
+    fn run(&self, params: &JoinParams, context: &mut Context<'_>) -> Result<(), StageError> {
+        context.log("joining");
+        if params.fail {
+            return Err(StageError::message("asked to fail"));
+        }
+        let mut parts: Vec<String> = vec![params.fold.to_string()];
+        if let Ok(files) = context.files("texts") {
+            for name in files.names() {
+                parts.push(String::from_utf8(files.read(name)?)?);
+            }
+        }
+        for name in ["parts", "more"] {
+            for input in context.inputs(name) {
+                if let InputValue::File(file) = &input.value {
+                    parts.push(String::from_utf8(file.read()?)?);
+                }
+            }
+        }
+        if params.dice {
+            parts.push(DICE.fetch_add(1, Ordering::Relaxed).to_string());
+        }
+        context.write("text", "text.txt", parts.join(&params.separator).as_bytes())
+    }
+}
+
+pub static KINDS: &[&dyn AnyStage] = &[&PerItem(Repeat), &PerItem(Case), &Whole(Join)];
+
+/// Remembers every event.
+#[derive(Default)]
+pub struct Memory(pub Mutex<Vec<Event>>);
+
+impl Observer for Memory {
+    fn event(&self, event: &Event) {
+        self.0.lock().unwrap().push(event.clone());
+    }
+}
+
+/// A project in a temporary folder.
+pub struct Project {
+    pub folder: tempfile::TempDir,
+    pub jobs: usize,
+    pub cache: PathBuf,
+}
+
+/// What a run did.
+pub struct Outcome {
+    pub summary: Summary,
+    pub events: Vec<Event>,
+}
+
+impl Outcome {
+    /// The instances that were computed, sorted.
+    pub fn executed(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                Event::StageFinished { stage, executed: true, .. } => Some(stage.clone()),
+                _ => None,
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// The last headline of a stage.
+    pub fn headline(&self, wanted: &str) -> String {
+        self.events
+            .iter()
+            .rev()
+            .find_map(|event| match event {
+                Event::Headline { stage, text } if stage == wanted => Some(text.clone()),
+                _ => None,
+            })
+            .unwrap()
+    }
+}
+
+impl Project {
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = folder.path().join(".pipe");
+        Self { folder, jobs: 2, cache }
+    }
+
+    /// A project with three rows and the stages repeat → case → join.
+    pub fn with_rows() -> Self {
+        let project = Self::new();
+        for (name, text) in [("a", "ant"), ("b", "bee"), ("c", "cat")] {
+            project.write(&format!("data/{name}.txt"), text);
+        }
+        project
+            .write("rows.csv", "id,path,times,label\n1,data/a.txt,1,0\n2,data/b.txt,2,1\n3,data/c.txt,1,0\n");
+        project.write("pipeline.toml", ROWS);
+        project
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub fn write(&self, name: &str, text: &str) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    pub fn registry(&self) -> Registry {
+        Registry::new(KINDS.to_vec(), "")
+    }
+
+    pub fn load(&self, set: &[&str]) -> Result<Pipeline, ManifestError> {
+        let overrides =
+            Overrides { set: set.iter().map(|text| (*text).to_string()).collect(), profiles: vec![] };
+        load_pipeline(&self.path("pipeline.toml"), &overrides, &self.registry())
+    }
+
+    pub fn options(&self) -> RunOptions {
+        RunOptions {
+            jobs: self.jobs,
+            force: vec![],
+            only: vec![],
+            keep_going: false,
+            verify: false,
+            device: Device::Cpu,
+            surroundings: Surroundings::default(),
+        }
+    }
+
+    pub fn store(&self) -> Arc<Store> {
+        Arc::new(Store::open(&self.cache).unwrap())
+    }
+
+    pub fn run_with(&self, set: &[&str], change: impl FnOnce(&mut RunOptions)) -> Outcome {
+        let mut options = self.options();
+        change(&mut options);
+        let memory = Memory::default();
+        let pipeline = self.load(set).unwrap();
+        let cancel = Cancel::default();
+        let summary = run(&pipeline, &self.registry(), &self.store(), &options, &memory, &cancel).unwrap();
+        Outcome { summary, events: memory.0.into_inner().unwrap() }
+    }
+
+    pub fn run(&self, set: &[&str]) -> Outcome {
+        self.run_with(set, |_| {})
+    }
+
+    /// All files of the blob store by path.
+    pub fn blobs(&self) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut blobs = BTreeMap::new();
+        for folder in fs::read_dir(self.cache.join("blobs")).unwrap().flatten() {
+            for file in fs::read_dir(folder.path()).unwrap().flatten() {
+                let path = file.path();
+                let name = path.strip_prefix(&self.cache).unwrap().to_path_buf();
+                blobs.insert(name, fs::read(path).unwrap());
+            }
+        }
+        blobs
+    }
+}
+
+pub const ROWS: &str = r#"
+[stage.repeat]
+inputs = { table = "rows.csv" }
+
+[stage.case]
+inputs = { texts = "@repeat" }
+
+[stage.join]
+inputs = { texts = "@case" }
+"#;

@@ -1,0 +1,203 @@
+//! The command line's words.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use pipe_engine::context::Device;
+use pipe_engine::manifest::Overrides;
+
+/// Runs experiments that a TOML manifest describes, and computes only what has no result yet.
+#[derive(Debug, Parser)]
+#[command(name = "pipe", version, max_term_width = 100)]
+pub(crate) struct CommandLine {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a pipeline; stages with a known result are not run again
+    Run(RunArguments),
+    /// Look for everything that is wrong with a manifest and its tables, without running it
+    Check(ManifestArguments),
+    /// Tell what a run would do, and why
+    Plan(PlanArguments),
+    /// Draw a pipeline's stages as text for Mermaid or Graphviz
+    Graph(GraphArguments),
+    /// Copy a stage's outputs to a folder
+    Get(GetArguments),
+    /// List the runs
+    Runs(CacheArguments),
+    /// Tell what a run did
+    Show(ShowArguments),
+    /// List the stage kinds, or explain one
+    Stages(StagesArguments),
+    /// Print the JSON schema of manifests, for editors
+    Schema,
+    /// Write the shipped pipelines into a folder, to start from
+    Init(InitArguments),
+    /// Print a completion script for a shell
+    Completions(CompletionsArguments),
+}
+
+/// A manifest and what changes it.
+#[derive(Args, Debug)]
+pub(crate) struct ManifestArguments {
+    /// The pipeline's TOML file
+    pub(crate) manifest: PathBuf,
+    /// Override a value: VAR=…, STAGE.PARAM=…, STAGE.inputs.NAME=…, STAGE.foreach.KEY=…, pipeline.seed=…
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Apply a named set of overrides of the manifest
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+}
+
+impl ManifestArguments {
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides { set: self.set.clone(), profiles: self.profile.clone() }
+    }
+}
+
+/// Where results are kept.
+#[derive(Args, Debug)]
+pub(crate) struct CacheArguments {
+    /// The cache folder (default: .pipe in the manifest's root; for commands without a manifest, in this
+    /// folder or one above it)
+    #[arg(long, value_name = "DIR", env = "PIPE_CACHE")]
+    pub(crate) cache: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunArguments {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArguments,
+    /// Run only this stage and what it needs
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) only: Vec<String>,
+    /// Compute this stage anew although its result is known
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) force: Vec<String>,
+    /// After a failure, finish what does not depend on it
+    #[arg(long)]
+    pub(crate) keep_going: bool,
+    /// Rows and stages computed side by side (default: the number of processors)
+    #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+    /// The device to train on: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
+    pub(crate) device: Device,
+    /// Where stages run
+    #[arg(long, value_enum, default_value_t = ExecutorName::Local)]
+    pub(crate) executor: ExecutorName,
+    /// Hash every input file anew instead of trusting its size and times
+    #[arg(long)]
+    pub(crate) verify: bool,
+    /// Print one JSON object for each event on stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExecutorName {
+    /// On this machine
+    Local,
+    /// On a Slurm cluster
+    Slurm,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PlanArguments {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArguments,
+    /// Plan as if this stage's result were not known
+    #[arg(long, value_name = "STAGE")]
+    pub(crate) force: Vec<String>,
+    /// The device of the run: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
+    pub(crate) device: Device,
+    /// List the stages with known results too
+    #[arg(long)]
+    pub(crate) all: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GraphArguments {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArguments,
+    /// The language of the drawing
+    #[arg(long, value_enum, default_value_t = GraphFormat::Mermaid)]
+    pub(crate) format: GraphFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum GraphFormat {
+    /// For Markdown pages
+    Mermaid,
+    /// For Graphviz
+    Dot,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GetArguments {
+    /// A run's id, `latest`, or a manifest
+    pub(crate) source: String,
+    /// A stage, or one output of it as STAGE.OUTPUT
+    pub(crate) stage: String,
+    /// The folder to copy to; files that are there already are never replaced by others
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Override a value of the manifest
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Apply a named set of overrides of the manifest
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
+    /// The device of the manifest's run: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
+    pub(crate) device: Device,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ShowArguments {
+    /// A run's id, the beginning of one, or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct StagesArguments {
+    /// The kind to explain
+    pub(crate) kind: Option<String>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct InitArguments {
+    /// The folder to write to
+    #[arg(default_value = ".")]
+    pub(crate) folder: PathBuf,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CompletionsArguments {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+fn parse_device(text: &str) -> Result<Device, String> {
+    match text.split_once(':') {
+        None if text == "cpu" => Ok(Device::Cpu),
+        None if text == "cuda" => Ok(Device::Cuda(0)),
+        Some(("cuda", number)) => {
+            number.parse().map(Device::Cuda).map_err(|_| format!("`{number}` is not a device number"))
+        }
+        _ => Err("expected cpu, cuda or cuda:N".to_string()),
+    }
+}

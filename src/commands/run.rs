@@ -1,0 +1,79 @@
+//! `pipe run`
+
+use std::path::Path;
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
+
+use pipe_engine::context::Cancel;
+use pipe_engine::event::{Observer, Status};
+use pipe_engine::preflight::check_tables;
+use pipe_engine::record::{GitState, Surroundings};
+use pipe_engine::registry::Registry;
+use pipe_engine::run::{RunOptions, run as run_pipeline};
+
+use crate::cli::{ExecutorName, RunArguments};
+use crate::error::{CliError, exit};
+use crate::progress::{Display, JsonLines};
+use crate::session;
+
+pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitCode, CliError> {
+    session::check_device(arguments.device)?;
+    if arguments.executor == ExecutorName::Slurm {
+        return Err(CliError::refused("the Slurm executor is not built yet", "run with --executor local"));
+    }
+    let pipeline = session::pipeline(&arguments.manifest, registry)?;
+    let store = session::store(&pipeline, &arguments.manifest.cache)?;
+    check_tables(&pipeline, registry, &store)?;
+    let options = RunOptions {
+        jobs: arguments.jobs.map_or_else(processors, usize::from),
+        force: arguments.force.clone(),
+        only: arguments.only.clone(),
+        keep_going: arguments.keep_going,
+        verify: arguments.verify,
+        device: arguments.device,
+        surroundings: surroundings(&pipeline.root),
+    };
+    let cancel = Arc::new(Cancel::default());
+    let signalled = Arc::clone(&cancel);
+    // Without a handler an interrupt still leaves a good cache; it only ends less politely.
+    let _ = ctrlc::set_handler(move || signalled.cancel());
+    quiet_panics();
+    let observer: Box<dyn Observer> =
+        if arguments.json { Box::new(JsonLines) } else { Box::new(Display::new()) };
+    let summary = run_pipeline(&pipeline, registry, &store, &options, observer.as_ref(), &cancel)?;
+    Ok(match summary.status {
+        Status::Ok => ExitCode::SUCCESS,
+        Status::Failed => ExitCode::from(exit::FAILED),
+        Status::Interrupted => ExitCode::from(exit::INTERRUPTED),
+    })
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// A panic in a stage's code is told as that stage's failure; the default hook would tell it twice.
+fn quiet_panics() {
+    std::panic::set_hook(Box::new(|_| {}));
+}
+
+fn surroundings(root: &Path) -> Surroundings {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    Surroundings {
+        program: format!("pipe {}", env!("CARGO_PKG_VERSION")),
+        host: host.trim().to_string(),
+        git: git_state(root),
+        command: std::env::args().collect(),
+    }
+}
+
+fn git_state(root: &Path) -> Option<GitState> {
+    let git = |arguments: &[&str]| {
+        let output =
+            Command::new("git").arg("-C").arg(root).args(arguments).stdin(Stdio::null()).output().ok()?;
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_string())
+    };
+    let commit = git(&["rev-parse", "HEAD"])?;
+    let modified = !git(&["status", "--porcelain", "--untracked-files=no"])?.is_empty();
+    Some(GitState { commit, modified })
+}

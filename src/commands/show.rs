@@ -1,0 +1,75 @@
+//! `pipe show`
+
+use std::process::ExitCode;
+
+use pipe_engine::record::{InstanceRecord, InstanceStatus, RunRecord, read_run};
+
+use crate::cli::ShowArguments;
+use crate::error::CliError;
+use crate::{render, session};
+
+pub(crate) fn show(arguments: &ShowArguments) -> Result<ExitCode, CliError> {
+    let store = session::nearest_store(&arguments.cache)?;
+    let run = read_run(&store, &arguments.run)?;
+    render::out(&text(&run));
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(run: &RunRecord) -> String {
+    let header = &run.header;
+    let status =
+        run.summary.as_ref().and_then(|summary| summary.get("status")).and_then(|status| status.as_str());
+    let mut lines = vec![
+        format!("run       {}", header.run),
+        format!("status    {}", status.unwrap_or("unfinished")),
+        format!("pipeline  {} ({})", header.pipeline, header.manifest.display()),
+        format!("started   {}", header.started),
+        format!("program   {}, code {}", header.surroundings.program, header.code.short()),
+        format!(
+            "host      {}, {} jobs, device {}",
+            header.surroundings.host, header.jobs, header.device_class
+        ),
+        format!("seed      {}", header.seed),
+    ];
+    if let Some(git) = &header.surroundings.git {
+        let modified = if git.modified { ", with changes" } else { "" };
+        lines.push(format!("commit    {}{modified}", git.commit));
+    }
+    for profile in &header.profiles {
+        lines.push(format!("profile   {profile}"));
+    }
+    for set in &header.set {
+        lines.push(format!("set       {set}"));
+    }
+    lines.push(format!("record    {}", run.folder.display()));
+    lines.push(String::new());
+    let width = run.instances.iter().map(|record| record.label.len()).max().unwrap_or(0);
+    lines.extend(run.instances.iter().map(|record| instance_line(record, width, &header.run)));
+    lines.join("\n")
+}
+
+fn instance_line(record: &InstanceRecord, width: usize, run: &str) -> String {
+    let status = match record.status {
+        InstanceStatus::Executed => "executed",
+        InstanceStatus::Cached => "known",
+        InstanceStatus::Failed => "failed",
+        InstanceStatus::Skipped => "not run",
+    };
+    let mut line = format!("{:width$}  {status:8}  {:8.2} s", record.label, record.seconds);
+    if record.items_executed + record.items_cached > 0 {
+        line.push_str(&format!("  {} items executed, {} known", record.items_executed, record.items_cached));
+    }
+    if let Some(from) = record.from_run.as_deref().filter(|from| *from != run) {
+        line.push_str(&format!("  from run {from}"));
+    }
+    for (name, artifact) in &record.outputs {
+        line.push_str(&format!(
+            "\n    {name}: {} {} ({} files)",
+            artifact.form, artifact.digest, artifact.files
+        ));
+    }
+    if let Some(error) = &record.error {
+        line.push_str(&format!("\n    {error}"));
+    }
+    line
+}

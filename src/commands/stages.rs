@@ -1,0 +1,116 @@
+//! `pipe stages`
+
+use std::process::ExitCode;
+
+use pipe_engine::preimage::canonical_text;
+use pipe_engine::registry::Registry;
+use pipe_engine::stage::{AnyStage, InputSpec, OutputForm};
+use serde_json::Value;
+
+use crate::cli::StagesArguments;
+use crate::error::CliError;
+use crate::render;
+
+pub(crate) fn stages(arguments: &StagesArguments, registry: &Registry) -> Result<ExitCode, CliError> {
+    match &arguments.kind {
+        None => render::out(&list(registry)),
+        Some(name) => match registry.get(name) {
+            Some(kind) => render::out(&explain(kind)),
+            None => {
+                let known: Vec<&str> = registry.names().collect();
+                let message = format!("there is no kind `{name}`");
+                return Err(CliError::refused(message, format!("kinds: {}", known.join(", "))));
+            }
+        },
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(registry: &Registry) -> String {
+    let width = registry.names().map(str::len).max().unwrap_or(0);
+    let lines: Vec<String> = registry
+        .kinds()
+        .iter()
+        .map(|kind| format!("{:width$}  {}", kind.about().name, kind.about().summary))
+        .collect();
+    lines.join("\n")
+}
+
+fn explain(kind: &dyn AnyStage) -> String {
+    let about = kind.about();
+    let mut lines = vec![format!("{}: {}", about.name, about.summary)];
+    if !about.inputs.is_empty() {
+        lines.push("\ninputs".to_string());
+        lines.extend(about.inputs.iter().map(input_line));
+    }
+    lines.push("\noutputs".to_string());
+    for output in about.outputs {
+        let form = match output.form {
+            OutputForm::File(name) => format!("file {name}"),
+            OutputForm::Tree => "tree".to_string(),
+            OutputForm::Collection(extension) => format!("collection of .{extension}"),
+        };
+        lines.push(format!("  {} ({form})\n      {}", output.name, output.summary));
+    }
+    let schema = kind.schema();
+    let parameters = parameter_lines(&schema, &schema, kind, "");
+    if !parameters.is_empty() {
+        lines.push("\nparameters".to_string());
+        lines.extend(parameters);
+    }
+    lines.join("\n")
+}
+
+fn input_line(input: &InputSpec) -> String {
+    let mut notes = vec![input.form.to_string()];
+    if input.optional {
+        notes.push("optional".to_string());
+    }
+    if input.many {
+        notes.push("all instances".to_string());
+    }
+    notes.extend(input.keywords.iter().map(|word| format!("or the word \"{word}\"")));
+    if input.parameter {
+        notes.push("also under params".to_string());
+    }
+    format!("  {} ({})\n      {}", input.name, notes.join(", "), input.summary)
+}
+
+fn parameter_lines(schema: &Value, root: &Value, kind: &dyn AnyStage, prefix: &str) -> Vec<String> {
+    let defaults = kind.canonical(Value::Object(serde_json::Map::new())).unwrap_or(Value::Null);
+    let mut lines = Vec::new();
+    for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {
+        let full = format!("{prefix}{name}");
+        let target = resolve(property, root);
+        if target.get("properties").is_some() {
+            lines.push(format!("  {full} (table)\n      {}", description(property, target)));
+            lines.extend(parameter_lines(target, root, kind, &format!("{full}.")));
+            continue;
+        }
+        let pointer = format!("/{}", full.replace('.', "/"));
+        let default =
+            defaults.pointer(&pointer).map_or(String::new(), |value| format!(" = {}", canonical_text(value)));
+        lines.push(format!("  {full}{default}\n      {}{}", description(property, target), choices(target)));
+    }
+    lines
+}
+
+fn description(property: &Value, target: &Value) -> String {
+    let text = property.get("description").or_else(|| target.get("description")).and_then(Value::as_str);
+    text.unwrap_or("").replace('\n', " ")
+}
+
+fn choices(schema: &Value) -> String {
+    let listed = schema.get("enum").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
+    let names: Vec<&str> = listed
+        .into_iter()
+        .flatten()
+        .filter_map(|choice| choice.as_str().or_else(|| choice.get("const")?.as_str()))
+        .collect();
+    if names.is_empty() { String::new() } else { format!(" One of: {}.", names.join(", ")) }
+}
+
+fn resolve<'a>(schema: &'a Value, root: &'a Value) -> &'a Value {
+    let reference = schema.get("$ref").and_then(Value::as_str).and_then(|text| text.strip_prefix('#'));
+    reference.and_then(|pointer| root.pointer(pointer)).unwrap_or(schema)
+}

@@ -1,0 +1,84 @@
+//! Why a command ends without doing what it was asked: what people read, and the exit code.
+
+use std::process::ExitCode;
+
+use pipe_engine::manifest::ManifestError;
+use pipe_engine::publish::CopyError;
+use pipe_engine::record::RecordError;
+use pipe_engine::run::RunError;
+use pipe_engine::stage::StageError;
+
+/// The exit codes of the command line.
+pub(crate) mod exit {
+    /// A stage failed, or something else did after the first stage began.
+    pub(crate) const FAILED: u8 = 1;
+    /// Something is wrong that was found before the first stage.
+    pub(crate) const REFUSED: u8 = 2;
+    /// The run was interrupted.
+    pub(crate) const INTERRUPTED: u8 = 130;
+}
+
+/// An error of a command.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum CliError {
+    /// The manifest cannot be run.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Cache(#[from] pipe_cache::Error),
+    /// The run could not begin.
+    #[error(transparent)]
+    Run(#[from] RunError),
+    /// A run's record cannot be told.
+    #[error(transparent)]
+    Record(#[from] RecordError),
+    /// Artifacts cannot be copied.
+    #[error(transparent)]
+    Copy(#[from] CopyError),
+    /// Planning failed on an input.
+    #[error("{0}")]
+    Input(StageError),
+    /// Anything else, with the next step and the exit code.
+    #[error("{message}")]
+    Other {
+        /// What is wrong.
+        message: String,
+        /// What to do about it.
+        help: String,
+        /// The exit code.
+        code: u8,
+    },
+}
+
+impl CliError {
+    /// Something that was asked for and cannot be done.
+    pub(crate) fn refused(message: impl Into<String>, help: impl Into<String>) -> Self {
+        Self::Other { message: message.into(), help: help.into(), code: exit::REFUSED }
+    }
+
+    /// The exit code.
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            CliError::Copy(_) => exit::FAILED,
+            CliError::Other { code, .. } => *code,
+            _ => exit::REFUSED,
+        })
+    }
+
+    /// What to do about it.
+    pub(crate) fn help(&self) -> Option<String> {
+        match self {
+            CliError::Other { help, .. } => Some(help.clone()),
+            CliError::Input(error) => error.advice.clone(),
+            CliError::Copy(CopyError::Differs { .. }) => {
+                Some("choose another folder with --to, or remove the file".to_string())
+            }
+            CliError::Cache(pipe_cache::Error::Format { .. }) => {
+                Some("use the newer pipe, or another cache with --cache".to_string())
+            }
+            CliError::Record(RecordError::Unknown { .. }) => Some("`pipe runs` lists the runs".to_string()),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! The command line of `pipe`, as a library: a binary with stage kinds of its own calls [`main`] with its
+//! table of kinds and its lock file, and has every command.
+//!
+//! This crate reads the command line and the environment, prints, and chooses exit codes. It computes
+//! nothing.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use pipe_engine::registry::Registry;
+use pipe_engine::stage::AnyStage;
+
+mod cli;
+mod commands;
+mod error;
+mod progress;
+mod render;
+mod session;
+
+pub use pipe_engine as engine;
+pub use pipe_stages::kinds::STAGES;
+
+use cli::{Command, CommandLine};
+
+/// The text of a binary's `Cargo.lock`, by its path relative to the binary's `Cargo.toml`. The versions in
+/// it are part of every result's identity.
+#[macro_export]
+macro_rules! lock_file {
+    ($path:literal) => {
+        include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/", $path))
+    };
+}
+
+/// Runs the command line with a table of kinds. `lock` is the text of the binary's `Cargo.lock`; see
+/// [`lock_file!`].
+pub fn main(kinds: &[&'static dyn AnyStage], lock: &str) -> ExitCode {
+    let command = CommandLine::parse().command;
+    let registry = Registry::new(kinds.to_vec(), lock);
+    let outcome = match command {
+        Command::Run(options) => commands::run::run(&options, &registry),
+        Command::Check(options) => commands::check::check(&options, &registry),
+        Command::Plan(options) => commands::plan::plan(&options, &registry),
+        Command::Graph(options) => commands::graph::graph(&options, &registry),
+        Command::Get(options) => commands::get::get(&options, &registry),
+        Command::Runs(options) => commands::runs::runs(&options),
+        Command::Show(options) => commands::show::show(&options),
+        Command::Stages(options) => commands::stages::stages(&options, &registry),
+        Command::Schema => commands::schema::schema(&registry),
+        Command::Init(options) => commands::init::init(&options),
+        Command::Completions(options) => commands::completions::completions(&options),
+    };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => render::error(&error),
+    }
+}

@@ -1,0 +1,131 @@
+//! Errors as people read them: manifest problems with the lines they are on, everything else in a sentence
+//! and a next step. All of it on stderr.
+
+use std::fmt;
+use std::io::{IsTerminal as _, Write as _};
+use std::process::ExitCode;
+
+use miette::{
+    Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode, SourceSpan,
+};
+use pipe_engine::manifest::Problem;
+
+use crate::error::CliError;
+
+/// Writes an error and gives its exit code.
+pub(crate) fn error(error: &CliError) -> ExitCode {
+    match error {
+        CliError::Manifest(manifest) => problems(&manifest.problems),
+        other => {
+            line(&format!("error: {}", with_causes(other)));
+            if let Some(help) = other.help() {
+                line(&format!("  help: {help}"));
+            }
+        }
+    }
+    error.code()
+}
+
+/// Writes one line on stderr.
+pub(crate) fn line(text: &str) {
+    // Nobody is left to tell when stderr is gone.
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}
+
+/// Writes a text on stdout; a reader that has gone away is no error.
+pub(crate) fn out(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes());
+    if !text.ends_with('\n') {
+        let _ = stdout.write_all(b"\n");
+    }
+    let _ = stdout.flush();
+}
+
+/// Whether people who like colours are looking at stderr.
+fn colourful() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let next = error.to_string();
+        if !text.ends_with(&next) {
+            text = format!("{text}: {next}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn problems(problems: &[Problem]) {
+    let theme = if colourful() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
+    for problem in problems {
+        let mut text = String::new();
+        match handler.render_report(&mut text, &Shown::new(problem)) {
+            Ok(()) => line(text.trim_end_matches('\n')),
+            Err(_) => line(&problem.to_string()),
+        }
+    }
+    if problems.len() > 1 {
+        line(&format!("{} problems; nothing was run", problems.len()));
+    }
+}
+
+/// A problem with its source text, as miette wants it.
+#[derive(Debug)]
+struct Shown {
+    message: String,
+    help: Option<String>,
+    code: &'static str,
+    source: Option<NamedSource<String>>,
+    span: Option<SourceSpan>,
+}
+
+impl Shown {
+    fn new(problem: &Problem) -> Self {
+        let message = match &problem.place {
+            Some(place) => format!("{place}: {}", problem.message),
+            None => problem.message.clone(),
+        };
+        let source = problem.location.as_ref().map(|location| {
+            NamedSource::new(location.source.path.display().to_string(), location.source.text.clone())
+        });
+        // Tables span many lines; pointing at their first one is enough.
+        let span = problem.location.as_ref().map(|location| {
+            let text = location.source.text.get(location.span.clone()).unwrap_or_default();
+            SourceSpan::from((location.span.start, text.lines().next().map_or(0, str::len)))
+        });
+        Self { message, help: problem.help.clone(), code: problem.code, source, span }
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Shown {}
+
+impl Diagnostic for Shown {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new(self.code))
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.help.as_ref().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        self.source.as_ref().map(|source| source as &dyn SourceCode)
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let span = self.span?;
+        Some(Box::new(std::iter::once(LabeledSpan::new_with_span(Some("here".to_string()), span))))
+    }
+}

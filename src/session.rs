@@ -1,0 +1,82 @@
+//! Opening what a command works on: the manifest and the cache that belongs to it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipe_cache::Store;
+use pipe_engine::context::Device;
+use pipe_engine::manifest::{Overrides, Pipeline, load_pipeline};
+use pipe_engine::registry::Registry;
+
+use crate::cli::{CacheArguments, ManifestArguments};
+use crate::error::CliError;
+
+/// The name of the cache folder in a project.
+const CACHE_FOLDER: &str = ".pipe";
+
+/// A manifest's pipeline.
+pub(crate) fn pipeline(arguments: &ManifestArguments, registry: &Registry) -> Result<Pipeline, CliError> {
+    Ok(load_pipeline(&arguments.manifest, &arguments.overrides(), registry)?)
+}
+
+/// A pipeline by path and overrides.
+pub(crate) fn pipeline_at(
+    path: &Path,
+    overrides: &Overrides,
+    registry: &Registry,
+) -> Result<Pipeline, CliError> {
+    Ok(load_pipeline(path, overrides, registry)?)
+}
+
+/// The cache of a pipeline, made when there is none.
+pub(crate) fn store(pipeline: &Pipeline, arguments: &CacheArguments) -> Result<Arc<Store>, CliError> {
+    Ok(Arc::new(Store::open(&cache_folder(pipeline, arguments))?))
+}
+
+/// A store for a command that must leave no trace: the pipeline's own when there is one, else an empty one
+/// in a temporary folder, which lives as long as the second value.
+pub(crate) fn store_to_look_at(
+    pipeline: &Pipeline,
+    arguments: &CacheArguments,
+) -> Result<(Arc<Store>, Option<tempfile::TempDir>), CliError> {
+    if let Some(store) = Store::open_existing(&cache_folder(pipeline, arguments))? {
+        return Ok((Arc::new(store), None));
+    }
+    let folder = tempfile::tempdir().map_err(|error| {
+        CliError::refused(format!("cannot make a temporary folder: {error}"), "make TMPDIR a writable folder")
+    })?;
+    Ok((Arc::new(Store::open(folder.path())?), Some(folder)))
+}
+
+/// The cache for a command without a manifest: as given, or the nearest one at or above this folder.
+pub(crate) fn nearest_store(arguments: &CacheArguments) -> Result<Arc<Store>, CliError> {
+    let here = std::env::current_dir().unwrap_or_default();
+    let candidates: Vec<PathBuf> = match &arguments.cache {
+        Some(folder) => vec![folder.clone()],
+        None => here.ancestors().map(|folder| folder.join(CACHE_FOLDER)).collect(),
+    };
+    for folder in &candidates {
+        if let Some(store) = Store::open_existing(folder)? {
+            return Ok(Arc::new(store));
+        }
+    }
+    let looked = match &arguments.cache {
+        Some(folder) => format!("{} is not a cache", folder.display()),
+        None => format!("there is no cache in {} or above it", here.display()),
+    };
+    Err(CliError::refused(looked, "run a pipeline first, or name the cache with --cache"))
+}
+
+fn cache_folder(pipeline: &Pipeline, arguments: &CacheArguments) -> PathBuf {
+    arguments.cache.clone().unwrap_or_else(|| pipeline.root.join(CACHE_FOLDER))
+}
+
+/// Refuses a device that this build cannot use; never falls back to another one.
+pub(crate) fn check_device(device: Device) -> Result<(), CliError> {
+    match device {
+        Device::Cpu => Ok(()),
+        Device::Cuda(_) => {
+            Err(CliError::refused("this build of pipe has no CUDA support", "run with --device cpu"))
+        }
+    }
+}

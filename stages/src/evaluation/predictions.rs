@@ -1,0 +1,276 @@
+//! The folds' predictions side by side with their means: `predictions.csv`.
+//!
+//! Columns: `raw_k` for each fold, their mean `ensemble` and, where the folds have calibrators,
+//! `calibrated_k` and their mean `calibrated_ensemble` (SPEC section 4: the mean of calibrated values,
+//! not the calibrated mean).
+
+use std::collections::HashSet;
+
+use super::{Case, EvaluationError, Fold, csv_bytes, number_text};
+
+/// What a prediction is made of.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Role {
+    /// One fold's model.
+    Raw,
+    /// The mean of the models.
+    Ensemble,
+    /// One fold's model, calibrated.
+    Calibrated,
+    /// The mean of the calibrated models.
+    CalibratedEnsemble,
+}
+
+/// One prediction of all cases.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prediction {
+    /// Its name, such as `raw_0`.
+    pub name: String,
+    /// What it is made of.
+    pub role: Role,
+    /// A probability in [0, 1] for each case.
+    pub probabilities: Vec<f64>,
+}
+
+/// Cases and all that is predicted of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Predictions {
+    cases: Vec<Case>,
+    vectors: Vec<Prediction>,
+}
+
+impl Predictions {
+    /// Merges the folds, in the order given.
+    ///
+    /// # Errors
+    /// No cases or folds, a case or a name twice, lengths that differ, a calibrator that is missing
+    /// while others are there, or a value (calibrated ones too) that is not in [0, 1].
+    pub fn merge(cases: Vec<Case>, folds: &[Fold]) -> Result<Self, EvaluationError> {
+        check_cases(&cases)?;
+        let mut vectors = with_ensemble(raw(folds, cases.len())?, "ensemble", Role::Ensemble)?;
+        let calibrated = calibrated(folds)?;
+        if !calibrated.is_empty() {
+            vectors.extend(with_ensemble(calibrated, "calibrated_ensemble", Role::CalibratedEnsemble)?);
+        }
+        let merged = Self { cases, vectors };
+        merged.check_names()?;
+        merged.check_probabilities()?;
+        Ok(merged)
+    }
+
+    /// The cases.
+    pub fn cases(&self) -> &[Case] {
+        &self.cases
+    }
+
+    /// The predictions, in the order of their columns.
+    pub fn vectors(&self) -> &[Prediction] {
+        &self.vectors
+    }
+
+    /// The bytes of `predictions.csv`, a row for each case in the given order. The column `malignant`
+    /// (1 or 0, blank where not known) is there when any label is.
+    ///
+    /// # Errors
+    /// None with texts that are UTF-8, as all `str` are; the writer's error is passed on.
+    pub fn to_csv(&self) -> Result<Vec<u8>, EvaluationError> {
+        let labelled = self.cases.iter().any(|case| case.malignant.is_some());
+        let mut header = vec!["pid".to_owned(), "nodule_id".to_owned()];
+        header.extend(self.vectors.iter().map(|vector| vector.name.clone()));
+        header.extend(labelled.then(|| "malignant".to_owned()));
+        let row = |(position, case): (usize, &Case)| {
+            let mut cells = vec![case.pid.clone(), case.nodule_id.clone()];
+            let values = self.vectors.iter().filter_map(|vector| vector.probabilities.get(position));
+            cells.extend(values.map(|value| number_text(*value)));
+            cells.extend(labelled.then(|| label_text(case.malignant).to_owned()));
+            cells
+        };
+        csv_bytes(std::iter::once(header).chain(self.cases.iter().enumerate().map(row)))
+    }
+
+    fn check_names(&self) -> Result<(), EvaluationError> {
+        let mut seen = HashSet::new();
+        match self.vectors.iter().find(|vector| !seen.insert(vector.name.as_str())) {
+            Some(twice) => Err(EvaluationError::DuplicatePrediction(twice.name.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn check_probabilities(&self) -> Result<(), EvaluationError> {
+        for vector in &self.vectors {
+            for (case, &value) in self.cases.iter().zip(&vector.probabilities) {
+                if !(0.0..=1.0).contains(&value) {
+                    return Err(EvaluationError::NotAProbability {
+                        prediction: vector.name.clone(),
+                        pid: case.pid.clone(),
+                        nodule_id: case.nodule_id.clone(),
+                        value,
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_cases(cases: &[Case]) -> Result<(), EvaluationError> {
+    if cases.is_empty() {
+        return Err(EvaluationError::NoCases);
+    }
+    let mut seen = HashSet::new();
+    match cases.iter().find(|case| !seen.insert((&case.pid, &case.nodule_id))) {
+        Some(Case { pid, nodule_id, malignant: _ }) => {
+            Err(EvaluationError::DuplicateCase { pid: pid.clone(), nodule_id: nodule_id.clone() })
+        }
+        None => Ok(()),
+    }
+}
+
+fn raw(folds: &[Fold], cases: usize) -> Result<Vec<Prediction>, EvaluationError> {
+    let prediction = |fold: &Fold| {
+        let (key, found) = (&fold.key, fold.probabilities.len());
+        if found != cases {
+            return Err(EvaluationError::LengthMismatch { fold: key.clone(), found, cases });
+        }
+        let probabilities = fold.probabilities.clone();
+        Ok(Prediction { name: format!("raw_{key}"), role: Role::Raw, probabilities })
+    };
+    folds.iter().map(prediction).collect()
+}
+
+/// One calibrated prediction for each fold; none when no fold has a calibrator.
+fn calibrated(folds: &[Fold]) -> Result<Vec<Prediction>, EvaluationError> {
+    if folds.iter().all(|fold| fold.calibrator.is_none()) {
+        return Ok(Vec::new());
+    }
+    let prediction = |fold: &Fold| {
+        let calibrator =
+            fold.calibrator.ok_or_else(|| EvaluationError::MissingCalibrator { fold: fold.key.clone() })?;
+        let probabilities = fold.probabilities.iter().map(|&p| calibrator.apply(p)).collect();
+        Ok(Prediction { name: format!("calibrated_{}", fold.key), role: Role::Calibrated, probabilities })
+    };
+    folds.iter().map(prediction).collect()
+}
+
+/// The predictions and their mean.
+fn with_ensemble(
+    mut predictions: Vec<Prediction>,
+    name: &str,
+    role: Role,
+) -> Result<Vec<Prediction>, EvaluationError> {
+    let first = predictions.first().ok_or(EvaluationError::NoFolds)?;
+    let mut sums = vec![0.0; first.probabilities.len()];
+    for prediction in &predictions {
+        for (sum, probability) in sums.iter_mut().zip(&prediction.probabilities) {
+            *sum += probability;
+        }
+    }
+    let count = predictions.len() as f64;
+    let probabilities = sums.into_iter().map(|sum: f64| sum / count).collect();
+    predictions.push(Prediction { name: name.to_owned(), role, probabilities });
+    Ok(predictions)
+}
+
+fn label_text(label: Option<bool>) -> &'static str {
+    match label {
+        Some(true) => "1",
+        Some(false) => "0",
+        None => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::statistics::calibration::{BetaCalibrator, CalibrationKind};
+
+    fn case(pid: &str, malignant: Option<bool>) -> Case {
+        Case { pid: pid.to_owned(), nodule_id: "1".to_owned(), malignant }
+    }
+
+    fn fold(key: &str, probabilities: &[f64], calibrator: Option<BetaCalibrator>) -> Fold {
+        Fold { key: key.to_owned(), probabilities: probabilities.to_vec(), calibrator }
+    }
+
+    /// Leaves probabilities as they are, but for rounding.
+    fn identity() -> BetaCalibrator {
+        BetaCalibrator::from_line(CalibrationKind::Abm, 1.0, 1.0, 0.0)
+    }
+
+    /// Turns everything into ½.
+    fn flat() -> BetaCalibrator {
+        BetaCalibrator::from_line(CalibrationKind::Abm, 0.0, 0.0, 0.0)
+    }
+
+    fn text(cases: &[Case], folds: &[Fold]) -> String {
+        let merged = Predictions::merge(cases.to_vec(), folds).expect("merged");
+        String::from_utf8(merged.to_csv().expect("table")).expect("text")
+    }
+
+    fn refusal(cases: &[Case], folds: &[Fold]) -> String {
+        Predictions::merge(cases.to_vec(), folds).expect_err("refused").to_string()
+    }
+
+    #[test]
+    fn columns_are_named_and_ordered() {
+        let cases = [case("7", Some(true)), case("a,b", None), case("09", Some(false))];
+        let folds = [fold("0", &[0.75, 0.5, 1e-9], Some(flat())), fold("2", &[0.25, 0.5, 0.0], Some(flat()))];
+        assert_eq!(
+            text(&cases, &folds),
+            "pid,nodule_id,raw_0,raw_2,ensemble,calibrated_0,calibrated_2,calibrated_ensemble,malignant\n\
+             7,1,0.75,0.25,0.5,0.5,0.5,0.5,1\n\
+             \"a,b\",1,0.5,0.5,0.5,0.5,0.5,0.5,\n\
+             09,1,1e-9,0.0,5e-10,0.5,0.5,0.5,0\n"
+        );
+    }
+
+    #[test]
+    fn labels_and_calibrators_may_be_missing_altogether() {
+        assert_eq!(
+            text(&[case("7", None)], &[fold("0", &[0.1], None)]),
+            "pid,nodule_id,raw_0,ensemble\n7,1,0.1,0.1\n"
+        );
+    }
+
+    #[test]
+    fn the_calibrated_ensemble_is_the_mean_of_calibrated_values() {
+        let folds = [fold("0", &[0.9], Some(identity())), fold("1", &[0.9], Some(flat()))];
+        let merged = Predictions::merge(vec![case("7", None)], &folds).expect("merged");
+        let last = merged.vectors().last().expect("vectors");
+        assert_eq!(last.role, Role::CalibratedEnsemble);
+        assert!((last.probabilities.first().expect("value") - 0.7).abs() < 1e-12, "{last:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_merged_is_named() {
+        let one = [case("7", None)];
+        let good = fold("0", &[0.1], None);
+        assert_eq!(refusal(&[], std::slice::from_ref(&good)), "there are no test cases");
+        assert_eq!(refusal(&one, &[]), "there is no fold's model to evaluate");
+        for (folds, message) in [
+            ([good.clone(), fold("1", &[0.1, 0.2], None)], "fold 1 has 2 probabilities for 1 test cases"),
+            (
+                [good.clone(), fold("1", &[0.1], Some(flat()))],
+                "fold 0 has no calibrator, but other folds have one",
+            ),
+            ([good.clone(), good.clone()], "two predictions are called `raw_0`: give each fold its own key"),
+            (
+                [good.clone(), fold("1", &[f64::NAN], None)],
+                "raw_1 of patient 7, nodule 1 is NaN, not a probability",
+            ),
+            (
+                [good.clone(), fold("1", &[1.5], None)],
+                "raw_1 of patient 7, nodule 1 is 1.5, not a probability",
+            ),
+        ] {
+            assert_eq!(refusal(&one, &folds), message);
+        }
+        let twice = [case("7", None), case("7", None)];
+        assert_eq!(
+            refusal(&twice, &[fold("0", &[0.1, 0.2], None)]),
+            "patient 7, nodule 1 occurs twice among the test cases"
+        );
+        let clash = [fold("ensemble", &[0.1], Some(flat()))];
+        assert!(refusal(&one, &clash).contains("`calibrated_ensemble`"));
+    }
+}
