@@ -27,6 +27,8 @@
 //! What is not known here: what a procedural macro writes (its crate counts), what `env!` and `cfg` say of
 //! the platform, and the compiler.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "a test that cannot go on fails"))]
+
 mod closure;
 mod error;
 mod interface;
@@ -36,7 +38,7 @@ mod resolve;
 mod sources;
 mod tokens;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{self, Write as _};
@@ -124,15 +126,13 @@ impl Code {
         for line in self.passed_on(&closure) {
             field(&mut hasher, "name", &line);
         }
+        for line in self.packages_beside(&closure) {
+            field(&mut hasher, "package", &line);
+        }
         let mut crates = BTreeSet::new();
-        for (library, name) in &closure.crates {
-            let package = self.sources.packages.get(*library);
-            let Some(dependency) = package.and_then(|package| package.dependencies.get(name)) else {
-                continue;
-            };
-            let user = package.map_or("", |package| &package.library);
-            field(&mut hasher, "crate", &format!("{user} {name} {}", dependency.specification));
-            crates.insert(dependency.package.clone());
+        for (line, package) in self.crates(&closure) {
+            field(&mut hasher, "crate", &line);
+            crates.insert(package);
         }
         for feature in self.features(&closure).into_iter().filter(|feature| is_on(feature)) {
             field(&mut hasher, "feature", &feature);
@@ -180,6 +180,35 @@ impl Code {
         closure.passed_on.iter().filter_map(import).collect()
     }
 
+    /// The crates from elsewhere: how each is specified, and its name in a lock file.
+    fn crates(&self, closure: &Closure) -> BTreeSet<(String, String)> {
+        let specified = |(user, name): &(usize, String)| {
+            let user = self.sources.packages.get(*user)?;
+            let used = user.dependencies.get(name)?;
+            Some((format!("{} {name} {}", user.library, used.specification), used.package.clone()))
+        };
+        closure.crates.iter().filter_map(specified).collect()
+    }
+
+    /// How the packages of a closure specify each other: the features that they ask for.
+    fn packages_beside(&self, closure: &Closure) -> BTreeSet<String> {
+        let users = self.sources.packages.iter().filter(|package| self.has_package(closure, &package.folder));
+        let edges = users.flat_map(|user| user.dependencies.iter().map(move |edge| (user, edge)));
+        edges
+            .filter(|(_, (_, used))| {
+                used.folder.as_ref().is_some_and(|folder| self.has_package(closure, folder))
+            })
+            .map(|(user, (name, used))| format!("{} {name} {}", user.library, used.specification))
+            .collect()
+    }
+
+    /// Whether a module of the package in `folder` is in a closure.
+    fn has_package(&self, closure: &Closure, folder: &Path) -> bool {
+        let package = self.sources.package_in(folder);
+        let nodes = closure.modules.iter().filter_map(|&id| self.sources.nodes.get(id));
+        package.is_some_and(|package| nodes.map(|node| node.package).any(|found| found == package))
+    }
+
     /// The features of the package that can make a difference to a closure.
     fn features(&self, closure: &Closure) -> BTreeSet<String> {
         let Some(package) = self.sources.packages.first() else { return BTreeSet::new() };
@@ -190,11 +219,9 @@ impl Code {
             .flat_map(|node| node.module.features.clone())
             .collect();
         let is_used = |name: &str| {
-            let near = |folder: &PathBuf| {
-                self.sources.library(folder).is_some_and(|root| nodes.iter().any(|node| node.root == root))
-            };
             let folder = package.dependencies.get(name).and_then(|dependency| dependency.folder.as_ref());
-            closure.crates.contains(&(0, name.to_string())) || folder.is_some_and(near)
+            closure.crates.contains(&(0, name.to_string()))
+                || folder.is_some_and(|folder| self.has_package(closure, folder))
         };
         let used: Vec<&str> = package
             .dependencies
@@ -235,9 +262,9 @@ fn written(places: &[&str]) -> Result<BTreeSet<PathBuf>, Error> {
     let is_on = |feature: &str| {
         std::env::var_os(format!("CARGO_FEATURE_{}", feature.to_uppercase().replace('-', "_"))).is_some()
     };
-    let mut constants = BTreeMap::new();
+    let mut constants = Vec::new();
     for kind in &kinds {
-        constants.insert(kind.name.clone(), code.stamp(kind, &is_on)?);
+        constants.push((kind.name.as_str(), code.stamp(kind, &is_on)?));
     }
     fs::write(&out, constants_text(&constants))
         .map_err(|source| Error::File { path: out.clone(), source })?;
@@ -250,7 +277,7 @@ fn variable(name: &'static str) -> Result<std::ffi::OsString, Error> {
 }
 
 /// The text of [`FILE`]: one constant for each stamp.
-fn constants_text(stamps: &BTreeMap<String, Stamp>) -> String {
+fn constants_text(stamps: &[(&str, Stamp)]) -> String {
     let mut text = String::new();
     for (name, Stamp { source, crates, modules: _ }) in stamps {
         let constant = name.to_uppercase();
@@ -282,7 +309,7 @@ fn modules_in(folder: &Path) -> Result<Vec<PathBuf>, Error> {
 
 fn module_name(file: &Path) -> String {
     let named = if file.ends_with("mod.rs") { file.parent() } else { Some(file) };
-    named.and_then(Path::file_stem).and_then(|stem| stem.to_str()).unwrap_or_default().to_string()
+    named.and_then(Path::file_stem).and_then(|stem| stem.to_str()).unwrap_or_default().replace('-', "_")
 }
 
 fn field(hasher: &mut blake3::Hasher, sort: &str, text: &str) {

@@ -87,14 +87,17 @@ impl Dependency {
             own.or_else(|| inherited.and_then(|(root, value)| Some((root, value.get(name)?))))
         };
         let text = |name: &str| field(name).and_then(|(root, value)| Some((root, value.as_str()?)));
-        let mut canonical = canonical_text(specification);
+        let beside = text("path").map(|(root, path)| root.join(path));
+        // The code of a package beside this one counts itself; elsewhere, its version stands for it.
+        let without: &[&str] = if beside.is_some() { &["path", "version"] } else { &["path"] };
+        let mut canonical = canonical_text(specification, without);
         if let Some((_, value)) = inherited {
-            canonical.push_str(&canonical_text(value));
+            canonical.push_str(&canonical_text(value, without));
         }
         Self {
             package: text("package").map_or(key, |(_, name)| name).to_string(),
             key: key.to_string(),
-            folder: text("path").map(|(root, path)| root.join(path)),
+            folder: beside,
             specification: canonical,
         }
     }
@@ -161,20 +164,21 @@ fn features(manifest: &Table) -> BTreeMap<String, Vec<String>> {
         .collect()
 }
 
-/// A specification in one text: keys and features sorted; where the package lies does not count.
-fn canonical_text(value: &Value) -> String {
+/// A specification in one text: keys and features sorted, without the keys that do not count.
+fn canonical_text(value: &Value, without: &[&str]) -> String {
     match value {
         Value::Table(table) => {
             let mut entries: Vec<String> = table
                 .iter()
-                .filter(|(key, _)| *key != "path")
-                .map(|(key, value)| format!("{key}={}", canonical_text(value)))
+                .filter(|(key, _)| !without.contains(&key.as_str()))
+                .map(|(key, value)| format!("{key}={}", canonical_text(value, without)))
                 .collect();
             entries.sort();
             format!("{{{}}}", entries.join(","))
         }
         Value::Array(values) => {
-            let mut entries: Vec<String> = values.iter().map(canonical_text).collect();
+            let mut entries: Vec<String> =
+                values.iter().map(|value| canonical_text(value, without)).collect();
             entries.sort();
             format!("[{}]", entries.join(","))
         }

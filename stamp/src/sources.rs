@@ -126,7 +126,8 @@ impl Sources {
         found.ok_or_else(|| Error::NotAModule { path: path.to_path_buf() })
     }
 
-    fn package_in(&self, folder: &Path) -> Option<usize> {
+    /// The place of the package in `folder`, if it is read.
+    pub fn package_in(&self, folder: &Path) -> Option<usize> {
         let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
         self.packages.iter().position(|package| real(&package.folder) == real(folder))
     }
