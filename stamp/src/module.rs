@@ -7,10 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 
+use crate::path::{Import, Path, all_paths, read_use_tree, written_path};
 use crate::tokens::{group_content, is_punct, is_word, plain_string, word};
-
-/// A path as written: `crate`, `self`, `super` and names. A leading empty name stands for a leading `::`.
-pub type Path = Vec<String>;
 
 /// Words that give the name after them to what they define.
 const DEFINING: [&str; 10] =
@@ -34,15 +32,6 @@ pub struct ChildModule {
     pub attributes: Vec<TokenTree>,
     /// Its tokens where they are written in the parent.
     pub body: Option<Vec<TokenTree>>,
-}
-
-/// One name that `use` brings in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Import {
-    /// Where it is from.
-    pub path: Path,
-    /// The name here; `*` for all names of the module that the path leads to.
-    pub name: String,
 }
 
 /// A file that the compiler takes in where the module says so.
@@ -299,77 +288,6 @@ fn take_attributes(own: &mut Vec<TokenTree>) -> Vec<TokenTree> {
     own.split_off(start)
 }
 
-/// The path that begins here and how many tokens it takes; a name alone is a path of one.
-fn written_path(trees: &[TokenTree]) -> Option<(Path, usize)> {
-    let mut path = Path::new();
-    let mut length = 0;
-    if is_double_colon(trees) {
-        path.push(String::new());
-        length = 2;
-    }
-    path.push(word(trees.get(length))?);
-    length += 1;
-    while is_double_colon(trees.get(length..).unwrap_or(&[])) {
-        let Some(name) = word(trees.get(length + 2)) else { break };
-        path.push(name);
-        length += 3;
-    }
-    Some((path, length))
-}
-
-fn is_double_colon(trees: &[TokenTree]) -> bool {
-    is_punct(trees.first(), ':') && is_punct(trees.get(1), ':')
-}
-
-fn all_paths(trees: &[TokenTree], found: &mut BTreeSet<Path>) {
-    let mut place = 0;
-    while let Some(tree) = trees.get(place) {
-        if let TokenTree::Group(group) = tree {
-            all_paths(&group.stream().into_iter().collect::<Vec<_>>(), found);
-        }
-        place += match written_path(trees.get(place..).unwrap_or(&[])) {
-            Some((path, length)) => {
-                found.insert(path);
-                length
-            }
-            None => 1,
-        };
-    }
-}
-
-fn read_use_tree(trees: &[TokenTree], before: &[String], imports: &mut Vec<Import>) {
-    let mut path = before.to_vec();
-    let mut rest = trees;
-    if is_double_colon(rest) && path.is_empty() {
-        path.push(String::new());
-    }
-    loop {
-        if is_double_colon(rest) {
-            rest = rest.get(2..).unwrap_or(&[]);
-        }
-        if let Some(parts) = group_content(rest.first(), Delimiter::Brace) {
-            for part in parts.split(|tree| is_punct(Some(tree), ',')) {
-                read_use_tree(part, &path, imports);
-            }
-            return;
-        }
-        if is_punct(rest.first(), '*') {
-            imports.push(Import { path, name: "*".to_string() });
-            return;
-        }
-        let Some(name) = word(rest.first()) else { return };
-        rest = rest.get(1..).unwrap_or(&[]);
-        if name != "self" || path.is_empty() {
-            path.push(name);
-        }
-        if !is_double_colon(rest) {
-            let alias = if is_word(rest.first(), "as") { word(rest.get(1)) } else { path.last().cloned() };
-            imports.push(Import { path, name: alias.unwrap_or_default() });
-            return;
-        }
-    }
-}
-
 fn included(argument: &[TokenTree], code: bool) -> Include {
     if let (Some(path), [_]) = (plain_string(argument.first()), argument) {
         return Include::BesideSource { path, code };
@@ -404,29 +322,8 @@ mod tests {
         Module::read(tokenize(FilePath::new("a.rs"), text).unwrap())
     }
 
-    fn imports(text: &str) -> Vec<String> {
-        module(text)
-            .imports
-            .into_iter()
-            .map(|import| format!("{} = {}", import.name, import.path.join("::")))
-            .collect()
-    }
-
     fn paths(text: &str) -> Vec<String> {
         module(text).paths.into_iter().map(|path| path.join("::")).collect()
-    }
-
-    #[test]
-    fn use_trees_are_read_to_their_leaves() {
-        assert_eq!(imports("use crate::a::b;"), ["b = crate::a::b"]);
-        assert_eq!(imports("pub(crate) use super::a as c;"), ["c = super::a"]);
-        assert_eq!(
-            imports("use crate::{a::{self, b as c, d::*}, e};"),
-            ["a = crate::a", "c = crate::a::b", "* = crate::a::d", "e = crate::e"]
-        );
-        assert_eq!(imports("use {self::a, ::csv::Reader};"), ["a = self::a", "Reader = ::csv::Reader"]);
-        assert_eq!(imports("fn f() { use super::*; }"), ["* = super"]);
-        assert_eq!(imports("extern crate alloc as memory;"), ["memory = ::alloc"]);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::interface;
-use crate::module::{Import, Path};
+use crate::path::{Import, Path};
 use crate::sources::{NodeId, Sources};
 
 /// Paths that grow longer than this run in a circle of imports.
