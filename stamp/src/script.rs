@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use crate::code::{Code, Stamp};
 use crate::error::Error;
 
-/// The file that [`write`] makes in `OUT_DIR`.
+/// The file that [`write()`] makes in `OUT_DIR`.
 pub const FILE: &str = "code_stamps.rs";
 
 /// Stamps the modules in these places (see [`Code::kinds`]) from a build script: writes [`FILE`] into
