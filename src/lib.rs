@@ -34,6 +34,7 @@ macro_rules! lock_file {
 /// Runs the command line with a table of kinds. `lock` is the text of the binary's `Cargo.lock`; see
 /// [`lock_file!`].
 pub fn main(kinds: &[&'static dyn AnyStage], lock: &str) -> ExitCode {
+    one_thread_for_small_operations();
     let command = CommandLine::parse().command;
     let registry = Registry::new(kinds.to_vec(), lock);
     let outcome = match command {
@@ -52,5 +53,18 @@ pub fn main(kinds: &[&'static dyn AnyStage], lock: &str) -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => render::error(&error),
+    }
+}
+
+/// Candle runs even the smallest operation on spinning threads of its own, beside the engine's pool; with
+/// folds side by side most of the time goes there. Matrix products are parallel all the same.
+fn one_thread_for_small_operations() {
+    const VARIABLE: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(VARIABLE).is_none() {
+        #[allow(unsafe_code, reason = "nothing else runs yet that could read the environment")]
+        // SAFETY: this is the first thing that the process does; there is only one thread.
+        unsafe {
+            std::env::set_var(VARIABLE, "1");
+        }
     }
 }

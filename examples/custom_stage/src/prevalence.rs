@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use pipe::engine::code::CodeStamp;
 use pipe::engine::context::Context;
 use pipe::engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
 use schemars::JsonSchema;
@@ -39,8 +38,7 @@ impl Stage for Prevalence {
         }],
         random: false,
         device: false,
-        // Change this whenever a change of the code could change the result.
-        code: CodeStamp { source: "prevalence 1", crates: &[] },
+        code: crate::code_stamps::PREVALENCE,
         headline: Some(("counts", "prevalence.csv")),
     };
 

@@ -21,8 +21,8 @@ use crate::cohort::pixels::Pixels;
 use crate::semantics::SEMANTIC_COLUMNS;
 use crate::statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
 use crate::training::epoch::HistoryRow;
-use crate::training::parameters::{TrainParameters, Weighting};
 use crate::training::error::TrainError;
+use crate::training::parameters::{TrainParameters, Weighting};
 use crate::training::run::{FoldData, Outcome, Progress, fold_key, train};
 
 /// The kind.
