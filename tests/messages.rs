@@ -1,5 +1,7 @@
 //! Every message about a wrong manifest or table, as a user reads it. The wrong files are in `tests/invalid`.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::path::Path;

@@ -197,6 +197,7 @@ fn decode(record: &[u8]) -> Option<(Digest, ItemOutcome)> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use proptest::prelude::*;
 

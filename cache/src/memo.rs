@@ -161,6 +161,7 @@ fn parse(bytes: &[u8]) -> Option<BTreeMap<PathBuf, (Stamp, Digest)>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

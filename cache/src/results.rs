@@ -146,6 +146,7 @@ fn to_json(record: &ResultRecord) -> Vec<u8> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

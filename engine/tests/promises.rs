@@ -1,5 +1,7 @@
 //! The engine's promises, each at the boundary: what a second run executes after a change.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 mod support;
 
 use std::fs;

@@ -312,6 +312,7 @@ fn included(argument: &[TokenTree], code: bool) -> Include {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::path::Path as FilePath;
 

@@ -188,6 +188,7 @@ fn canonical_text(value: &Value, without: &[&str]) -> String {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -92,6 +92,7 @@ pub fn read_use_tree(trees: &[TokenTree], before: &[String], imports: &mut Vec<I
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use std::path::Path as FilePath;
 

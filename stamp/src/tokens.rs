@@ -243,6 +243,7 @@ fn brackets(delimiter: Delimiter) -> (&'static [u8], &'static [u8]) {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 

@@ -1,5 +1,6 @@
 //! Runs the program in a temporary folder, as a user would.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::fs;

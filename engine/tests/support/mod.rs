@@ -1,5 +1,6 @@
 //! A small world of text files and stage kinds that work on them, for tests of the engine's promises.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 use std::collections::BTreeMap;

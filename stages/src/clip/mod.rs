@@ -19,6 +19,7 @@ pub mod vision;
 pub mod weights;
 
 mod functions;
+mod fused_step;
 mod parameters;
 mod pickle;
 mod torch_archive;

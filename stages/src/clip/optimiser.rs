@@ -1,12 +1,14 @@
 //! AdamW with decoupled weight decay (Loshchilov & Hutter 2019), as PyTorch computes it.
 //!
-//! The optimiser's state is plain named data, so that it can be stored and read back between epochs.
+//! The optimiser's state is plain named data, so that it can be stored and read back between epochs. On the
+//! processor a step works in place.
 
 use std::collections::BTreeMap;
 
 use candle_core::{Result, Tensor, Var};
 
 use super::Tensors;
+use super::fused_step::{Descend, RunningMean};
 
 /// Decay rates of the two moments.
 pub const BETAS: (f64, f64) = (0.9, 0.999);
@@ -38,7 +40,8 @@ impl AdamW {
         Self { learning_rate, weight_decay, state: BTreeMap::new() }
     }
 
-    /// What it remembers, by name; a tensor that never had a gradient is not in it.
+    /// What it remembers, by name; a tensor that never had a gradient is not in it. The tensors change with
+    /// the next step: copy what is to be kept.
     pub fn state(&self) -> &BTreeMap<String, Moments> {
         &self.state
     }
@@ -64,33 +67,36 @@ impl AdamW {
                     steps: 0,
                 },
             };
-            let moments = self.advance(moments, gradient)?;
-            let value = variable.as_tensor().detach();
-            variable.set(
-                &((value * (1.0 - self.learning_rate * self.weight_decay))? - self.change(&moments)?)?,
-            )?;
+            // What is remembered must not hold the graph that the gradient came from.
+            let gradient = gradient.detach().contiguous()?;
+            let moments = self.move_variable(variable, moments, &gradient)?;
             self.state.insert(name.clone(), moments);
         }
         Ok(())
     }
 
-    /// The moments after one more gradient.
-    fn advance(&self, moments: Moments, gradient: &Tensor) -> Result<Moments> {
-        let (first_rate, second_rate) = BETAS;
-        Ok(Moments {
-            first: ((moments.first * first_rate)? + (gradient * (1.0 - first_rate))?)?,
-            second: ((moments.second * second_rate)? + (gradient.sqr()? * (1.0 - second_rate))?)?,
-            steps: moments.steps.saturating_add(1),
-        })
-    }
-
-    /// What is to be subtracted from a variable, both moments corrected for their start at 0.
-    fn change(&self, moments: &Moments) -> Result<Tensor> {
+    fn move_variable(&self, variable: &Var, moments: Moments, gradient: &Tensor) -> Result<Moments> {
+        let moments = Moments { steps: moments.steps.saturating_add(1), ..moments };
         let steps = f64::from(moments.steps);
+        // Both moments are corrected for their start at 0.
         let first_share = 1.0 - libm::pow(BETAS.0, steps);
         let second_share = 1.0 - libm::pow(BETAS.1, steps);
-        let denominator = ((moments.second.sqrt()? / second_share.sqrt())? + EPSILON)?;
-        (&moments.first * (self.learning_rate / first_share))? / denominator
+        let decay = 1.0 - self.learning_rate * self.weight_decay;
+        let scale = self.learning_rate / first_share;
+        let root = second_share.sqrt();
+        if variable.device().is_cpu() {
+            let Moments { first, second, .. } = &moments;
+            first.inplace_op2(gradient, &RunningMean { rate: BETAS.0 as f32, squared: false })?;
+            second.inplace_op2(gradient, &RunningMean { rate: BETAS.1 as f32, squared: true })?;
+            let (decay, scale, root, epsilon) = (decay as f32, scale as f32, root as f32, EPSILON as f32);
+            variable.inplace_op3(first, second, &Descend { decay, scale, root, epsilon })?;
+            return Ok(moments);
+        }
+        let first = ((moments.first * BETAS.0)? + (gradient * (1.0 - BETAS.0))?)?;
+        let second = ((moments.second * BETAS.1)? + (gradient.sqr()? * (1.0 - BETAS.1))?)?;
+        let change = ((&first * scale)? / ((second.sqrt()? / root)? + EPSILON)?)?;
+        variable.set(&((variable.as_tensor().detach() * decay)? - change)?)?;
+        Ok(Moments { first, second, steps: moments.steps })
     }
 }
 
@@ -105,6 +111,21 @@ mod tests {
         let gradient = Tensor::new(gradient, &Device::Cpu).expect("gradient");
         optimiser.step(&variables, &Tensors::from([("w".to_owned(), gradient)])).expect("step");
         variable.to_vec1().expect("values")
+    }
+
+    #[test]
+    fn what_is_remembered_holds_no_graph() {
+        let variable = Var::new(&[1f32, 2.0], &Device::Cpu).expect("variable");
+        let variables = BTreeMap::from([("w".to_owned(), variable.clone())]);
+        let mut optimiser = AdamW::new(0.1, 0.0);
+        // A gradient that is itself a function of the variable, as candle's are.
+        let gradient = (variable.as_tensor() * 2.0).expect("gradient");
+        optimiser.step(&variables, &Tensors::from([("w".to_owned(), gradient)])).expect("step");
+        let Moments { first, second, .. } = &optimiser.state()["w"];
+        for moment in [first, second] {
+            let gradients = moment.sum_all().and_then(|sum| sum.backward()).expect("backward");
+            assert!(gradients.get(variable.as_tensor()).is_none());
+        }
     }
 
     /// Two steps worked out by hand from the paper's formulas.

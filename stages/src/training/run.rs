@@ -323,6 +323,9 @@ fn finite(
 }
 
 /// Adds a backward pass's gradients. A variable that took no part in the batch adds nothing.
+///
+/// Candle's gradients of variables still hold the graph that they came from, with every activation in it;
+/// what outlives the step is cut off.
 fn accumulate(
     pending: &mut Tensors,
     variables: &BTreeMap<String, Var>,
@@ -331,8 +334,8 @@ fn accumulate(
     for (name, variable) in variables {
         let Some(gradient) = gradients.get(variable.as_tensor()) else { continue };
         let sum = match pending.remove(name) {
-            Some(earlier) => (earlier + gradient)?,
-            None => gradient.clone(),
+            Some(earlier) => (earlier + gradient.detach())?,
+            None => gradient.detach(),
         };
         pending.insert(name.clone(), sum);
     }

@@ -49,8 +49,8 @@ impl Trainer<'_> {
         add_group(&mut tensors, "pending", &self.pending);
         let mut steps = BTreeMap::new();
         for (name, Moments { first, second, steps: count }) in self.optimiser.state() {
-            tensors.insert(format!("first/{name}"), first.clone());
-            tensors.insert(format!("second/{name}"), second.clone());
+            tensors.insert(format!("first/{name}"), first.copy()?);
+            tensors.insert(format!("second/{name}"), second.copy()?);
             steps.insert(name.clone(), *count);
         }
         for (best, checkpoint) in &self.best {

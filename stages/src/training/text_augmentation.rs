@@ -148,6 +148,7 @@ fn synonyms(entry: &str) -> Vec<&'static str> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
     use crate::numerics::random::RandomKey;

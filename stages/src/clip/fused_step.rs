@@ -1,0 +1,77 @@
+//! One AdamW step as three passes over memory, in place, on the processor.
+//!
+//! The same arithmetic in tensor operations makes a dozen fresh tensors of each parameter's size, and most
+//! of the time goes into their pages.
+
+use candle_core::{CpuStorage, Error, InplaceOp2, InplaceOp3, Layout, Result};
+
+/// `mean ← rate · mean + (1 − rate) · value`, or of the value's square.
+pub(super) struct RunningMean {
+    pub(super) rate: f32,
+    pub(super) squared: bool,
+}
+
+impl InplaceOp2 for RunningMean {
+    fn name(&self) -> &'static str {
+        "running-mean"
+    }
+
+    fn cpu_fwd(&self, mean: &mut CpuStorage, l1: &Layout, value: &CpuStorage, l2: &Layout) -> Result<()> {
+        let Self { rate, squared } = *self;
+        let rest = 1.0 - rate;
+        let values = floats(value, l2)?;
+        for (mean, &value) in floats_mut(mean, l1)?.iter_mut().zip(values) {
+            let value = if squared { value * value } else { value };
+            *mean = *mean * rate + value * rest;
+        }
+        Ok(())
+    }
+}
+
+/// `parameter ← parameter · decay − first · scale / (√second / root + epsilon)`.
+pub(super) struct Descend {
+    pub(super) decay: f32,
+    pub(super) scale: f32,
+    pub(super) root: f32,
+    pub(super) epsilon: f32,
+}
+
+impl InplaceOp3 for Descend {
+    fn name(&self) -> &'static str {
+        "descend"
+    }
+
+    fn cpu_fwd(
+        &self,
+        parameter: &mut CpuStorage,
+        l1: &Layout,
+        first: &CpuStorage,
+        l2: &Layout,
+        second: &CpuStorage,
+        l3: &Layout,
+    ) -> Result<()> {
+        let Self { decay, scale, root, epsilon } = *self;
+        let moments = floats(first, l2)?.iter().zip(floats(second, l3)?);
+        for (parameter, (&first, &second)) in floats_mut(parameter, l1)?.iter_mut().zip(moments) {
+            *parameter = *parameter * decay - first * scale / (second.sqrt() / root + epsilon);
+        }
+        Ok(())
+    }
+}
+
+fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
+    let (start, end) = layout.contiguous_offsets().ok_or_else(not_contiguous)?;
+    storage.as_slice::<f32>()?.get(start..end).ok_or_else(not_contiguous)
+}
+
+fn floats_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
+    let (start, end) = layout.contiguous_offsets().ok_or_else(not_contiguous)?;
+    match storage {
+        CpuStorage::F32(values) => values.get_mut(start..end).ok_or_else(not_contiguous),
+        _ => Err(Error::Msg("the optimiser works on f32".to_owned())),
+    }
+}
+
+fn not_contiguous() -> Error {
+    Error::Msg("the optimiser needs contiguous tensors".to_owned())
+}
