@@ -11,10 +11,10 @@ use super::pixels::Pixels;
 use super::planes::PlaneSet;
 use super::texts::{EncodedTexts, read_impression};
 use super::{Nodule, read_nodules};
-use crate::numerics::random::Generator;
+use crate::numerics::random::{Generator, RandomKey};
 use crate::splits::tables::read_pids;
 use crate::text::Tokenizer;
-use crate::training::batches::{Examples, SourceError};
+use crate::training::batches::{Examples, SourceError, control_labels};
 use crate::training::parameters::TrainParameters;
 use crate::training::text_augmentation::TextAugmentation;
 
@@ -48,6 +48,16 @@ impl Fold {
             nodules.iter().filter(|nodule| part.contains(&nodule.pid)).cloned().collect()
         };
         Ok(Self { train: of(&train), validation: of(&validation) })
+    }
+
+    /// Takes the truth out of both parts, for a control run.
+    pub(crate) fn shuffle_labels(&mut self, key: &RandomKey) {
+        for (part, nodules) in [("train", &mut self.train), ("validation", &mut self.validation)] {
+            let control = control_labels(&labels(nodules), &key.clone().text("part", part));
+            for (nodule, label) in nodules.iter_mut().zip(control) {
+                nodule.malignant = Some(label);
+            }
+        }
     }
 
     /// Everyone that a model of this fold has seen, sorted.

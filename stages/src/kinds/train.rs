@@ -79,7 +79,10 @@ impl Stage for Train {
     fn run(&self, params: &TrainParameters, context: &mut Context<'_>) -> Result<(), StageError> {
         let device = candle_device(context.device())?;
         let base = Base::read(params, context)?;
-        let fold = Fold::read(params.fold, context)?;
+        let mut fold = Fold::read(params.fold, context)?;
+        if params.shuffle_labels {
+            fold.shuffle_labels(&fold_key(context.seed(), params.fold));
+        }
         let train_rows = FoldRows::read(params, &fold.train, context, true)?;
         let validation_rows = FoldRows::read(params, &fold.validation, context, false)?;
         let resolution = base.architecture.vision.resolution;

@@ -10,7 +10,6 @@ use std::error::Error;
 use candle_core::{Device, Tensor};
 use thiserror::Error;
 
-use super::parameters::Weighting;
 use crate::clip::ModelError;
 use crate::clip::architecture::{Architecture, CHANNELS};
 use crate::clip::text::Tokens;
@@ -172,22 +171,26 @@ impl BatchMaker<'_> {
     }
 }
 
-/// Labels and sample weights of a control run: the labels permuted among the rows. Weights that balance
-/// the diagnoses belong to the labels and go with them; semantic weights stay with their rows.
-pub fn control_run(
-    labels: &[bool],
-    weights: &[f64],
-    weighting: Weighting,
-    key: &RandomKey,
-) -> (Vec<bool>, Vec<f64>) {
-    let mut order: Vec<usize> = (0..labels.len()).collect();
-    key.clone().text("purpose", "control labels").generator().shuffle(&mut order);
-    let labels = order.iter().filter_map(|&row| labels.get(row).copied()).collect();
-    let weights = match weighting {
-        Weighting::Diagnosis => order.iter().filter_map(|&row| weights.get(row).copied()).collect(),
-        Weighting::Semantic => weights.to_vec(),
-    };
-    (labels, weights)
+/// Labels for a control run: permuted so that they tell nothing of the true ones. Each true class gets the
+/// same share of positive labels, so that not even a chance correlation with the truth is left to learn.
+pub fn control_labels(labels: &[bool], key: &RandomKey) -> Vec<bool> {
+    let mut generator = key.clone().text("purpose", "control labels").generator();
+    let positives = labels.iter().filter(|&&label| label).count();
+    let mut control = vec![false; labels.len()];
+    for class in [true, false] {
+        let mut rows: Vec<usize> = (0..labels.len()).filter(|&row| labels.get(row) == Some(&class)).collect();
+        let of_class = rows.len();
+        let share = |count: usize| (count * positives + labels.len() / 2) / labels.len().max(1);
+        // What rounding leaves over goes to the other class, so that the number of positives stays.
+        let wanted = if class { share(of_class) } else { positives - share(labels.len() - of_class) };
+        generator.shuffle(&mut rows);
+        for row in rows.into_iter().take(wanted) {
+            if let Some(label) = control.get_mut(row) {
+                *label = true;
+            }
+        }
+    }
+    control
 }
 
 #[cfg(test)]
@@ -195,17 +198,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_control_run_permutes_labels_and_keeps_weights_with_what_they_balance() {
-        let labels: Vec<bool> = (0..40).map(|row| row % 4 == 0).collect();
-        let weights: Vec<f64> = labels.iter().map(|&x| if x { 0.75 } else { 0.25 }).collect();
-        let key = RandomKey::new(1, "train");
-        let (permuted, moved) = control_run(&labels, &weights, Weighting::Diagnosis, &key);
-        assert_ne!(permuted, labels);
-        assert_eq!(permuted.iter().filter(|&&x| x).count(), 10);
-        assert!(
-            permuted.iter().zip(&moved).all(|(&label, &weight)| weight == if label { 0.75 } else { 0.25 })
-        );
-        let (again, kept) = control_run(&labels, &weights, Weighting::Semantic, &key);
-        assert_eq!((again, kept), (permuted, weights));
+    fn control_labels_keep_their_number_and_tell_nothing_of_the_truth() {
+        for (rows, every) in [(40, 4), (41, 3), (7, 2), (1, 1)] {
+            let labels: Vec<bool> = (0..rows).map(|row| row % every == 0).collect();
+            let control = control_labels(&labels, &RandomKey::new(1, "train"));
+            let positives = labels.iter().filter(|&&label| label).count();
+            assert_eq!(control.iter().filter(|&&label| label).count(), positives);
+            let both = labels.iter().zip(&control).filter(|(a, b)| **a && **b).count();
+            let expected = positives as f64 * positives as f64 / rows as f64;
+            assert!(
+                (both as f64 - expected).abs() <= 0.5,
+                "{both} of {positives} where {expected} are expected"
+            );
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use candle_core::Var;
 
-use super::batches::{BatchMaker, BatchRandomness, Examples, MakePixels, control_run};
+use super::batches::{BatchMaker, BatchRandomness, Examples, MakePixels};
 use super::early_stopping::{Best, EarlyStopping};
 use super::epoch::{BatchLosses, HistoryRow, LossNumbers, Tally};
 use super::error::TrainError;
@@ -135,15 +135,11 @@ impl<'a> Trainer<'a> {
     ) -> Result<Self, TrainError> {
         check_data(&data)?;
         let key = fold_key(seed, parameters.fold);
-        let mut labels: Vec<bool> = (0..data.train.count()).map(|row| data.train.malignant(row)).collect();
-        let mut weights = data.sample_weights.to_vec();
-        if parameters.shuffle_labels {
-            (labels, weights) = control_run(&labels, &weights, parameters.weighted, &key);
-        }
+        let labels: Vec<bool> = (0..data.train.count()).map(|row| data.train.malignant(row)).collect();
         let prediction = parameters.img_loss_weight > 0.0 || parameters.text_loss_weight > 0.0;
         let clip = parameters.clip_loss_weight > 0.0;
         Ok(Self {
-            sampler: WeightedSampler::new(&weights)?,
+            sampler: WeightedSampler::new(data.sample_weights)?,
             optimiser: AdamW::new(parameters.lr, parameters.weight_decay),
             stopping: EarlyStopping::new(parameters.es_warmup, parameters.es_patience, clip, prediction),
             parameters,
