@@ -4,9 +4,11 @@
 //! The other modules do the computing and know nothing of the engine.
 
 mod arrays;
+pub mod checkpoint;
 pub mod clip;
 mod cohort;
 pub mod crop;
+mod device;
 pub mod evaluation;
 pub mod imaging;
 pub mod kinds;

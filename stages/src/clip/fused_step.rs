@@ -5,10 +5,18 @@
 
 use candle_core::{CpuStorage, Error, InplaceOp2, InplaceOp3, Layout, Result};
 
-/// `mean ← rate · mean + (1 − rate) · value`, or of the value's square.
+/// `mean ← rate · mean + rest · value`, or of the value's square. `rest` is 1 − `rate` rounded once: the
+/// difference of f32 numbers would be off by 5e-5 of itself for a rate of 0.999.
 pub(super) struct RunningMean {
     pub(super) rate: f32,
+    pub(super) rest: f32,
     pub(super) squared: bool,
+}
+
+impl RunningMean {
+    pub(super) fn new(rate: f64, squared: bool) -> Self {
+        Self { rate: rate as f32, rest: (1.0 - rate) as f32, squared }
+    }
 }
 
 impl InplaceOp2 for RunningMean {
@@ -17,8 +25,7 @@ impl InplaceOp2 for RunningMean {
     }
 
     fn cpu_fwd(&self, mean: &mut CpuStorage, l1: &Layout, value: &CpuStorage, l2: &Layout) -> Result<()> {
-        let Self { rate, squared } = *self;
-        let rest = 1.0 - rate;
+        let Self { rate, rest, squared } = *self;
         let values = floats(value, l2)?;
         for (mean, &value) in floats_mut(mean, l1)?.iter_mut().zip(values) {
             let value = if squared { value * value } else { value };

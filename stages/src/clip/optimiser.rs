@@ -86,8 +86,8 @@ impl AdamW {
         let root = second_share.sqrt();
         if variable.device().is_cpu() {
             let Moments { first, second, .. } = &moments;
-            first.inplace_op2(gradient, &RunningMean { rate: BETAS.0 as f32, squared: false })?;
-            second.inplace_op2(gradient, &RunningMean { rate: BETAS.1 as f32, squared: true })?;
+            first.inplace_op2(gradient, &RunningMean::new(BETAS.0, false))?;
+            second.inplace_op2(gradient, &RunningMean::new(BETAS.1, true))?;
             let (decay, scale, root, epsilon) = (decay as f32, scale as f32, root as f32, EPSILON as f32);
             variable.inplace_op3(first, second, &Descend { decay, scale, root, epsilon })?;
             return Ok(moments);

@@ -8,6 +8,7 @@ use pipe_engine::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::checkpoint::Checkpoint;
 use crate::statistics::calibration::{BetaCalibrator, CalibrationError, CalibrationKind};
 
 /// The kind.
@@ -52,32 +53,6 @@ impl Freedom {
             Freedom::Am => CalibrationKind::Am,
             Freedom::Ab => CalibrationKind::Ab,
             Freedom::A => CalibrationKind::A,
-        }
-    }
-}
-
-/// A state of a model that training kept.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Checkpoint {
-    /// With the least sum of both losses.
-    BestBoth,
-    /// With the least prediction loss.
-    BestPred,
-    /// With the least contrastive loss.
-    BestClip,
-    /// After the last epoch.
-    Last,
-}
-
-impl Checkpoint {
-    /// Its name in parameters and in the table of predictions.
-    pub fn name(self) -> &'static str {
-        match self {
-            Checkpoint::BestBoth => "best_both",
-            Checkpoint::BestPred => "best_pred",
-            Checkpoint::BestClip => "best_clip",
-            Checkpoint::Last => "last",
         }
     }
 }

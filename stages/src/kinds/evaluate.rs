@@ -9,14 +9,14 @@ use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, Output
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::calibrate::Checkpoint;
-use super::train::candle_device;
+use crate::checkpoint::Checkpoint;
 use crate::clip::Tensors;
 use crate::clip::weights::parse_safetensors;
 use crate::cohort::model_file::ModelFile;
 use crate::cohort::pixels::Pixels;
 use crate::cohort::planes::PlaneSet;
 use crate::cohort::{Nodule, read_nodules};
+use crate::device::candle_device;
 use crate::evaluation::metrics::DatasetMetrics;
 use crate::evaluation::predictions::Predictions;
 use crate::evaluation::summary::summary;

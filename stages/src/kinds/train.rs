@@ -2,8 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use candle_core::Device as CandleDevice;
-use pipe_engine::context::{Context, Device};
+use pipe_engine::context::Context;
 use pipe_engine::input::InputValue;
 use pipe_engine::stage::{
     About, Column, InputForm, InputSpec, Interrupted, OutputForm, OutputSpec, Stage, StageError,
@@ -18,6 +17,7 @@ use crate::cohort::Nodule;
 use crate::cohort::fold::{Fold, FoldRows, labels};
 use crate::cohort::model_file::{BaseWeights, ModelFile, random_towers};
 use crate::cohort::pixels::Pixels;
+use crate::device::candle_device;
 use crate::semantics::SEMANTIC_COLUMNS;
 use crate::statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
 use crate::training::epoch::HistoryRow;
@@ -110,16 +110,6 @@ impl Stage for Train {
             parameters: params.clone(),
         };
         write_model(context, &model_file, &fold, &outcome)
-    }
-}
-
-/// The device as candle names it.
-pub(super) fn candle_device(device: Device) -> Result<CandleDevice, StageError> {
-    match device {
-        Device::Cpu => Ok(CandleDevice::Cpu),
-        Device::Cuda(_) => {
-            Err(StageError::message("this build has no CUDA support").advise("run with --device cpu"))
-        }
     }
 }
 
