@@ -1,7 +1,7 @@
 //! From a manifest file to a [`Pipeline`]: stage instances with typed parameters and resolved references.
 //!
-//! The way is one direction: files and overrides → value tree ([`layers`]) → checked against the schema of
-//! its own types and of each kind's parameters ([`schema_check`]) → instances and edges ([`resolve`]).
+//! The way is one direction: files and overrides → value tree (`layers`) → checked against the schema of
+//! its own types and of each kind's parameters (`schema_check`) → instances and edges (`resolve`).
 //! Nothing here reads an input's content or knows what has been computed before.
 
 pub mod document;
