@@ -103,16 +103,14 @@ fn content(workspace: &Workspace, cache: &str) -> BTreeMap<String, Vec<u8>> {
 #[test]
 fn one_thread_and_two_give_the_same_bytes_training_included() {
     let workspace = with_pipelines();
-    let one = run_phantom(
-        &workspace,
-        "one",
-        &["train.foreach.fold=[0,1]", "calibrate.foreach.fold=[0,1]"],
-        &[("RAYON_NUM_THREADS", "1")],
-    );
     let sets = small(&["train.foreach.fold=[0,1]", "calibrate.foreach.fold=[0,1]"]);
-    let mut arguments = vec!["run", "pipelines/phantom.toml", "--cache", "two", "--jobs", "2"];
-    arguments.extend(sets.iter().map(String::as_str));
-    let two = workspace.pipe_with(&arguments, &[("RAYON_NUM_THREADS", "2"), ("CANDLE_NUM_THREADS", "2")]);
+    let run = |cache: &str, threads: &str| {
+        let mut arguments = vec!["run", "pipelines/phantom.toml", "--cache", cache, "--jobs", threads];
+        arguments.extend(sets.iter().map(String::as_str));
+        let threads = [("RAYON_NUM_THREADS", threads), ("CANDLE_NUM_THREADS", threads)];
+        workspace.pipe_with(&arguments, &threads)
+    };
+    let (one, two) = (run("one", "1"), run("two", "2"));
     assert_eq!((one.code, two.code), (0, 0), "{}\n{}", one.stderr, two.stderr);
     let (one, two) = (content(&workspace, "one"), content(&workspace, "two"));
     assert!(one.len() > 50);
@@ -284,5 +282,7 @@ fn init_writes_the_shipped_pipelines_and_keeps_what_is_there() {
     assert_eq!(workspace.read("pipelines/nlst.toml"), "mine");
     fs::remove_file(workspace.path("pipelines/nlst.toml")).unwrap();
     workspace.pipe_ok(&["init"]);
-    workspace.pipe_ok(&["check", "pipelines/phantom.toml"]);
+    for name in ["phantom", "control"] {
+        workspace.pipe_ok(&["check", &format!("pipelines/{name}.toml")]);
+    }
 }

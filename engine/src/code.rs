@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipe_cache::{Digest, Hasher};
+use serde::Deserialize;
 
 /// What is known of a kind's code when it is built.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,61 +21,74 @@ pub struct CodeStamp {
 /// The versions in a lock file, for looking up what a kind depends on.
 #[derive(Debug, Default)]
 pub struct LockedCrates {
-    packages: BTreeMap<String, Package>,
+    /// By name: one package for each locked version.
+    packages: BTreeMap<String, Vec<Package>>,
 }
 
-#[derive(Debug, Default)]
+/// The parts of a `Cargo.lock` that count.
+#[derive(Deserialize)]
+struct LockFile {
+    #[serde(default)]
+    package: Vec<Package>,
+}
+
+#[derive(Debug, Deserialize)]
 struct Package {
-    /// Name, version and checksum.
-    identity: String,
+    name: String,
+    version: String,
+    /// Where it comes from; a git source names its commit. Absent for crates of the workspace.
+    source: Option<String>,
+    checksum: Option<String>,
+    /// `name`, or `name version`, or `name version (source)`: as much as tells it from others.
+    #[serde(default)]
     dependencies: Vec<String>,
 }
 
+impl Package {
+    fn identity(&self) -> String {
+        let part = |part: &Option<String>| part.clone().unwrap_or_else(|| "local".to_string());
+        format!("{} {} {} {}", self.name, self.version, part(&self.source), part(&self.checksum))
+    }
+
+    /// Whether a dependency that is written so means this package, given that the name is right.
+    fn answers_to(&self, dependency: &str) -> bool {
+        let mut parts = dependency.splitn(3, ' ').skip(1);
+        let source = |written: &str| self.source.as_deref() == Some(written.trim_matches(['(', ')']));
+        parts.next().is_none_or(|version| version == self.version) && parts.next().is_none_or(source)
+    }
+}
+
 impl LockedCrates {
-    /// Reads a `Cargo.lock`. Packages are known by name, and by "name version" where a name occurs twice.
+    /// Reads a `Cargo.lock`. Where a crate is not found in it, its name alone counts.
     pub fn parse(lock: &str) -> Self {
-        let mut packages = BTreeMap::new();
-        for block in lock.split("[[package]]").skip(1) {
-            let field = |name: &str| {
-                block
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix(" = \"")?.strip_suffix('"'))
-            };
-            let (Some(name), Some(version)) = (field("name"), field("version")) else { continue };
-            let identity = format!("{name} {version} {}", field("checksum").unwrap_or("local"));
-            let dependencies = block.split_once("dependencies = [").map_or(Vec::new(), |(_, rest)| {
-                let list = rest.split(']').next().unwrap_or_default();
-                list.split('"').skip(1).step_by(2).map(str::to_string).collect()
-            });
-            for key in [name.to_string(), format!("{name} {version}")] {
-                packages
-                    .insert(key, Package { identity: identity.clone(), dependencies: dependencies.clone() });
-            }
+        let mut packages: BTreeMap<String, Vec<Package>> = BTreeMap::new();
+        for package in toml::from_str::<LockFile>(lock).map_or_else(|_| Vec::new(), |file| file.package) {
+            packages.entry(package.name.clone()).or_default().push(package);
         }
         Self { packages }
     }
 
-    /// A digest of the named crates and all that they depend on.
+    /// A digest of the named crates and all that they depend on. A name means every locked version of it.
     pub fn digest(&self, crates: &[&str]) -> Digest {
         let mut seen = BTreeSet::new();
         let mut waiting: Vec<&str> = crates.to_vec();
         let mut identities = BTreeSet::new();
-        while let Some(name) = waiting.pop() {
-            if !seen.insert(name) {
+        while let Some(dependency) = waiting.pop() {
+            if !seen.insert(dependency) {
                 continue;
             }
-            match self.packages.get(name) {
-                Some(package) => {
-                    identities.insert(package.identity.as_str());
-                    waiting.extend(package.dependencies.iter().map(String::as_str));
-                }
-                None => {
-                    identities.insert(name);
-                }
+            let name = dependency.split(' ').next().unwrap_or(dependency);
+            let versions = self.packages.get(name).map_or(&[][..], Vec::as_slice);
+            for package in versions.iter().filter(|package| package.answers_to(dependency)) {
+                identities.insert(package.identity());
+                waiting.extend(package.dependencies.iter().map(String::as_str));
+            }
+            if versions.is_empty() {
+                identities.insert(name.to_string());
             }
         }
         let mut hasher = Hasher::new("pipe locked crates, version 1");
-        for identity in identities {
+        for identity in &identities {
             hasher.field(identity);
         }
         hasher.finish()
@@ -107,13 +121,42 @@ dependencies = [
 name = "rayon"
 version = "1.12.0"
 checksum = "cc"
+
+[[package]]
+name = "rayon"
+version = "0.9.0"
+checksum = "old"
+
+[[package]]
+name = "fork"
+version = "0.1.0"
+source = "git+somewhere?branch=main#1111"
 "#;
+
+    fn digest(lock: &str, name: &str) -> Digest {
+        LockedCrates::parse(lock).digest(&[name])
+    }
 
     #[test]
     fn a_crate_deep_below_counts_and_one_beside_does_not() {
-        let digest = |lock: &str, name: &str| LockedCrates::parse(lock).digest(&[name]);
         let newer = LOCK.replace("checksum = \"cc\"", "checksum = \"dd\"");
+        assert_ne!(newer, LOCK);
         assert_ne!(digest(LOCK, "gemm"), digest(&newer, "gemm"));
         assert_eq!(digest(LOCK, "libm"), digest(&newer, "libm"));
+    }
+
+    #[test]
+    fn of_two_versions_only_the_used_one_counts() {
+        let newer = LOCK.replace("checksum = \"old\"", "checksum = \"other\"");
+        assert_ne!(newer, LOCK);
+        assert_eq!(digest(LOCK, "gemm"), digest(&newer, "gemm"));
+        assert_ne!(digest(LOCK, "rayon"), digest(&newer, "rayon"));
+    }
+
+    #[test]
+    fn another_commit_of_a_git_crate_counts() {
+        let newer = LOCK.replace("#1111", "#2222");
+        assert_ne!(newer, LOCK);
+        assert_ne!(digest(LOCK, "fork"), digest(&newer, "fork"));
     }
 }

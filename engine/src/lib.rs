@@ -19,5 +19,6 @@ pub mod publish;
 pub mod record;
 pub mod registry;
 pub mod run;
+mod schedule;
 pub mod stage;
 pub mod table;

@@ -11,7 +11,6 @@ use crate::manifest::{Instance, Pipeline};
 use crate::preimage::{Change, Preimage};
 use crate::record::{InstanceRecord, InstanceStatus, read_run, run_ids};
 use crate::registry::Registry;
-use crate::run::upstream_of;
 use crate::stage::StageError;
 
 /// How far back earlier runs are looked at for the reason of a change.
@@ -116,7 +115,8 @@ impl Planner<'_> {
         results: &[Option<Done>],
     ) -> Result<(Fate, Option<Done>), StageError> {
         let instances = &self.binder.pipeline.instances;
-        let unknown: Vec<String> = upstream_of(instance)
+        let unknown: Vec<String> = instance
+            .upstream()
             .into_iter()
             .filter(|maker| results.get(*maker).is_none_or(Option::is_none))
             .filter_map(|maker| instances.get(maker).map(|instance| instance.label.clone()))

@@ -1,9 +1,7 @@
-//! Running a pipeline: instances whose inputs are there are handed to a fixed number of workers, and each
-//! ending frees those that waited for it.
+//! Running a pipeline: what to run, in which pool, into which record; publishing and showing what came out.
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::{Instant, SystemTime};
 
 use pipe_cache::{InputMemo, Store};
@@ -11,13 +9,12 @@ use pipe_cache::{InputMemo, Store};
 use crate::bind::Binder;
 use crate::context::{Cancel, Device};
 use crate::event::{Event, Observer, Status, Summary};
-use crate::execute::{Executed, Executor, Failure, file_label};
-use crate::manifest::{InputSource, Instance, Pipeline};
+use crate::execute::Executor;
+use crate::manifest::Pipeline;
 use crate::publish::{self, CopyError};
-use crate::record::{
-    InstanceRecord, InstanceStatus, RecordWriter, RunHeader, Surroundings, peak_memory, utc,
-};
+use crate::record::{RecordWriter, RunHeader, Surroundings, utc};
 use crate::registry::Registry;
+use crate::schedule::Schedule;
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -100,7 +97,7 @@ pub fn run(
         repairing: pipeline.instances.iter().map(|_| Mutex::new(())).collect(),
     };
     let mut schedule = Schedule::new(&executor, &record, selected);
-    schedule.work_off(&pool, options)?;
+    schedule.work_off(&pool, options.jobs)?;
     let mut summary = schedule.summary;
     memo.save()?;
     if let Err((stage, error)) = publish(&executor, &pool) {
@@ -200,19 +197,6 @@ fn header(pipeline: &Pipeline, registry: &Registry, options: &RunOptions, run: &
     }
 }
 
-/// The instances that an instance takes inputs from.
-pub(crate) fn upstream_of(instance: &Instance) -> BTreeSet<usize> {
-    instance
-        .inputs
-        .iter()
-        .flat_map(|binding| &binding.sources)
-        .filter_map(|source| match source {
-            InputSource::Output { instance, .. } => Some(*instance),
-            _ => None,
-        })
-        .collect()
-}
-
 /// The instances of the chosen stages and of all that they need.
 fn selected(pipeline: &Pipeline, only: &[String]) -> BTreeSet<usize> {
     let all = 0..pipeline.instances.len();
@@ -224,228 +208,8 @@ fn selected(pipeline: &Pipeline, only: &[String]) -> BTreeSet<usize> {
     let mut selected = BTreeSet::new();
     while let Some(position) = waiting.pop() {
         if selected.insert(position) {
-            waiting.extend(upstream_of(&pipeline.instances[position]));
+            waiting.extend(pipeline.instances[position].upstream());
         }
     }
     selected
-}
-
-/// What an instance is waiting for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    /// Not part of this run.
-    Out,
-    /// For this many instances to end.
-    Waiting(usize),
-    /// Handed to a worker.
-    Running,
-    /// Ended, with its result or without.
-    Ended,
-}
-
-type Ending = (usize, f64, Result<Executed, Failure>);
-
-struct Schedule<'a> {
-    executor: &'a Executor<'a>,
-    record: &'a RecordWriter,
-    states: Vec<State>,
-    users: Vec<Vec<usize>>,
-    running: usize,
-    failed: bool,
-    summary: Summary,
-}
-
-impl<'a> Schedule<'a> {
-    fn new(executor: &'a Executor<'a>, record: &'a RecordWriter, selected: BTreeSet<usize>) -> Self {
-        let instances = &executor.binder.pipeline.instances;
-        let mut users = vec![Vec::new(); instances.len()];
-        let mut states = vec![State::Out; instances.len()];
-        for &position in &selected {
-            let upstream = upstream_of(&instances[position]);
-            states[position] = State::Waiting(upstream.len());
-            for maker in upstream {
-                users[maker].push(position);
-            }
-        }
-        let summary = Summary {
-            run: record.run.clone(),
-            status: Status::Ok,
-            executed: 0,
-            cached: 0,
-            failed: 0,
-            items_executed: 0,
-            items_cached: 0,
-            seconds: 0.0,
-        };
-        Self { executor, record, states, users, running: 0, failed: false, summary }
-    }
-
-    fn work_off(&mut self, pool: &rayon::ThreadPool, options: &RunOptions) -> Result<(), RunError> {
-        let executor = self.executor;
-        let (give, take) = channel::<usize>();
-        let take = Mutex::new(take);
-        let (ended, endings) = channel::<Ending>();
-        std::thread::scope(|scope| {
-            for _ in 0..options.jobs.max(1) {
-                let ended = ended.clone();
-                let take = &take;
-                scope.spawn(move || worker(executor, pool, take, &ended));
-            }
-            drop(ended);
-            let outcome = self.coordinate(give, &endings);
-            // Workers end when `give` is dropped, which `coordinate` has done.
-            outcome
-        })
-    }
-
-    fn coordinate(&mut self, give: Sender<usize>, endings: &Receiver<Ending>) -> Result<(), RunError> {
-        self.start_ready(&give);
-        while self.running > 0 {
-            let Ok((position, seconds, outcome)) = endings.recv() else { break };
-            self.running -= 1;
-            self.states[position] = State::Ended;
-            match outcome {
-                Ok(executed) => self.succeed(position, seconds, executed)?,
-                Err(failure) => self.fail(position, seconds, failure)?,
-            }
-            self.start_ready(&give);
-        }
-        drop(give);
-        self.skip_rest()
-    }
-
-    fn start_ready(&mut self, give: &Sender<usize>) {
-        if self.executor.cancel.is_cancelled() || (self.failed && !self.executor.keep_going) {
-            return;
-        }
-        for position in 0..self.states.len() {
-            if self.states[position] == State::Waiting(0) && give.send(position).is_ok() {
-                self.states[position] = State::Running;
-                self.running += 1;
-            }
-        }
-    }
-
-    fn succeed(&mut self, position: usize, seconds: f64, executed: Executed) -> Result<(), RunError> {
-        let instance = &self.executor.binder.pipeline.instances[position];
-        let counter = if executed.executed { &mut self.summary.executed } else { &mut self.summary.cached };
-        *counter += 1;
-        self.summary.items_executed += executed.items_executed;
-        self.summary.items_cached += executed.items_cached;
-        let mut record = self.instance_record(instance, seconds);
-        record.status = if executed.executed { InstanceStatus::Executed } else { InstanceStatus::Cached };
-        record.fingerprint = Some(executed.fingerprint);
-        record.items = executed.items;
-        record.outputs = executed.done.outputs.clone();
-        record.from_run = Some(executed.done.run.clone());
-        record.items_executed = executed.items_executed;
-        record.items_cached = executed.items_cached;
-        self.record.instance(record)?;
-        self.executor.observer.event(&Event::StageFinished {
-            stage: instance.label.clone(),
-            executed: executed.executed,
-            items_executed: executed.items_executed,
-            items_cached: executed.items_cached,
-            seconds,
-            from_run: executed.done.run.clone(),
-        });
-        let mut results = self.executor.results.write().unwrap_or_else(PoisonError::into_inner);
-        results[position] = Some(executed.done);
-        for &user in &self.users[position] {
-            if let State::Waiting(count) = self.states[user] {
-                self.states[user] = State::Waiting(count.saturating_sub(1));
-            }
-        }
-        Ok(())
-    }
-
-    fn fail(&mut self, position: usize, seconds: f64, failure: Failure) -> Result<(), RunError> {
-        let instance = &self.executor.binder.pipeline.instances[position];
-        self.summary.items_executed += failure.items_executed;
-        self.summary.items_cached += failure.items_cached;
-        let interrupted = failure.error.is_interrupted();
-        let mut record = self.instance_record(instance, seconds);
-        record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
-        record.fingerprint = failure.fingerprint;
-        record.items_executed = failure.items_executed;
-        record.items_cached = failure.items_cached;
-        record.error = Some(failure.error.to_string());
-        let log = self.record.folder.join("logs").join(format!("{}.log", file_label(&instance.label)));
-        self.record.instance(record)?;
-        if interrupted {
-            let reason = "the run was interrupted".to_string();
-            self.executor.observer.event(&Event::StageSkipped { stage: instance.label.clone(), reason });
-            return Ok(());
-        }
-        self.failed = true;
-        self.summary.failed += 1;
-        self.executor.observer.event(&Event::StageFailed {
-            stage: instance.label.clone(),
-            error: failure.error.to_string(),
-            advice: failure.error.advice,
-            failed_items: failure.failed_items,
-            log,
-        });
-        Ok(())
-    }
-
-    /// Tells of every instance that was not reached.
-    fn skip_rest(&mut self) -> Result<(), RunError> {
-        let reason = match (self.executor.cancel.is_cancelled(), self.executor.keep_going) {
-            (true, _) => "the run was interrupted",
-            (false, true) => "something it needs failed",
-            (false, false) => "another stage failed",
-        };
-        for position in 0..self.states.len() {
-            if matches!(self.states[position], State::Waiting(_)) {
-                let instance = &self.executor.binder.pipeline.instances[position];
-                let mut record = self.instance_record(instance, 0.0);
-                record.error = Some(reason.to_string());
-                self.record.instance(record)?;
-                let (stage, reason) = (instance.label.clone(), reason.to_string());
-                self.executor.observer.event(&Event::StageSkipped { stage, reason });
-            }
-        }
-        Ok(())
-    }
-
-    fn instance_record(&self, instance: &Instance, seconds: f64) -> InstanceRecord {
-        let log = std::path::PathBuf::from("logs").join(format!("{}.log", file_label(&instance.label)));
-        InstanceRecord {
-            label: instance.label.clone(),
-            stage: instance.stage.clone(),
-            kind: instance.kind.about().name.to_string(),
-            selector: instance.selector.clone(),
-            status: InstanceStatus::Skipped,
-            fingerprint: None,
-            items: None,
-            outputs: Default::default(),
-            from_run: None,
-            items_executed: 0,
-            items_cached: 0,
-            seconds,
-            peak_memory_bytes: peak_memory(),
-            log: self.record.folder.join(&log).is_file().then_some(log),
-            error: None,
-        }
-    }
-}
-
-/// Takes instances until there are no more. The work itself happens in the pool, so that stages and rows
-/// together never use more threads than it has.
-fn worker(
-    executor: &Executor<'_>,
-    pool: &rayon::ThreadPool,
-    take: &Mutex<Receiver<usize>>,
-    ended: &Sender<Ending>,
-) {
-    loop {
-        let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(position) = next else { return };
-        let started = Instant::now();
-        let outcome = pool.install(|| executor.execute(position, false));
-        if ended.send((position, started.elapsed().as_secs_f64(), outcome)).is_err() {
-            return;
-        }
-    }
 }

@@ -13,6 +13,7 @@ use crate::render;
 const FILES: &[(&str, &str)] = &[
     ("pipelines/nlst.toml", include_str!("../../pipelines/nlst.toml")),
     ("pipelines/phantom.toml", include_str!("../../pipelines/phantom.toml")),
+    ("pipelines/control.toml", include_str!("../../pipelines/control.toml")),
     (".gitignore", "/.pipe/\n/results/\n"),
 ];
 

@@ -1,6 +1,6 @@
 //! From the value tree to stage instances: kinds looked up, parameters typed, `foreach` expanded.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -64,6 +64,17 @@ impl Instance {
     /// Where a parameter comes from.
     pub fn origin(&self, param: &str) -> Origin {
         self.origins.get(param).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// The positions of the instances that it takes inputs from.
+    pub fn upstream(&self) -> BTreeSet<usize> {
+        let sources = self.inputs.iter().flat_map(|binding| &binding.sources);
+        sources
+            .filter_map(|source| match source {
+                InputSource::Output { instance, .. } => Some(*instance),
+                _ => None,
+            })
+            .collect()
     }
 }
 

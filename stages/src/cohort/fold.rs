@@ -14,7 +14,8 @@ use super::{Nodule, read_nodules};
 use crate::numerics::random::{Generator, RandomKey};
 use crate::splits::tables::read_pids;
 use crate::text::Tokenizer;
-use crate::training::batches::{Examples, SourceError, control_labels};
+use crate::training::batches::{Examples, SourceError};
+use crate::training::control::shuffled_labels;
 use crate::training::parameters::TrainParameters;
 use crate::training::text_augmentation::TextAugmentation;
 
@@ -48,16 +49,6 @@ impl Fold {
             nodules.iter().filter(|nodule| part.contains(&nodule.pid)).cloned().collect()
         };
         Ok(Self { train: of(&train), validation: of(&validation) })
-    }
-
-    /// Takes the truth out of both parts, for a control run.
-    pub(crate) fn shuffle_labels(&mut self, key: &RandomKey) {
-        for (part, nodules) in [("train", &mut self.train), ("validation", &mut self.validation)] {
-            let control = control_labels(&labels(nodules), &key.clone().text("part", part));
-            for (nodule, label) in nodules.iter_mut().zip(control) {
-                nodule.malignant = Some(label);
-            }
-        }
     }
 
     /// Everyone that a model of this fold has seen, sorted.
@@ -115,6 +106,14 @@ impl FoldRows {
             tokens,
             words,
         })
+    }
+
+    /// Takes the truth out of these rows and of the nodules that they were read from, for a control run.
+    pub(crate) fn shuffle_labels(&mut self, nodules: &mut [Nodule], key: &RandomKey) {
+        self.labels = shuffled_labels(&self.labels, key);
+        for (nodule, label) in nodules.iter_mut().zip(&self.labels) {
+            nodule.malignant = Some(*label);
+        }
     }
 
     /// Edge of the planes in voxels.

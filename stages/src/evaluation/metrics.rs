@@ -47,10 +47,37 @@ pub struct Score {
     pub evaluation: Evaluation,
 }
 
+/// How one metric differs between the folds' own models.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FoldSpread {
+    /// Number of folds.
+    pub count: usize,
+    /// Mean over the folds.
+    pub mean: f64,
+    /// Standard deviation over the folds, with the number of folds less one below the line.
+    pub deviation: f64,
+}
+
 /// A metric as files hold it.
 enum Metric {
     Interval(Option<Interval>),
     Number(Option<f64>),
+}
+
+impl LabelledMetrics {
+    /// The AUROC of the folds' own models; `None` with fewer than two folds or with cases of one class.
+    pub fn fold_auroc(&self) -> Option<FoldSpread> {
+        let folds = self.scores.iter().filter(|score| score.role == Role::Raw);
+        let values: Vec<f64> =
+            folds.map(|score| score.evaluation.auroc.map(|auroc| auroc.value)).collect::<Option<_>>()?;
+        if values.len() < 2 {
+            return None;
+        }
+        let mean = values.iter().sum::<f64>() / values.len() as f64;
+        let square = values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>();
+        let deviation = (square / (values.len() - 1) as f64).sqrt();
+        Some(FoldSpread { count: values.len(), mean, deviation })
+    }
 }
 
 impl DatasetMetrics {
@@ -86,7 +113,7 @@ impl DatasetMetrics {
 
     /// The bytes of `metrics.json`: `{"dataset": {NAME: {"n", "positive", PREDICTION: {…}}}}`, keys sorted.
     ///
-    /// `n` counts the cases that the metrics are of, and `unlabelled` the others, where there are any.
+    /// `folds` has the mean and the standard deviation of the folds' AUROC. `n` counts the cases that the metrics are of, and `unlabelled` the others, where there are any.
     /// Without labels `n` counts all cases and there are no other keys.
     ///
     /// # Errors
@@ -98,6 +125,10 @@ impl DatasetMetrics {
             entry.insert("positive".to_owned(), json!(labelled.positive));
             if self.left_out() > 0 {
                 entry.insert("unlabelled".to_owned(), json!(self.left_out()));
+            }
+            if let Some(FoldSpread { count, mean, deviation }) = labelled.fold_auroc() {
+                let folds = json!({"count": count, "auroc_mean": mean, "auroc_sd": deviation});
+                entry.insert("folds".to_owned(), folds);
             }
             for score in &labelled.scores {
                 let metrics = metrics(&score.evaluation);

@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use super::metrics::{DatasetMetrics, LabelledMetrics, Score};
+use super::metrics::{DatasetMetrics, FoldSpread, LabelledMetrics, Score};
 use super::predictions::Role;
 use crate::statistics::bootstrap::Interval;
 
@@ -85,6 +85,10 @@ fn cells(score: &Score) -> [String; 6] {
 
 fn notes(labelled: &LabelledMetrics, ceiling: Option<f64>) -> String {
     let mut notes = String::new();
+    if let Some(FoldSpread { count, mean, deviation }) = labelled.fold_auroc() {
+        let _ =
+            writeln!(notes, "mean of the {count} folds: AUROC {mean:.3}, standard deviation {deviation:.3}");
+    }
     if let Some(ceiling) = ceiling {
         let _ = writeln!(notes, "best possible (generator): {ceiling:.3}");
     }
@@ -149,7 +153,8 @@ mod tests {
     }
 
     fn two_folds(name: impl Fn(usize) -> String) -> DatasetMetrics {
-        let mut scores: Vec<Score> = (0..2).map(|fold| score(&name(fold), Role::Raw, 0.8125)).collect();
+        let raw = |fold: usize| score(&name(fold), Role::Raw, 0.8125 + 0.03125 * fold as f64);
+        let mut scores: Vec<Score> = (0..2).map(raw).collect();
         scores.push(score("ensemble", Role::Ensemble, 0.85));
         scores.push(score("calibrated_0", Role::Calibrated, 0.8));
         scores.push(score("calibrated_ensemble", Role::CalibratedEnsemble, 0.86));
@@ -163,9 +168,10 @@ phantom: n = 40, positive = 12 (30.0 %)
 
 prediction                AUROC [95 % CI]  AUPRC  Brier  sensitivity  specificity
 raw_0                0.812 [0.762, 0.863]  0.650  0.125        0.800        0.700
-raw_1                0.812 [0.762, 0.863]  0.650  0.125        0.800        0.700
+raw_1                0.844 [0.794, 0.894]  0.650  0.125        0.800        0.700
 ensemble             0.850 [0.800, 0.900]  0.650  0.125        0.800        0.700
 calibrated_ensemble  0.860 [0.810, 0.910]  0.650  0.125        0.800        0.700
+mean of the 2 folds: AUROC 0.828, standard deviation 0.022
 best possible (generator): 0.930
 
 CI: percentiles of 2000 stratified bootstrap draws. Sensitivity and specificity: at each row's

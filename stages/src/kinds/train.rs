@@ -80,11 +80,13 @@ impl Stage for Train {
         let device = candle_device(context.device())?;
         let base = Base::read(params, context)?;
         let mut fold = Fold::read(params.fold, context)?;
+        let mut train_rows = FoldRows::read(params, &fold.train, context, true)?;
+        let mut validation_rows = FoldRows::read(params, &fold.validation, context, false)?;
         if params.shuffle_labels {
-            fold.shuffle_labels(&fold_key(context.seed(), params.fold));
+            let key = fold_key(context.seed(), params.fold);
+            train_rows.shuffle_labels(&mut fold.train, &key.clone().text("part", "train"));
+            validation_rows.shuffle_labels(&mut fold.validation, &key.text("part", "validation"));
         }
-        let train_rows = FoldRows::read(params, &fold.train, context, true)?;
-        let validation_rows = FoldRows::read(params, &fold.validation, context, false)?;
         let resolution = base.architecture.vision.resolution;
         let pixels = Pixels::new(train_rows.edge(), params.crop_size, resolution, params.jitter)?;
         let labels = labels(&fold.train);

@@ -1,8 +1,7 @@
 //! What a reader would write about a nodule, drawn from a plausible joint distribution.
 //!
-//! Column names and values are those of the reference's dataset tables. The dependencies follow
-//! what is known of screening nodules: larger ones are spiculated, cavitated and part-solid more
-//! often, ground glass holds neither calcium nor necrosis, retraction goes with spiculation.
+//! The dependencies follow what is known of screening nodules: larger ones are spiculated, cavitated and
+//! part-solid more often, ground glass holds neither calcium nor necrosis, retraction goes with spiculation.
 //! Nothing here knows of images; malignancy is `risk`'s matter.
 
 use crate::numerics::random::Generator;
@@ -11,38 +10,6 @@ use crate::numerics::random::Generator;
 pub(super) const TYPICAL_MM: f64 = 11.5;
 /// Spread of the logarithm of the mean diameter.
 pub(super) const LOG_SPREAD: f64 = 0.5;
-
-/// Names of the size columns, in table order.
-pub const SIZE_COLUMNS: [&str; 4] = [
-    "longest_axial_diameter_(mm)",
-    "short_diameter_(mm)",
-    "mean_diameter",
-    "psn_longest_diameter_solid_component",
-];
-
-/// Names of the 17 semantic columns, in table order.
-pub const SEMANTIC_COLUMNS: [&str; 17] = [
-    "nodule_margin_conspicuity",
-    "nodule_margins",
-    "additional_nodule_margins",
-    "nodule_shape",
-    "nodule_consistency",
-    "nodule_reticulation",
-    "cyst-like_spaces",
-    "intra-nodular_bronchiectasis",
-    "necrosis",
-    "cavitation",
-    "eccentric_calcification",
-    "airway_cut-off",
-    "pleural_attachment",
-    "pleural_retraction",
-    "vascular_convergence",
-    "septal_stretching",
-    "paracicatricial_emphysema",
-];
-
-/// Name of the reader's suspicion column, the last of the table.
-pub const SUSPICION_COLUMN: &str = "level_of_suspicion_of_lung_cancer";
 
 /// The outline of a nodule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,12 +97,12 @@ impl Attributes {
         round_tenth((self.longest_mm + self.short_mm) / 2.0)
     }
 
-    /// Cells of [`SIZE_COLUMNS`], mm.
+    /// Cells of [`DIAMETER_COLUMNS`](crate::semantics::DIAMETER_COLUMNS), mm.
     pub fn sizes_mm(&self) -> [f64; 4] {
         [self.longest_mm, self.short_mm, self.mean_mm(), self.solid_mm]
     }
 
-    /// Cells of [`SEMANTIC_COLUMNS`], in the vocabulary of the reference's tables.
+    /// Cells of [`SEMANTIC_COLUMNS`](crate::semantics::SEMANTIC_COLUMNS), each one of the column's known values.
     pub fn labels(&self) -> [&'static str; 17] {
         [
             if self.poorly_marginated { "Poorly marginated" } else { "Well marginated" },
@@ -314,6 +281,7 @@ pub(super) fn round_tenth(value: f64) -> f64 {
 mod tests {
     use super::*;
     use crate::numerics::random::RandomKey;
+    use crate::semantics::SEMANTIC_COLUMNS;
 
     fn population() -> Vec<Attributes> {
         let mut generator = RandomKey::new(3, "test").generator();
@@ -336,6 +304,15 @@ mod tests {
             let [longest, short, mean, solid] = nodule.sizes_mm();
             assert!((3.0..=30.0).contains(&short) && short <= mean && mean <= longest && longest <= 30.0);
             assert!((0.0..=longest).contains(&solid));
+        }
+    }
+
+    #[test]
+    fn labels_stand_under_columns_that_know_them() {
+        for nodule in population() {
+            for (feature, label) in SEMANTIC_COLUMNS.iter().zip(nodule.labels()) {
+                assert!(feature.values.contains(&label), "{}: {label}", feature.name);
+            }
         }
     }
 

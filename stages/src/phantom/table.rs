@@ -1,7 +1,7 @@
 //! The dataset table of a set of phantoms, in the columns of the reference's dataset tables.
 
-use super::semantics::{SEMANTIC_COLUMNS, SIZE_COLUMNS, SUSPICION_COLUMN};
 use super::{Nodule, PhantomError};
+use crate::semantics::{DIAMETER_COLUMNS, SEMANTIC_COLUMNS, SUSPICION};
 
 /// The columns before the semantic ones.
 const LEADING_COLUMNS: [&str; 7] =
@@ -18,8 +18,8 @@ pub fn dataset_csv<'a>(
     patients: impl IntoIterator<Item = (&'a str, &'a [Nodule])>,
 ) -> Result<Vec<u8>, PhantomError> {
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let columns =
-        LEADING_COLUMNS.iter().chain(&SIZE_COLUMNS).chain(&SEMANTIC_COLUMNS).chain([&SUSPICION_COLUMN]);
+    let semantic = SEMANTIC_COLUMNS.map(|feature| feature.name);
+    let columns = LEADING_COLUMNS.iter().chain(&DIAMETER_COLUMNS).chain(&semantic).chain([&SUSPICION]);
     writer.write_record(columns)?;
     for (pid, nodules) in patients {
         for nodule in nodules {

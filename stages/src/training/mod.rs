@@ -5,6 +5,7 @@
 //! purpose.
 
 pub mod batches;
+pub mod control;
 pub mod early_stopping;
 pub mod epoch;
 pub mod error;

@@ -70,8 +70,8 @@ pub struct TrainParameters {
     pub text_loss_weight: f64,
     /// What the sample weights balance.
     pub weighted: Weighting,
-    /// Permutes the labels that training and validation see: a control run, which must not predict better than
-    /// chance.
+    /// Permutes the labels that training and validation see: a control run, whose models must be no better than
+    /// chance on average.
     pub shuffle_labels: bool,
     /// Edge of the window cut from each plane, in mm.
     pub crop_size: usize,

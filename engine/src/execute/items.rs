@@ -1,0 +1,222 @@
+//! Running a kind item by item: what is known already is taken, the rest is computed in groups, side by side,
+//! and each item is committed as soon as it is there.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use pipe_cache::{ArtifactRef, Digest, Error, Form, IndexBuilder, ItemJournal, ItemOutcome, ItemWriter};
+use rayon::prelude::*;
+
+use super::guard::guarded;
+use super::{Executor, Failure};
+use crate::context::{ItemContext, Reporter};
+use crate::event::{Event, FailedItem};
+use crate::items::{BoundItem, BoundItems};
+use crate::manifest::Instance;
+use crate::stage::{AnyItems, Interrupted, Item, OutputForm, StageError};
+
+impl Executor<'_> {
+    pub(super) fn run_items(
+        &self,
+        instance: &Instance,
+        stage: &dyn AnyItems,
+        items: &BoundItems,
+        reporter: &Reporter<'_>,
+        forced: bool,
+    ) -> Result<(BTreeMap<String, ArtifactRef>, usize, usize), Failure> {
+        let store = self.binder.store;
+        let journal = store.items(items.scope)?;
+        self.tell_conflicts(instance, &journal);
+        let known =
+            |one: &BoundItem| journal.get(one.key).filter(|known| !forced && store.contains(known.digest));
+        let mut outcomes: BTreeMap<&str, ItemOutcome> = BTreeMap::new();
+        let mut missing: Vec<&BoundItem> = Vec::new();
+        for one in &items.list {
+            match known(one) {
+                Some(outcome) => {
+                    outcomes.insert(&one.item.name, outcome);
+                }
+                None => missing.push(one),
+            }
+        }
+        let items_cached = outcomes.len();
+        self.observer.event(&Event::StageStarted {
+            stage: instance.label.clone(),
+            items: Some(items.list.len()),
+            items_cached,
+        });
+        let mut items_executed = 0;
+        if !missing.is_empty() {
+            let writer = journal.writer()?;
+            let computed = self.run_groups(instance, stage, missing, &writer, reporter);
+            let (good, bad): (Vec<_>, Vec<_>) =
+                computed.into_iter().partition(|(_, outcome)| outcome.is_ok());
+            items_executed = good.len();
+            outcomes.extend(good.into_iter().filter_map(|(name, outcome)| Some((name, outcome.ok()?))));
+            journal.merge(writer)?;
+            if let Some(failure) = items_failure(bad, items_executed, items_cached) {
+                return Err(failure);
+            }
+        }
+        let artifact = self.collect(instance, &outcomes)?;
+        let name = instance.kind.about().outputs.first().map_or("items", |output| output.name);
+        Ok((BTreeMap::from([(name.to_string(), artifact)]), items_executed, items_cached))
+    }
+
+    /// Computes groups of items side by side and commits each item as soon as it is there.
+    fn run_groups<'i>(
+        &self,
+        instance: &Instance,
+        stage: &dyn AnyItems,
+        missing: Vec<&'i BoundItem>,
+        writer: &ItemWriter,
+        reporter: &Reporter<'_>,
+    ) -> Vec<(&'i str, Result<ItemOutcome, StageError>)> {
+        let total = missing.len() as u64;
+        let finished = AtomicUsize::new(0);
+        let failed = AtomicUsize::new(0);
+        let context = ItemContext { seed: self.binder.pipeline.seed, reporter, cancel: self.cancel };
+        let run_group = |group: Vec<&'i BoundItem>| {
+            let stop = self.cancel.is_cancelled() || (!self.keep_going && failed.load(Ordering::Relaxed) > 0);
+            if stop {
+                return group
+                    .into_iter()
+                    .map(|one| (one.item.name.as_str(), Err(Interrupted.into())))
+                    .collect();
+            }
+            let list: Vec<Item> = group.iter().map(|one| one.item.clone()).collect();
+            let computed = self.compute_group(stage, instance, &list, &context);
+            let outcomes: Vec<(&'i str, Result<ItemOutcome, StageError>)> = group
+                .into_iter()
+                .zip(computed)
+                .map(|(one, bytes)| {
+                    let outcome = bytes.and_then(|bytes| self.commit_item(one, &bytes, writer));
+                    if let Err(error) = &outcome {
+                        failed.fetch_add(1, Ordering::Relaxed);
+                        reporter.log(&format!("item {}: {error}", one.item.name));
+                    }
+                    (one.item.name.as_str(), outcome)
+                })
+                .collect();
+            let done = finished.fetch_add(outcomes.len(), Ordering::Relaxed) + outcomes.len();
+            let (stage, note) = (instance.label.clone(), String::new());
+            self.observer.event(&Event::Progress { stage, done: done as u64, total, note });
+            outcomes
+        };
+        group_items(missing).into_par_iter().flat_map_iter(run_group).collect()
+    }
+
+    fn compute_group(
+        &self,
+        stage: &dyn AnyItems,
+        instance: &Instance,
+        list: &[Item],
+        context: &ItemContext<'_>,
+    ) -> Vec<Result<Vec<u8>, StageError>> {
+        let mut computed = Vec::new();
+        let outcome = guarded(|| {
+            computed = stage.run_group(&instance.params, list, context);
+            Ok(())
+        });
+        let unchanged =
+            list.iter().flat_map(|item| item.files.values()).try_for_each(|file| file.check_unchanged());
+        if let Err(error) = outcome.and_then(|()| unchanged.map_err(StageError::from)) {
+            let (text, lost) = (error.to_string(), error);
+            let mut first = Some(lost);
+            return list
+                .iter()
+                .map(|_| Err(first.take().unwrap_or_else(|| StageError::message(&text))))
+                .collect();
+        }
+        computed
+            .resize_with(list.len(), || Err(StageError::message("the kind gave no result for this item")));
+        computed
+    }
+
+    fn commit_item(
+        &self,
+        one: &BoundItem,
+        bytes: &[u8],
+        writer: &ItemWriter,
+    ) -> Result<ItemOutcome, StageError> {
+        let digest = self.binder.store.put(bytes)?;
+        let outcome = ItemOutcome { digest, size: bytes.len() as u64 };
+        writer.commit(one.key, outcome)?;
+        Ok(outcome)
+    }
+
+    fn collect(
+        &self,
+        instance: &Instance,
+        outcomes: &BTreeMap<&str, ItemOutcome>,
+    ) -> Result<ArtifactRef, Error> {
+        let extension = match instance.kind.about().outputs.first().map(|output| output.form) {
+            Some(OutputForm::Collection(extension)) => extension,
+            _ => "bin",
+        };
+        let mut builder = IndexBuilder::new(Form::Collection);
+        let mut bytes = 0;
+        for (name, outcome) in outcomes {
+            builder.add(&format!("{name}.{extension}"), outcome.digest, outcome.size)?;
+            bytes += outcome.size;
+        }
+        let digest = self.binder.store.put(&builder.finish()?.to_bytes())?;
+        Ok(ArtifactRef { form: Form::Collection, digest, files: outcomes.len() as u64, bytes })
+    }
+
+    fn tell_conflicts(&self, instance: &Instance, journal: &ItemJournal) {
+        if !journal.conflicts().is_empty() {
+            let count = journal.conflicts().len();
+            let detail = format!("{count} item keys have two different results; the first of each is used");
+            self.observer.event(&Event::Conflict { stage: instance.label.clone(), detail });
+        }
+    }
+}
+
+/// Items that belong together in one group, groups in the order of their first item.
+fn group_items(missing: Vec<&BoundItem>) -> Vec<Vec<&BoundItem>> {
+    let mut groups: Vec<Vec<&BoundItem>> = Vec::new();
+    let mut positions: HashMap<Digest, usize> = HashMap::new();
+    for one in missing {
+        match one.group.and_then(|group| positions.get(&group)).and_then(|position| groups.get_mut(*position))
+        {
+            Some(group) => group.push(one),
+            None => {
+                if let Some(group) = one.group {
+                    positions.insert(group, groups.len());
+                }
+                groups.push(vec![one]);
+            }
+        }
+    }
+    groups
+}
+
+/// The failure of a stage whose items failed: the first error that is not a consequence of another.
+fn items_failure(
+    bad: Vec<(&str, Result<ItemOutcome, StageError>)>,
+    items_executed: usize,
+    items_cached: usize,
+) -> Option<Failure> {
+    let mut errors: Vec<(&str, StageError)> =
+        bad.into_iter().filter_map(|(name, outcome)| Some((name, outcome.err()?))).collect();
+    if errors.is_empty() {
+        return None;
+    }
+    let real = errors.iter().position(|(_, error)| !error.is_interrupted());
+    let failed_items = errors
+        .iter()
+        .filter(|(_, error)| !error.is_interrupted())
+        .map(|(item, error)| FailedItem { item: (*item).to_string(), error: error.to_string() })
+        .collect();
+    let (name, error) = errors.swap_remove(real.unwrap_or(0));
+    let error = if real.is_none() {
+        error
+    } else {
+        let text = error.to_string();
+        // Errors of rows name their table's line already.
+        let message = if text.contains(name) { text } else { format!("item {name}: {text}") };
+        StageError { source: message.into(), advice: error.advice }
+    };
+    Some(Failure { error, fingerprint: None, failed_items, items_executed, items_cached })
+}

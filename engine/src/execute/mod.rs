@@ -1,0 +1,206 @@
+//! Executing one instance: bind, look up, compute what is missing, commit; and compute again what the
+//! store has lost.
+
+mod guard;
+mod items;
+mod repair;
+mod whole;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use pipe_cache::{Digest, Error, RecordOutcome, ResultRecord};
+
+use crate::bind::{Binder, Bound, Done};
+use crate::context::{Cancel, Reporter};
+use crate::event::{Event, FailedItem, Observer};
+use crate::manifest::Instance;
+use crate::stage::{StageError, Work};
+
+/// How often an instance is tried while its inputs are being repaired.
+const ATTEMPTS: usize = 8;
+
+/// What all instances of a run share.
+pub(crate) struct Executor<'a> {
+    pub(crate) binder: Binder<'a>,
+    pub(crate) run: String,
+    pub(crate) run_folder: PathBuf,
+    pub(crate) force: BTreeSet<String>,
+    pub(crate) keep_going: bool,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) cancel: &'a Cancel,
+    /// The results so far, by instance.
+    pub(crate) results: RwLock<Vec<Option<Done>>>,
+    /// One lock for each instance, so that it is not repaired twice at once.
+    pub(crate) repairing: Vec<Mutex<()>>,
+}
+
+/// How an instance ended well.
+pub(crate) struct Executed {
+    pub(crate) done: Done,
+    pub(crate) fingerprint: Digest,
+    pub(crate) items: Option<Digest>,
+    pub(crate) executed: bool,
+    pub(crate) items_executed: usize,
+    pub(crate) items_cached: usize,
+}
+
+/// How an instance failed.
+pub(crate) struct Failure {
+    pub(crate) error: StageError,
+    pub(crate) fingerprint: Option<Digest>,
+    pub(crate) failed_items: Vec<FailedItem>,
+    pub(crate) items_executed: usize,
+    pub(crate) items_cached: usize,
+}
+
+impl From<StageError> for Failure {
+    fn from(error: StageError) -> Self {
+        Self { error, fingerprint: None, failed_items: Vec::new(), items_executed: 0, items_cached: 0 }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        StageError::from(error).into()
+    }
+}
+
+impl Executor<'_> {
+    /// Brings an instance to its result. When it fails and an input of it turns out to be damaged or gone,
+    /// that input is computed again and the instance gets another chance.
+    pub(crate) fn execute(&self, position: usize, must_rebuild: bool) -> Result<Executed, Failure> {
+        for _ in 1..ATTEMPTS {
+            let outcome = self.attempt(position, must_rebuild);
+            match &outcome {
+                Err(failure) if !failure.error.is_interrupted() && self.repair_inputs(position)? => {}
+                _ => return outcome,
+            }
+        }
+        self.attempt(position, must_rebuild)
+    }
+
+    fn attempt(&self, position: usize, must_rebuild: bool) -> Result<Executed, Failure> {
+        let instance = self.instance(position)?;
+        let upstream = |index: usize| self.result(index);
+        let bound = self.binder.bind(instance, &upstream)?;
+        let forced = self.force.contains(&instance.stage);
+        let class = self.class(instance);
+        if !forced
+            && !must_rebuild
+            && let Some(known) = self.look_up(bound.fingerprint, &class)
+        {
+            let items_cached = bound.items.as_ref().map_or(0, |items| items.list.len());
+            return Ok(Executed {
+                done: Done { outputs: known.outputs, run: known.run },
+                fingerprint: bound.fingerprint,
+                items: bound.items.as_ref().map(|items| Digest::of(&items.listing())),
+                executed: false,
+                items_executed: 0,
+                items_cached,
+            });
+        }
+        self.compute(instance, bound, class, forced)
+    }
+
+    /// A result whose artifacts are all there, as far as a look at their names tells.
+    fn look_up(&self, fingerprint: Digest, class: &str) -> Option<ResultRecord> {
+        let record = self.binder.store.result(fingerprint, class)?;
+        record.outputs.values().all(|artifact| self.binder.store.contains(artifact.digest)).then_some(record)
+    }
+
+    fn compute(
+        &self,
+        instance: &Instance,
+        bound: Bound,
+        class: String,
+        forced: bool,
+    ) -> Result<Executed, Failure> {
+        let store = self.binder.store;
+        let fingerprint = bound.fingerprint;
+        store.record_preimage(fingerprint, &bound.preimage.to_json())?;
+        let log = self.run_folder.join("logs").join(format!("{}.log", file_label(&instance.label)));
+        let reporter = Reporter::new(&instance.label, log, self.observer);
+        let started = Instant::now();
+        let listing = bound.items.as_ref().map(|items| store.put(&items.listing())).transpose()?;
+        let outcome = match (instance.kind.work(), &bound.items) {
+            (Work::Whole(stage), _) => {
+                self.observer.event(&Event::StageStarted {
+                    stage: instance.label.clone(),
+                    items: None,
+                    items_cached: 0,
+                });
+                self.run_whole(instance, stage, &bound, &reporter).map(|outputs| (outputs, 0, 0))
+            }
+            (Work::Items(stage), Some(items)) => self.run_items(instance, stage, items, &reporter, forced),
+            (Work::Items(_), None) => Err(StageError::message("the items were not bound").into()),
+        };
+        let (outputs, items_executed, items_cached) = outcome.map_err(|mut failure| {
+            reporter.log(&format!("failed: {}", failure.error));
+            failure.fingerprint = Some(fingerprint);
+            failure
+        })?;
+        let seconds = started.elapsed().as_secs_f64();
+        let record = ResultRecord { class, outputs: outputs.clone(), run: self.run.clone(), seconds };
+        let mut run = self.run.clone();
+        let mut outputs = outputs;
+        if let RecordOutcome::Conflict(first) = store.record_result(fingerprint, &record)? {
+            let detail = conflict_detail(&first, &record);
+            self.observer.event(&Event::Conflict { stage: instance.label.clone(), detail });
+            // The first result stays the one that everything downstream sees, unless its bytes are gone.
+            if first.outputs.values().all(|artifact| store.contains(artifact.digest)) {
+                (outputs, run) = (first.outputs, first.run);
+            }
+        }
+        Ok(Executed {
+            done: Done { outputs, run },
+            fingerprint,
+            items: listing,
+            executed: true,
+            items_executed,
+            items_cached,
+        })
+    }
+
+    fn instance(&self, position: usize) -> Result<&Instance, StageError> {
+        let instance = self.binder.pipeline.instances.get(position);
+        instance.ok_or_else(|| StageError::message(format!("there is no instance {position}")))
+    }
+
+    pub(crate) fn result(&self, position: usize) -> Option<Done> {
+        self.results.read().unwrap_or_else(PoisonError::into_inner).get(position).cloned().flatten()
+    }
+
+    /// The class that an instance's results are stored under.
+    fn class(&self, instance: &Instance) -> String {
+        class_of(instance, &self.binder)
+    }
+}
+
+/// The class that an instance's results are stored under: `any` for kinds that give the same bytes anywhere.
+pub(crate) fn class_of(instance: &Instance, binder: &Binder<'_>) -> String {
+    if instance.kind.about().device { binder.device.class() } else { "any".to_string() }
+}
+
+fn conflict_detail(first: &ResultRecord, second: &ResultRecord) -> String {
+    let differing: Vec<&str> = second
+        .outputs
+        .iter()
+        .filter(|(name, artifact)| {
+            first.outputs.get(*name).map(|known| known.digest) != Some(artifact.digest)
+        })
+        .map(|(name, _)| name.as_str())
+        .collect();
+    format!(
+        "output {} differs from what run {} computed from the same inputs",
+        differing.join(", "),
+        first.run
+    )
+}
+
+/// An instance's label as a file name.
+pub(crate) fn file_label(label: &str) -> String {
+    label.chars().map(|c| if c.is_ascii_alphanumeric() || "-_=.,".contains(c) { c } else { '_' }).collect()
+}

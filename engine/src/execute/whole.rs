@@ -1,0 +1,106 @@
+//! Running a kind that computes its outputs in one go: into a staging folder, from there into the store.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use pipe_cache::{ArtifactRef, Error, Form, IndexBuilder};
+
+use super::guard::guarded;
+use super::{Executor, Failure, file_label};
+use crate::bind::Bound;
+use crate::context::{Context, Reporter};
+use crate::input::InputValue;
+use crate::manifest::Instance;
+use crate::stage::{AnyWhole, OutputForm, StageError};
+
+impl Executor<'_> {
+    pub(super) fn run_whole(
+        &self,
+        instance: &Instance,
+        stage: &dyn AnyWhole,
+        bound: &Bound,
+        reporter: &Reporter<'_>,
+    ) -> Result<BTreeMap<String, ArtifactRef>, Failure> {
+        let staging = self.binder.store.staging()?;
+        let mut context = Context {
+            inputs: &bound.inputs,
+            outputs: staging.path(),
+            side: self.run_folder.join("side").join(file_label(&instance.label)),
+            seed: self.binder.pipeline.seed,
+            device: self.binder.device,
+            reporter,
+            cancel: self.cancel,
+        };
+        guarded(|| stage.run(&instance.params, &mut context))?;
+        for input in bound.inputs.values().flatten() {
+            if let InputValue::File(file) = &input.value {
+                file.check_unchanged().map_err(StageError::from)?;
+            }
+        }
+        let mut outputs = BTreeMap::new();
+        for spec in instance.kind.about().outputs {
+            let folder = staging.path().join(spec.name);
+            let artifact = self.ingest(&folder, spec.form).map_err(|error| {
+                StageError::message(format!("output `{}` of {}: {error}", spec.name, instance.label))
+            })?;
+            outputs.insert(spec.name.to_string(), artifact);
+        }
+        Ok(outputs)
+    }
+
+    /// Moves an output from the staging folder into the store.
+    fn ingest(&self, folder: &Path, form: OutputForm) -> Result<ArtifactRef, StageError> {
+        let store = self.binder.store;
+        let mut names = Vec::new();
+        list_files(folder, "", &mut names)?;
+        names.sort();
+        let index_form = match form {
+            OutputForm::File(name) => {
+                if names != [name] {
+                    return Err(StageError::message(format!(
+                        "expected the one file {name}, found {names:?}"
+                    )));
+                }
+                let (digest, bytes) = store.adopt(&folder.join(name))?;
+                return Ok(ArtifactRef { form: Form::File, digest, files: 1, bytes });
+            }
+            OutputForm::Tree => Form::Tree,
+            OutputForm::Collection(_) => Form::Collection,
+        };
+        if names.is_empty() {
+            return Err(StageError::message("nothing was written"));
+        }
+        let mut builder = IndexBuilder::new(index_form);
+        let mut bytes = 0;
+        for name in &names {
+            let (digest, size) = store.adopt(&folder.join(name))?;
+            builder.add(name, digest, size)?;
+            bytes += size;
+        }
+        let digest = store.put(&builder.finish()?.to_bytes())?;
+        Ok(ArtifactRef { form: index_form, digest, files: names.len() as u64, bytes })
+    }
+}
+
+fn list_files(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<(), StageError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("read", folder)(error).into()),
+    };
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", folder))?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
+        let kind = entry.file_type().map_err(Error::io("read", folder))?;
+        if kind.is_dir() {
+            list_files(&entry.path(), &name, names)?;
+        } else if kind.is_file() {
+            names.push(name);
+        } else {
+            return Err(StageError::message(format!("{name} is neither a file nor a folder")));
+        }
+    }
+    Ok(())
+}

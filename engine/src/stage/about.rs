@@ -1,0 +1,147 @@
+//! The facts about a kind that need no parameters: its name, inputs, outputs and code.
+
+use std::fmt;
+
+use crate::code::CodeStamp;
+
+/// The facts about a kind that need no parameters.
+#[derive(Debug)]
+pub struct About {
+    /// The name that `uses = "…"` gives.
+    pub name: &'static str,
+    /// One sentence for `pipe stages`.
+    pub summary: &'static str,
+    /// Its inputs.
+    pub inputs: &'static [InputSpec],
+    /// Its outputs; `"@stage"` alone means the first.
+    pub outputs: &'static [OutputSpec],
+    /// Whether it draws random numbers, so that the pipeline's seed counts.
+    pub random: bool,
+    /// Whether it computes on the chosen device, so that the device kind counts.
+    pub device: bool,
+    /// The code it runs.
+    pub code: CodeStamp,
+    /// The output and the text file in it that people see when a run ends.
+    pub headline: Option<(&'static str, &'static str)>,
+}
+
+/// One input of a kind.
+#[derive(Debug)]
+pub struct InputSpec {
+    /// Its name in `inputs = { … }`.
+    pub name: &'static str,
+    /// One sentence for `pipe stages KIND`.
+    pub summary: &'static str,
+    /// What may be given.
+    pub form: InputForm,
+    /// Whether it may be left out.
+    pub optional: bool,
+    /// Whether several instances' outputs may be given.
+    pub many: bool,
+    /// Words that may be given instead of a path, such as `random`.
+    pub keywords: &'static [&'static str],
+    /// Whether it may also be written as a parameter of the same name.
+    pub parameter: bool,
+}
+
+impl InputSpec {
+    /// A required input of one artifact.
+    pub const fn new(name: &'static str, form: InputForm, summary: &'static str) -> Self {
+        Self { name, summary, form, optional: false, many: false, keywords: &[], parameter: false }
+    }
+
+    /// It may be left out.
+    #[must_use]
+    pub const fn optional(mut self) -> Self {
+        self.optional = true;
+        self
+    }
+
+    /// It takes all instances of a stage.
+    #[must_use]
+    pub const fn many(mut self) -> Self {
+        self.many = true;
+        self
+    }
+
+    /// It takes one of these words instead of a path.
+    #[must_use]
+    pub const fn keywords(mut self, keywords: &'static [&'static str]) -> Self {
+        self.keywords = keywords;
+        self
+    }
+
+    /// It may be written under `params` too.
+    #[must_use]
+    pub const fn also_parameter(mut self) -> Self {
+        self.parameter = true;
+        self
+    }
+}
+
+/// What an input takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum InputForm {
+    /// A CSV table; its rows may name files. From a stage: a tree with one CSV file at its top.
+    Table,
+    /// One file for each item; from outside: a folder of such files.
+    Collection,
+    /// A folder.
+    Tree,
+    /// One file.
+    File,
+}
+
+impl fmt::Display for InputForm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            InputForm::Table => "table",
+            InputForm::Collection => "collection",
+            InputForm::Tree => "tree",
+            InputForm::File => "file",
+        })
+    }
+}
+
+/// One output of a kind.
+#[derive(Debug)]
+pub struct OutputSpec {
+    /// Its name in `"@stage.output"`.
+    pub name: &'static str,
+    /// One sentence for `pipe stages KIND`.
+    pub summary: &'static str,
+    /// What it is made of. An [`ItemStage`](super::ItemStage) has one output, a collection.
+    pub form: OutputForm,
+}
+
+/// What an output is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OutputForm {
+    /// One file of that name.
+    File(&'static str),
+    /// A folder.
+    Tree,
+    /// A file for each item with that extension.
+    Collection(&'static str),
+}
+
+/// A column that a kind reads from a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Its header.
+    pub name: String,
+    /// Whether a table without it is an error.
+    pub required: bool,
+}
+
+impl Column {
+    /// A column that must be there.
+    pub fn required(name: impl Into<String>) -> Self {
+        Self { name: name.into(), required: true }
+    }
+
+    /// A column that is read when it is there.
+    pub fn optional(name: impl Into<String>) -> Self {
+        Self { name: name.into(), required: false }
+    }
+}

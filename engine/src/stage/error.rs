@@ -1,0 +1,71 @@
+//! Why a stage failed, with the next step.
+
+use std::error::Error as StdError;
+use std::fmt;
+
+/// Why a stage or an item failed. Made from any error with `?`.
+#[derive(Debug)]
+pub struct StageError {
+    /// The cause.
+    pub source: Box<dyn StdError + Send + Sync>,
+    /// What to do about it.
+    pub advice: Option<String>,
+}
+
+impl StageError {
+    /// An error that is only a message.
+    pub fn message(text: impl Into<String>) -> Self {
+        Self { source: text.into().into(), advice: None }
+    }
+
+    /// Adds the next step.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+
+    /// The stored blob whose loss is the cause, if it is.
+    pub fn lost_blob(&self) -> Option<pipe_cache::Digest> {
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(self.source.as_ref());
+        while let Some(error) = cause {
+            if let Some(digest) = error.downcast_ref().and_then(pipe_cache::Error::lost_blob) {
+                return Some(digest);
+            }
+            cause = error.source();
+        }
+        None
+    }
+
+    /// Whether the work stopped because it was asked to.
+    pub fn is_interrupted(&self) -> bool {
+        self.source.is::<Interrupted>()
+    }
+}
+
+impl<E: StdError + Send + Sync + 'static> From<E> for StageError {
+    fn from(error: E) -> Self {
+        Self { source: Box::new(error), advice: None }
+    }
+}
+
+impl fmt::Display for StageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = self.source.to_string();
+        let mut cause = self.source.source();
+        while let Some(error) = cause {
+            // Many errors end with the words of their cause already.
+            let next = error.to_string();
+            if !text.ends_with(&next) {
+                text = format!("{text}: {next}");
+            }
+            cause = error.source();
+        }
+        f.write_str(&text)
+    }
+}
+
+/// The work was asked to stop.
+#[derive(Debug, thiserror::Error)]
+#[error("interrupted")]
+pub struct Interrupted;

@@ -1,0 +1,86 @@
+//! What a stage kind is: typed parameters, named inputs and outputs, and a function that computes.
+//!
+//! A kind implements [`Stage`] (one computation) or [`ItemStage`] (one small computation for each item, with
+//! results cached item by item) and stands in a table of `&dyn AnyStage`, wrapped in [`Whole`] or
+//! [`PerItem`]. A kind knows nothing of other kinds, of scheduling or of the cache.
+
+mod about;
+mod erased;
+mod error;
+mod item;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub use about::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec};
+pub use erased::{AnyItems, AnyStage, AnyWhole, PerItem, Whole, Work};
+pub use error::{Interrupted, StageError};
+pub use item::{Item, ItemSource, RowItems};
+
+use crate::context::{Context, ItemContext};
+
+/// Parameters of a kind: a struct with `#[serde(default, deny_unknown_fields)]` and documented fields.
+pub trait Params: Serialize + DeserializeOwned + JsonSchema {}
+impl<T: Serialize + DeserializeOwned + JsonSchema> Params for T {}
+
+/// A kind that computes its outputs in one go.
+pub trait Stage: Sync {
+    /// Its parameters.
+    type Params: Params;
+
+    /// What it is.
+    const ABOUT: About;
+
+    /// Fills in defaults that depend on other parameters, so that writing one out changes nothing.
+    fn fill_in(&self, _params: &mut Self::Params) {}
+
+    /// What is wrong with parameters that have the right types: one sentence each, with the names.
+    fn check(&self, _params: &Self::Params) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// The columns it reads from a table input.
+    fn columns(&self, _params: &Self::Params, _input: &str) -> Vec<Column> {
+        Vec::new()
+    }
+
+    /// Computes the outputs.
+    ///
+    /// # Errors
+    /// Whatever makes the outputs impossible.
+    fn run(&self, params: &Self::Params, context: &mut Context<'_>) -> Result<(), StageError>;
+}
+
+/// A kind that computes one file for each item.
+pub trait ItemStage: Sync {
+    /// Its parameters.
+    type Params: Params + Sync;
+
+    /// What it is.
+    const ABOUT: About;
+
+    /// What is wrong with parameters that have the right types.
+    fn check(&self, _params: &Self::Params) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Where the items come from and what each uses; `given` tells which optional inputs there are.
+    fn items(&self, params: &Self::Params, given: &dyn Fn(&str) -> bool) -> ItemSource;
+
+    /// Looks at an item before any work is done.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    fn check_item(&self, _params: &Self::Params, _item: &Item) -> Result<(), StageError> {
+        Ok(())
+    }
+
+    /// Computes the bytes of each item's file, in the order of the group.
+    fn run_group(
+        &self,
+        params: &Self::Params,
+        group: &[Item],
+        context: &ItemContext<'_>,
+    ) -> Vec<Result<Vec<u8>, StageError>>;
+}
