@@ -13,33 +13,34 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Io`] when the folder cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let folder = parent(path);
-    create_folder(folder)?;
-    let mut file =
-        NamedTempFile::with_prefix_in(".writing-", folder).map_err(Error::io("write in", folder))?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
-    file.as_file().sync_data().map_err(Error::io("sync", path))?;
+    let file = written_beside(path, bytes)?;
     file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    sync_folder(folder);
+    sync_folder(parent(path));
     Ok(())
 }
 
 /// Like [`write_atomically`], but leaves a file that is already there; says whether it wrote.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
+    let file = written_beside(path, bytes)?;
+    match file.persist_noclobber(path) {
+        Ok(_) => {
+            sync_folder(parent(path));
+            Ok(true)
+        }
+        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(Error::io("write", path)(error.error)),
+    }
+}
+
+/// A temporary file in the folder of `path` that holds these bytes, synced.
+fn written_beside(path: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
     let folder = parent(path);
     create_folder(folder)?;
     let mut file =
         NamedTempFile::with_prefix_in(".writing-", folder).map_err(Error::io("write in", folder))?;
     file.write_all(bytes).map_err(Error::io("write", path))?;
     file.as_file().sync_data().map_err(Error::io("sync", path))?;
-    match file.persist_noclobber(path) {
-        Ok(_) => {
-            sync_folder(folder);
-            Ok(true)
-        }
-        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
-        Err(error) => Err(Error::io("write", path)(error.error)),
-    }
+    Ok(file)
 }
 
 /// Makes a folder and its ancestors, readable by the owner only.

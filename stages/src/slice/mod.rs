@@ -4,6 +4,8 @@
 //! [`planes`] turns a crop into nine planes once; [`window`] cuts and enlarges them for every
 //! training batch. Both take arrays of numbers and know neither nodules nor files.
 
+mod cube;
+mod diagonals;
 pub mod planes;
 mod spline;
 pub mod window;

@@ -1,13 +1,10 @@
 //! Nine planes through the centre of a cube: three along its axes, six along its diagonals.
 //!
-//! A diagonal plane is one line of each layer of the cube after a rotation by 45°. Only those lines
-//! are computed: the two diagonal planes of one rotation share the spline of each layer, and the
-//! rotated cube is never made. Cubic splines overshoot, so diagonal planes can leave [0, 1] slightly,
-//! as they do in the published models' input.
+//! Cubic splines overshoot, so diagonal planes can leave [0, 1] slightly, as they do in the published models'
+//! input.
 
-use std::f64::consts::FRAC_1_SQRT_2;
-
-use super::spline::{Taps, prefilter};
+use super::cube::Cube;
+use super::diagonals::Lines;
 
 /// Number of planes.
 pub const PLANES: usize = 9;
@@ -51,32 +48,45 @@ pub enum PlanesError {
 ///
 /// `volume` holds `edge³` values in HU, C order over (z, y, x); values are clipped to
 /// `[clip_min, clip_max]` and mapped linearly to [0, 1]. The result is `9 · edge²` values, C order
-/// over (plane, row, column).
+/// over (plane, row, column); it is the same on every processor.
 ///
 /// # Errors
 /// [`PlanesError`] when the volume is not a finite cube of at least 2³ or the window is empty.
 pub fn planes(volume: &[f32], edge: usize, clip_min: f32, clip_max: f32) -> Result<Vec<f32>, PlanesError> {
-    let cube = Cube { values: windowed(volume, edge, clip_min, clip_max)?, edge };
-    let middle = edge / 2;
-    let mut planes = Vec::with_capacity(PLANES * edge * edge);
-    planes.extend(cube.plane(|row, column| [middle, row, column]));
-    planes.extend(cube.plane(|row, column| [row, middle, column]));
-    planes.extend(cube.plane(|row, column| [row, column, middle]));
-    // The layer's index comes first or second in a diagonal plane, as it does in the rotated cube.
-    let [row, column] = cube.diagonals(|layer, a, b| [a, layer, b]);
-    planes.extend(row);
-    planes.extend(transposed(&column, edge));
-    let [row, column] = cube.diagonals(|layer, a, b| [a, b, layer]);
-    planes.extend(transposed(&row, edge));
-    planes.extend(transposed(&column, edge));
-    let [row, column] = cube.diagonals(|layer, a, b| [layer, a, b]);
-    planes.extend(row);
-    planes.extend(column);
-    Ok(planes)
+    planes_with(Instructions::Widest, volume, edge, clip_min, clip_max)
 }
 
-/// Clips to the window and maps it to [0, 1].
-fn windowed(volume: &[f32], edge: usize, minimum: f32, maximum: f32) -> Result<Vec<f32>, PlanesError> {
+/// Which of a processor's instructions are used. No result depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Instructions {
+    /// The widest there are.
+    Widest,
+    /// Those that every processor of the architecture has.
+    Baseline,
+}
+
+/// As [`planes`], with the instructions chosen.
+///
+/// # Errors
+/// As [`planes`].
+pub fn planes_with(
+    instructions: Instructions,
+    volume: &[f32],
+    edge: usize,
+    clip_min: f32,
+    clip_max: f32,
+) -> Result<Vec<f32>, PlanesError> {
+    check(volume, edge, clip_min, clip_max)?;
+    let mut planes = vec![0.0; PLANES * edge * edge];
+    let work = Work { volume, edge, window: [clip_min, clip_max], planes: &mut planes };
+    let finite = match instructions {
+        Instructions::Widest => pulp::Arch::new().dispatch(work),
+        Instructions::Baseline => pulp::Arch::Scalar.dispatch(work),
+    };
+    if finite { Ok(planes) } else { Err(first_not_finite(volume, edge)) }
+}
+
+fn check(volume: &[f32], edge: usize, minimum: f32, maximum: f32) -> Result<(), PlanesError> {
     if edge.checked_pow(3) != Some(volume.len()) {
         return Err(PlanesError::NotCubic { edge, found: volume.len() });
     }
@@ -87,66 +97,70 @@ fn windowed(volume: &[f32], edge: usize, minimum: f32, maximum: f32) -> Result<V
     if !(width > 0.0 && width.is_finite()) {
         return Err(PlanesError::Window { minimum, maximum });
     }
-    if let Some((index, &value)) = volume.iter().enumerate().find(|(_, value)| !value.is_finite()) {
-        let voxel = [index / (edge * edge), index / edge % edge, index % edge];
-        return Err(PlanesError::NotFinite { voxel, value });
-    }
-    Ok(volume.iter().map(|value| (value.clamp(minimum, maximum) - minimum) / width).collect())
+    Ok(())
 }
 
-/// A cube of windowed values, C order over (z, y, x).
-struct Cube {
-    values: Vec<f32>,
+fn first_not_finite(volume: &[f32], edge: usize) -> PlanesError {
+    let found = volume.iter().enumerate().find(|(_, value)| !value.is_finite());
+    let (index, &value) = found.unwrap_or((0, &f32::NAN));
+    PlanesError::NotFinite { voxel: [index / (edge * edge), index / edge % edge, index % edge], value }
+}
+
+/// What is compiled for each kind of processor and chosen when it runs. Wider instructions do the same
+/// operations, none of them fused, so the results are the same.
+struct Work<'a> {
+    volume: &'a [f32],
     edge: usize,
+    window: [f32; 2],
+    planes: &'a mut [f32],
 }
 
-impl Cube {
-    fn at(&self, [z, y, x]: [usize; 3]) -> f32 {
-        self.values[(z * self.edge + y) * self.edge + x]
-    }
+impl pulp::WithSimd for Work<'_> {
+    type Output = bool;
 
-    /// The plane of the voxels that `index` gives for (row, column).
-    fn plane(&self, index: impl Fn(usize, usize) -> [usize; 3]) -> impl Iterator<Item = f32> {
-        let pixel = move |pixel| self.at(index(pixel / self.edge, pixel % self.edge));
-        (0..self.edge * self.edge).map(pixel)
-    }
-
-    /// The middle row and the middle column of every layer after a rotation by 45°, each as a plane
-    /// over (layer, position). `index` gives the voxel at (layer, row, column).
-    fn diagonals(&self, index: impl Fn(usize, usize, usize) -> [usize; 3]) -> [Vec<f32>; 2] {
-        let middle = self.edge / 2;
-        let lines = [self.line(|position| [middle, position]), self.line(|position| [position, middle])];
-        let mut diagonals = [(); 2].map(|()| Vec::with_capacity(self.edge * self.edge));
-        let mut layer_values = Vec::with_capacity(self.edge * self.edge);
-        for layer in 0..self.edge {
-            layer_values.clear();
-            layer_values.extend(self.plane(|row, column| index(layer, row, column)).map(f64::from));
-            prefilter(&mut layer_values, self.edge);
-            for (diagonal, line) in diagonals.iter_mut().zip(&lines) {
-                let value = |taps: &Option<Taps>| {
-                    taps.map_or(0.0, |taps| taps.value(&layer_values, self.edge) as f32)
-                };
-                diagonal.extend(line.iter().map(value));
-            }
-        }
-        diagonals
-    }
-
-    /// Where one line of the rotated layer comes from: source = M · target + (centre − M · centre),
-    /// M = [[cos, sin], [−sin, cos]] at 45°. `None` outside the layer.
-    fn line(&self, target: impl Fn(usize) -> [usize; 2]) -> Vec<Option<Taps>> {
-        let centre = (self.edge as f64 - 1.0) / 2.0;
-        let taps = |position| {
-            let [row, column] = target(position).map(|index| index as f64 - centre);
-            let source = [FRAC_1_SQRT_2 * (row + column), FRAC_1_SQRT_2 * (column - row)];
-            Taps::at(source[0] + centre, source[1] + centre, self.edge)
-        };
-        (0..self.edge).map(taps).collect()
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _instructions: S) -> bool {
+        fill(self.volume, self.edge, self.window, self.planes)
     }
 }
 
-fn transposed(plane: &[f32], edge: usize) -> impl Iterator<Item = f32> {
-    (0..edge * edge).map(move |pixel| plane[pixel % edge * edge + pixel / edge])
+/// Computes all planes in their order; false where a voxel is not finite.
+///
+/// Of each rotation only the lines that the planes show are computed. A rotation in the plane of two axes takes
+/// spline coefficients along the first of them and a window of samples along the second. R01 and R02 share the
+/// coefficients along z.
+#[inline(always)]
+fn fill(volume: &[f32], edge: usize, window: [f32; 2], planes: &mut [f32]) -> bool {
+    let [axial, coronal, sagittal, r02_row, r02_column, r01_row, r01_column, r12_row, r12_column] =
+        split(planes, edge);
+    let lines = Lines::new(edge);
+    let mut cube = Cube::zeros(edge);
+    let mut slice = vec![0.0; cube.slice_values()];
+    let mut finite = true;
+    for z in 0..edge {
+        finite &= cube.set_slice(z, volume, window);
+        slice.copy_from_slice(cube.slice(z));
+        cube.filter_along_y(&mut slice);
+        lines.of_layer(&slice, cube.width(), |line, position, value| {
+            let plane = if line == 0 { &mut *r12_row } else { &mut *r12_column };
+            plane[z * edge + position] = value;
+        });
+    }
+    cube.middle_planes(axial, coronal, sagittal);
+    for y in 0..edge {
+        let (layer, stride) = cube.filter_along_z(y);
+        lines.of_layer(layer, stride, |line, position, value| match line {
+            0 => r02_row[y * edge + position] = value,
+            _ => r02_column[position * edge + y] = value,
+        });
+    }
+    lines.of_all_layers(&cube, [r01_row, r01_column]);
+    finite
+}
+
+fn split(planes: &mut [f32], edge: usize) -> [&mut [f32]; PLANES] {
+    let mut parts = planes.chunks_exact_mut(edge * edge);
+    std::array::from_fn(|_| parts.next().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -209,7 +223,7 @@ mod tests {
             let middle = 5 * edge + 5;
             let slope = |plane: usize| {
                 let start = plane * edge * edge + middle;
-                ((planes[start + offset] - planes[start]) * 100.0 / FRAC_1_SQRT_2 as f32).round() as i32
+                ((planes[start + offset] - planes[start]) * 100.0 * std::f32::consts::SQRT_2).round() as i32
             };
             [3, 4, 5, 6, 7, 8].map(slope)
         };
@@ -218,6 +232,18 @@ mod tests {
         assert_eq!((step(0, "row"), step(0, "column")), ([0, 1, 1, 1, 1, 1], [1, 0, 0, 0, 0, 0]));
         assert_eq!((step(1, "row"), step(1, "column")), ([1, 0, 1, -1, 0, 0], [0, 1, 0, 0, 1, 1]));
         assert_eq!((step(2, "row"), step(2, "column")), ([0, -1, 0, 0, 0, 0], [1, 0, 1, 1, 1, -1]));
+    }
+
+    #[test]
+    fn every_processor_gives_the_same_bytes() {
+        for edge in [2, 5, 31, 64] {
+            let volume: Vec<f32> =
+                (0..edge * edge * edge).map(|index| ((index * 7919) % 1601) as f32 - 1050.0).collect();
+            let with = |instructions| planes_with(instructions, &volume, edge, WINDOW.0, WINDOW.1);
+            let bits = |planes: Vec<f32>| planes.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+            let widest = with(Instructions::Widest).map(bits);
+            assert_eq!(widest, with(Instructions::Baseline).map(bits), "edge {edge}");
+        }
     }
 
     #[test]
