@@ -3,7 +3,7 @@
 use super::node::{Location, Origin};
 
 /// One problem, found before any work.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// A short stable code, such as `unknown-key`.
     pub code: &'static str,
@@ -68,9 +68,11 @@ impl std::fmt::Display for Problem {
 pub struct Problems(Vec<Problem>);
 
 impl Problems {
-    /// Adds one.
+    /// Adds one, unless it is known: a variable that several stages use is wrong once.
     pub fn add(&mut self, problem: Problem) {
-        self.0.push(problem);
+        if !self.0.contains(&problem) {
+            self.0.push(problem);
+        }
     }
 
     /// Whether there is none.
