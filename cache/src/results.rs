@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::atomic::{write_atomically, write_new};
 use crate::error::{Error, Result};
-use crate::{Digest, Form, Store};
+use crate::{Digest, Form, Hasher, Store};
 
 /// A stored artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,7 +62,7 @@ impl Store {
     /// A record that cannot be read counts as absent: computing it again is always safe.
     pub fn result(&self, fingerprint: Digest, class: &str) -> Option<ResultRecord> {
         let folder = self.result_folder(fingerprint);
-        let read = |path: PathBuf| serde_json::from_slice::<ResultRecord>(&fs::read(path).ok()?).ok();
+        let read = |path: PathBuf| from_json(fingerprint, &fs::read(path).ok()?);
         if let Some(record) = read(folder.join(file_name(class))) {
             return Some(record);
         }
@@ -82,14 +83,14 @@ impl Store {
     pub fn record_result(&self, fingerprint: Digest, record: &ResultRecord) -> Result<RecordOutcome> {
         let folder = self.result_folder(fingerprint);
         let path = folder.join(file_name(&record.class));
-        let bytes = to_json(record);
+        let bytes = to_json(fingerprint, record)?;
         if write_new(&path, &bytes)? {
             return Ok(RecordOutcome::Stored);
         }
         let existing = fs::read(&path).map_err(Error::io("read", &path))?;
-        match serde_json::from_slice::<ResultRecord>(&existing) {
-            Ok(existing) if existing.outputs == record.outputs => Ok(RecordOutcome::Known),
-            Ok(existing) => {
+        match from_json(fingerprint, &existing) {
+            Some(existing) if existing.outputs == record.outputs => Ok(RecordOutcome::Known),
+            Some(existing) => {
                 let suffix = Digest::of(&bytes).short();
                 write_new(
                     &folder.join(format!("{}.conflict-{suffix}", record.class.replace('/', "-"))),
@@ -97,7 +98,7 @@ impl Store {
                 )?;
                 Ok(RecordOutcome::Conflict(Box::new(existing)))
             }
-            Err(_) => {
+            None => {
                 write_atomically(&path, &bytes)?;
                 Ok(RecordOutcome::Stored)
             }
@@ -139,10 +140,37 @@ fn is_result(path: &std::path::Path) -> bool {
     path.extension().is_some_and(|extension| extension == "json")
 }
 
-fn to_json(record: &ResultRecord) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec_pretty(record).unwrap_or_default();
+/// The name of the field that guards the others.
+const CHECK: &str = "check";
+
+/// A digest of the fingerprint and of the record without its check, keys sorted and without spaces.
+fn check(fingerprint: Digest, record: &Value) -> Value {
+    let mut hasher = Hasher::new("pipe result record, version 1");
+    hasher.field(&fingerprint.to_string());
+    hasher.field(&record.to_string());
+    Value::String(hasher.finish().to_string())
+}
+
+fn to_json(fingerprint: Digest, record: &ResultRecord) -> Result<Vec<u8>> {
+    let failed = |error: serde_json::Error| Error::io("write", Path::new("a result record"))(error.into());
+    let mut value = serde_json::to_value(record).map_err(failed)?;
+    let check = check(fingerprint, &value);
+    if let Some(fields) = value.as_object_mut() {
+        fields.insert(CHECK.to_string(), check);
+    }
+    let mut bytes = serde_json::to_vec_pretty(&value).map_err(failed)?;
     bytes.push(b'\n');
-    bytes
+    Ok(bytes)
+}
+
+/// The record in a file, unless the file is damaged or belongs to another fingerprint.
+fn from_json(fingerprint: Digest, bytes: &[u8]) -> Option<ResultRecord> {
+    let mut value: Value = serde_json::from_slice(bytes).ok()?;
+    let found = value.as_object_mut()?.remove(CHECK)?;
+    if found != check(fingerprint, &value) {
+        return None;
+    }
+    serde_json::from_value(value).ok()
 }
 
 #[cfg(test)]
@@ -175,6 +203,31 @@ mod tests {
         assert_eq!(store.result(key, "cpu/avx512"), Some(record("cuda/sm_90", b"gpu")));
         store.record_result(key, &record("cpu/avx512", b"cpu")).unwrap();
         assert_eq!(store.result(key, "cpu/avx512"), Some(record("cpu/avx512", b"cpu")));
+    }
+
+    #[test]
+    fn a_record_with_any_bit_flipped_counts_as_absent_and_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        let whole = record("any", b"one");
+        store.record_result(key, &whole).unwrap();
+        let path = store.result_folder(key).join("any.json");
+        let bytes = fs::read(&path).unwrap();
+        for position in 0..bytes.len() {
+            let mut damaged = bytes.clone();
+            damaged[position] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            let found = store.result(key, "any");
+            assert!(found.is_none() || found.as_ref() == Some(&whole), "byte {position}: {found:?}");
+            let outcome = store.record_result(key, &whole).unwrap();
+            assert!(matches!(outcome, RecordOutcome::Stored | RecordOutcome::Known), "byte {position}");
+        }
+        // Nor does a record count that was moved to another fingerprint's place.
+        let other = Digest::of(b"other");
+        fs::create_dir_all(store.result_folder(other)).unwrap();
+        fs::write(store.result_folder(other).join("any.json"), &bytes).unwrap();
+        assert_eq!(store.result(other, "any"), None);
     }
 
     #[test]

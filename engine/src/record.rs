@@ -1,6 +1,7 @@
 //! The run record: an append-only account of what a run did, one JSON object a line.
 
-use std::collections::BTreeMap;
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -250,11 +251,23 @@ fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
         _ => return Err(unreadable("its first line is not a run header".to_string())),
     };
     let mut record = RunRecord { header, instances: Vec::new(), summary: None, folder: folder.to_path_buf() };
+    let mut places = HashMap::new();
     // A line cut short by a crash ends the account; what stands before it holds.
     for line in lines.map_while(Result::ok) {
         match line {
             Line::Run(_) => {}
-            Line::Instance(instance) => record.instances.push(*instance),
+            // An instance whose result was repaired ends twice; the later ending counts.
+            Line::Instance(instance) => match places.entry(instance.label.clone()) {
+                Entry::Occupied(place) => {
+                    if let Some(known) = record.instances.get_mut(*place.get()) {
+                        *known = *instance;
+                    }
+                }
+                Entry::Vacant(place) => {
+                    place.insert(record.instances.len());
+                    record.instances.push(*instance);
+                }
+            },
             Line::Finished { summary } => record.summary = Some(summary),
         }
     }

@@ -1,7 +1,7 @@
 //! Running a pipeline: what to run, in which pool, into which record; publishing and showing what came out.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, RwLock};
 use std::time::{Instant, SystemTime};
 
 use pipe_cache::{InputMemo, Store};
@@ -94,11 +94,10 @@ pub fn run(
         observer,
         cancel,
         results: RwLock::new(vec![None; pipeline.instances.len()]),
-        repairing: pipeline.instances.iter().map(|_| Mutex::new(())).collect(),
     };
-    let mut schedule = Schedule::new(&executor, &record, selected);
+    let mut schedule = Schedule::new(&executor, &record, &selected);
     schedule.work_off(&pool, options.jobs)?;
-    let mut summary = schedule.summary;
+    let mut summary = schedule.summary();
     memo.save()?;
     if let Err((stage, error)) = publish(&executor, &pool) {
         summary.failed += 1;

@@ -189,6 +189,31 @@ fn damaged_and_deleted_blobs_are_computed_again_when_they_are_needed() {
 }
 
 #[test]
+fn stages_that_find_the_same_damage_at_once_all_go_on_after_one_repair() {
+    let mut project = Project::with_rows();
+    project.jobs = 4;
+    let folds = "[stage.part]\nuses = \"join\"\nforeach = { fold = [0, 1, 2, 3, 4, 5, 6, 7] }\n\
+                 inputs = { texts = \"@case\" }\n";
+    project.write("pipeline.toml", &format!("{}{folds}", support::ROWS));
+    project.run(&[]);
+    for round in 0..20 {
+        for (number, path) in project.blobs().keys().enumerate() {
+            let path = project.cache.join(path);
+            match number % 3 {
+                0 => fs::remove_file(&path).unwrap(),
+                1 => fs::write(&path, b"damaged").unwrap(),
+                _ => {}
+            }
+        }
+        let outcome =
+            project.run(&[&format!("part.separator=-{round}-"), &format!("join.separator=-{round}-")]);
+        assert_eq!(outcome.summary.status, Status::Ok, "{:?}", outcome.events);
+        assert_eq!(outcome.summary.executed + outcome.summary.cached, 11);
+        assert_eq!(outcome.headline("join"), format!("0-{round}-ANT-{round}-BEEBEE-{round}-CAT"));
+    }
+}
+
+#[test]
 fn results_are_the_same_bytes_for_any_number_of_jobs() {
     let blobs = |jobs| {
         let mut project = Project::with_rows();

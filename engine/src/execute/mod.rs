@@ -8,7 +8,7 @@ mod whole;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError, RwLock};
+use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
 use pipe_cache::{Digest, Error, RecordOutcome, ResultRecord};
@@ -18,9 +18,6 @@ use crate::context::{Cancel, Reporter};
 use crate::event::{Event, FailedItem, Observer};
 use crate::manifest::Instance;
 use crate::stage::{StageError, Work};
-
-/// How often an instance is tried while its inputs are being repaired.
-const ATTEMPTS: usize = 8;
 
 /// What all instances of a run share.
 pub(crate) struct Executor<'a> {
@@ -33,8 +30,6 @@ pub(crate) struct Executor<'a> {
     pub(crate) cancel: &'a Cancel,
     /// The results so far, by instance.
     pub(crate) results: RwLock<Vec<Option<Done>>>,
-    /// One lock for each instance, so that it is not repaired twice at once.
-    pub(crate) repairing: Vec<Mutex<()>>,
 }
 
 /// How an instance ended well.
@@ -69,20 +64,8 @@ impl From<Error> for Failure {
 }
 
 impl Executor<'_> {
-    /// Brings an instance to its result. When it fails and an input of it turns out to be damaged or gone,
-    /// that input is computed again and the instance gets another chance.
+    /// Brings an instance to its result: the known one, unless it must be rebuilt.
     pub(crate) fn execute(&self, position: usize, must_rebuild: bool) -> Result<Executed, Failure> {
-        for _ in 1..ATTEMPTS {
-            let outcome = self.attempt(position, must_rebuild);
-            match &outcome {
-                Err(failure) if !failure.error.is_interrupted() && self.repair_inputs(position)? => {}
-                _ => return outcome,
-            }
-        }
-        self.attempt(position, must_rebuild)
-    }
-
-    fn attempt(&self, position: usize, must_rebuild: bool) -> Result<Executed, Failure> {
         let instance = self.instance(position)?;
         let upstream = |index: usize| self.result(index);
         let bound = self.binder.bind(instance, &upstream)?;

@@ -1,0 +1,164 @@
+//! The account of a run's endings: what is counted, told and written into the record.
+
+use std::path::PathBuf;
+
+use pipe_cache::Error;
+
+use crate::event::{Event, Status, Summary};
+use crate::execute::{Executed, Executor, Failure, file_label};
+use crate::manifest::Instance;
+use crate::record::{InstanceRecord, InstanceStatus, RecordWriter, peak_memory};
+
+/// What an instance adds to the summary.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    /// Whether it was computed now; `None` while it has no result.
+    executed: Option<bool>,
+    items_executed: usize,
+    items_cached: usize,
+}
+
+pub(super) struct Account<'a> {
+    executor: &'a Executor<'a>,
+    record: &'a RecordWriter,
+    counts: Vec<Counts>,
+    failures: usize,
+}
+
+impl<'a> Account<'a> {
+    pub(super) fn new(executor: &'a Executor<'a>, record: &'a RecordWriter) -> Self {
+        let counts = vec![Counts::default(); executor.binder.pipeline.instances.len()];
+        Self { executor, record, counts, failures: 0 }
+    }
+
+    pub(super) fn has_failures(&self) -> bool {
+        self.failures > 0
+    }
+
+    pub(super) fn summary(&self) -> Summary {
+        let with = |executed| self.counts.iter().filter(|counts| counts.executed == Some(executed)).count();
+        Summary {
+            run: self.record.run.clone(),
+            status: Status::Ok,
+            executed: with(true),
+            cached: with(false),
+            failed: self.failures,
+            items_executed: self.counts.iter().map(|counts| counts.items_executed).sum(),
+            items_cached: self.counts.iter().map(|counts| counts.items_cached).sum(),
+            seconds: 0.0,
+        }
+    }
+
+    /// An instance has its result, perhaps for the second time.
+    pub(super) fn succeeded(
+        &mut self,
+        position: usize,
+        seconds: f64,
+        executed: &Executed,
+    ) -> Result<(), Error> {
+        self.count(position, executed.items_executed, executed.items_cached);
+        if let Some(counts) = self.counts.get_mut(position) {
+            counts.executed = Some(executed.executed || counts.executed == Some(true));
+        }
+        let instance = &self.executor.binder.pipeline.instances[position];
+        let mut record = self.instance_record(instance, seconds);
+        record.status = if executed.executed { InstanceStatus::Executed } else { InstanceStatus::Cached };
+        record.fingerprint = Some(executed.fingerprint);
+        record.items = executed.items;
+        record.outputs = executed.done.outputs.clone();
+        record.from_run = Some(executed.done.run.clone());
+        record.items_executed = executed.items_executed;
+        record.items_cached = executed.items_cached;
+        self.record.instance(record)?;
+        self.executor.observer.event(&Event::StageFinished {
+            stage: instance.label.clone(),
+            executed: executed.executed,
+            items_executed: executed.items_executed,
+            items_cached: executed.items_cached,
+            seconds,
+            from_run: executed.done.run.clone(),
+        });
+        Ok(())
+    }
+
+    /// An instance failed and will be tried again.
+    pub(super) fn delayed(&mut self, position: usize, failure: &Failure) {
+        self.count(position, failure.items_executed, failure.items_cached);
+    }
+
+    /// An instance failed for good.
+    pub(super) fn failed(&mut self, position: usize, seconds: f64, failure: Failure) -> Result<(), Error> {
+        self.count(position, failure.items_executed, failure.items_cached);
+        let instance = &self.executor.binder.pipeline.instances[position];
+        let interrupted = failure.error.is_interrupted();
+        let mut record = self.instance_record(instance, seconds);
+        record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
+        record.fingerprint = failure.fingerprint;
+        record.items_executed = failure.items_executed;
+        record.items_cached = failure.items_cached;
+        record.error = Some(failure.error.to_string());
+        let log = self.record.folder.join("logs").join(format!("{}.log", file_label(&instance.label)));
+        self.record.instance(record)?;
+        if interrupted {
+            let reason = "the run was interrupted".to_string();
+            self.executor.observer.event(&Event::StageSkipped { stage: instance.label.clone(), reason });
+            return Ok(());
+        }
+        self.failures += 1;
+        self.executor.observer.event(&Event::StageFailed {
+            stage: instance.label.clone(),
+            error: failure.error.to_string(),
+            advice: failure.error.advice,
+            failed_items: failure.failed_items,
+            log,
+        });
+        Ok(())
+    }
+
+    /// Tells of every instance that was not reached.
+    pub(super) fn unreached(&self, positions: impl Iterator<Item = usize>) -> Result<(), Error> {
+        let reason = match (self.executor.cancel.is_cancelled(), self.executor.keep_going) {
+            (true, _) => "the run was interrupted",
+            (false, true) => "something it needs failed",
+            (false, false) => "another stage failed",
+        };
+        for position in positions {
+            let instance = &self.executor.binder.pipeline.instances[position];
+            let mut record = self.instance_record(instance, 0.0);
+            record.error = Some(reason.to_string());
+            self.record.instance(record)?;
+            let (stage, reason) = (instance.label.clone(), reason.to_string());
+            self.executor.observer.event(&Event::StageSkipped { stage, reason });
+        }
+        Ok(())
+    }
+
+    /// Adds up the items of all attempts: those of an earlier one are known to the next.
+    fn count(&mut self, position: usize, executed: usize, cached: usize) {
+        if let Some(counts) = self.counts.get_mut(position) {
+            counts.items_cached = cached.saturating_sub(counts.items_executed);
+            counts.items_executed += executed;
+        }
+    }
+
+    fn instance_record(&self, instance: &Instance, seconds: f64) -> InstanceRecord {
+        let log = PathBuf::from("logs").join(format!("{}.log", file_label(&instance.label)));
+        InstanceRecord {
+            label: instance.label.clone(),
+            stage: instance.stage.clone(),
+            kind: instance.kind.about().name.to_string(),
+            selector: instance.selector.clone(),
+            status: InstanceStatus::Skipped,
+            fingerprint: None,
+            items: None,
+            outputs: Default::default(),
+            from_run: None,
+            items_executed: 0,
+            items_cached: 0,
+            seconds,
+            peak_memory_bytes: peak_memory(),
+            log: self.record.folder.join(&log).is_file().then_some(log),
+            error: None,
+        }
+    }
+}

@@ -1,0 +1,262 @@
+//! Which instance may start next: graph and states, without any work.
+
+use std::collections::BTreeSet;
+
+/// How often an instance is tried while its inputs are being repaired.
+const ATTEMPTS: usize = 8;
+
+/// Where an instance stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Not part of this run.
+    Out,
+    /// Not begun, for what it waits for.
+    Waiting,
+    /// Handed to a worker.
+    Running,
+    /// Ended, with its result or without.
+    Ended,
+}
+
+#[derive(Debug)]
+struct Place {
+    state: State,
+    upstream: BTreeSet<usize>,
+    users: Vec<usize>,
+    /// Those of the instances upstream whose ending it waits for.
+    waits_for: BTreeSet<usize>,
+    /// Whether it has a result already, which is to be computed anew.
+    rebuild: bool,
+    attempts: usize,
+    /// The board's clock when it was last started, and when its result was last repaired.
+    started_at: u64,
+    repaired_at: u64,
+}
+
+/// The instances of a run.
+#[derive(Debug)]
+pub(super) struct Board {
+    places: Vec<Place>,
+    /// Those that wait for nothing any more, in the pipeline's order.
+    ready: BTreeSet<usize>,
+    running: usize,
+    clock: u64,
+}
+
+/// An instance to be handed to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Start {
+    pub(super) position: usize,
+    /// Whether its known result must not be taken.
+    pub(super) rebuild: bool,
+}
+
+impl Board {
+    /// A board of instances that each need some others; only the selected ones take part.
+    pub(super) fn new(upstream: Vec<BTreeSet<usize>>, selected: &BTreeSet<usize>) -> Self {
+        let mut users = vec![Vec::new(); upstream.len()];
+        for (position, makers) in
+            upstream.iter().enumerate().filter(|(position, _)| selected.contains(position))
+        {
+            for &maker in makers {
+                users[maker].push(position);
+            }
+        }
+        let places = upstream.into_iter().zip(users).enumerate().map(|(position, (upstream, users))| Place {
+            state: if selected.contains(&position) { State::Waiting } else { State::Out },
+            waits_for: upstream.clone(),
+            upstream,
+            users,
+            rebuild: false,
+            attempts: 0,
+            started_at: 0,
+            repaired_at: 0,
+        });
+        let places: Vec<Place> = places.collect();
+        let ready =
+            selected.iter().copied().filter(|position| places[*position].waits_for.is_empty()).collect();
+        Self { places, ready, running: 0, clock: 0 }
+    }
+
+    /// The next instance that may start; it counts as running from now on.
+    pub(super) fn start(&mut self) -> Option<Start> {
+        let position = self.ready.pop_first()?;
+        self.running += 1;
+        self.clock += 1;
+        let place = &mut self.places[position];
+        place.state = State::Running;
+        place.started_at = self.clock;
+        Some(Start { position, rebuild: place.rebuild })
+    }
+
+    /// How many are running.
+    pub(super) fn running(&self) -> usize {
+        self.running
+    }
+
+    /// An instance ended with its result: those that waited for it may go on.
+    pub(super) fn succeeded(&mut self, position: usize) {
+        self.running -= 1;
+        self.clock += 1;
+        let place = &mut self.places[position];
+        place.state = State::Ended;
+        if std::mem::take(&mut place.rebuild) {
+            place.repaired_at = self.clock;
+        }
+        for user in self.places[position].users.clone() {
+            let waited = self.places[user].waits_for.remove(&position);
+            if waited {
+                self.note_ready(user);
+            }
+        }
+    }
+
+    /// An instance ended without a result. If the results of some instances that it builds on turned out to be
+    /// damaged, are being repaired, or have been repaired since it began, it waits for them and has another
+    /// chance: true.
+    pub(super) fn failed(&mut self, position: usize, damaged: &[usize]) -> bool {
+        self.running -= 1;
+        let place = &self.places[position];
+        let since = |maker: &usize| self.places[*maker].repaired_at > place.started_at;
+        let repaired = place.upstream.iter().any(since);
+        // One that was repaired since is whole, whatever was found before that.
+        let mut damaged: BTreeSet<usize> = damaged.iter().copied().filter(|maker| !since(maker)).collect();
+        damaged.extend(place.upstream.iter().filter(|maker| self.places[**maker].rebuild));
+        if (damaged.is_empty() && !repaired) || place.attempts >= ATTEMPTS {
+            self.places[position].state = State::Ended;
+            return false;
+        }
+        for &maker in &damaged {
+            self.start_over(maker);
+        }
+        let place = &mut self.places[position];
+        place.state = State::Waiting;
+        place.attempts += 1;
+        place.waits_for = damaged;
+        self.note_ready(position);
+        true
+    }
+
+    /// Lets an instance that has ended run again. One that is on its way already is left alone.
+    fn start_over(&mut self, position: usize) {
+        let place = &mut self.places[position];
+        if place.state == State::Ended {
+            place.state = State::Waiting;
+            place.rebuild = true;
+            self.note_ready(position);
+        }
+    }
+
+    fn note_ready(&mut self, position: usize) {
+        let place = &self.places[position];
+        if place.state == State::Waiting && place.waits_for.is_empty() {
+            self.ready.insert(position);
+        }
+    }
+
+    /// Those that take part and were never begun or never ended well enough to be tried again.
+    pub(super) fn unreached(&self) -> impl Iterator<Item = usize> {
+        let waiting = self.places.iter().enumerate().filter(|(_, place)| place.state == State::Waiting);
+        waiting.filter(|(_, place)| !place.rebuild).map(|(position, _)| position)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 0 → 1, 0 → 2, {1, 2} → 3.
+    fn diamond() -> Board {
+        let upstream = [&[][..], &[0], &[0], &[1, 2]].map(|makers| makers.iter().copied().collect());
+        Board::new(upstream.to_vec(), &(0..4).collect())
+    }
+
+    fn started(board: &mut Board) -> Vec<(usize, bool)> {
+        std::iter::from_fn(|| board.start()).map(|start| (start.position, start.rebuild)).collect()
+    }
+
+    #[test]
+    fn an_ending_frees_those_that_waited_for_all_their_inputs() {
+        let mut board = diamond();
+        assert_eq!(started(&mut board), [(0, false)]);
+        board.succeeded(0);
+        assert_eq!(started(&mut board), [(1, false), (2, false)]);
+        board.succeeded(2);
+        assert_eq!(started(&mut board), []);
+        board.succeeded(1);
+        assert_eq!(started(&mut board), [(3, false)]);
+        assert_eq!(board.running(), 1);
+    }
+
+    #[test]
+    fn damaged_inputs_are_rebuilt_once_for_all_that_found_them() {
+        let mut board = diamond();
+        started(&mut board);
+        board.succeeded(0);
+        started(&mut board);
+        assert!(board.failed(1, &[0]));
+        assert_eq!(started(&mut board), [(0, true)]);
+        // The other one fails meanwhile, and finds nothing damaged because it is being replaced.
+        assert!(board.failed(2, &[0]));
+        assert_eq!(started(&mut board), []);
+        board.succeeded(0);
+        assert_eq!(started(&mut board), [(1, false), (2, false)]);
+    }
+
+    #[test]
+    fn one_that_fails_just_after_a_repair_has_another_chance() {
+        let mut board = diamond();
+        started(&mut board);
+        board.succeeded(0);
+        started(&mut board);
+        assert!(board.failed(1, &[0]));
+        assert_eq!(started(&mut board), [(0, true)]);
+        board.succeeded(0);
+        assert!(board.failed(2, &[]), "its input was repaired while it ran");
+        assert_eq!(started(&mut board), [(1, false), (2, false)]);
+        assert!(!board.failed(2, &[]), "now it fails for itself");
+    }
+
+    #[test]
+    fn one_that_fails_during_a_repair_waits_for_its_end() {
+        let mut board = diamond();
+        started(&mut board);
+        board.succeeded(0);
+        started(&mut board);
+        assert!(board.failed(1, &[0]));
+        assert_eq!(started(&mut board), [(0, true)]);
+        assert!(board.failed(2, &[]), "the file was back already when it looked");
+        assert_eq!(started(&mut board), []);
+        board.succeeded(0);
+        assert_eq!(started(&mut board), [(1, false), (2, false)]);
+    }
+
+    #[test]
+    fn chances_come_to_an_end() {
+        let mut board = diamond();
+        started(&mut board);
+        board.succeeded(0);
+        started(&mut board);
+        let mut chances = 0;
+        while board.failed(1, &[0]) {
+            chances += 1;
+            assert_eq!(started(&mut board), [(0, true)]);
+            board.succeeded(0);
+            assert_eq!(started(&mut board), [(1, false)]);
+        }
+        assert_eq!(chances, ATTEMPTS);
+    }
+
+    #[test]
+    fn what_depends_on_a_failure_is_not_reached() {
+        let mut board = diamond();
+        started(&mut board);
+        board.succeeded(0);
+        started(&mut board);
+        assert!(!board.failed(1, &[]));
+        board.succeeded(2);
+        assert_eq!(started(&mut board), []);
+        assert_eq!(board.unreached().collect::<Vec<_>>(), [3]);
+        assert_eq!(board.running(), 0);
+    }
+}

@@ -1,0 +1,130 @@
+//! The order of a run: instances whose inputs are there are handed to a fixed number of workers, and each
+//! ending frees those that waited for it. An instance that fails because the store has lost something is tried
+//! again when that is repaired. What an instance does is not known here.
+
+mod account;
+mod board;
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Instant;
+
+use pipe_cache::Error;
+
+use self::account::Account;
+use self::board::{Board, Start};
+use crate::event::Summary;
+use crate::execute::{Executed, Executor, Failure};
+use crate::record::RecordWriter;
+
+/// How an instance ended, as its worker saw it.
+struct Ending {
+    position: usize,
+    seconds: f64,
+    outcome: Result<Executed, Failure>,
+    /// After a failure: the instances it builds on whose results are damaged.
+    damaged: Vec<usize>,
+}
+
+/// The instances of a run and where each of them stands.
+pub(crate) struct Schedule<'a> {
+    executor: &'a Executor<'a>,
+    board: Board,
+    account: Account<'a>,
+}
+
+impl<'a> Schedule<'a> {
+    pub(crate) fn new(
+        executor: &'a Executor<'a>,
+        record: &'a RecordWriter,
+        selected: &BTreeSet<usize>,
+    ) -> Self {
+        let upstream = executor.binder.pipeline.instances.iter().map(|instance| instance.upstream());
+        Self {
+            executor,
+            board: Board::new(upstream.collect(), selected),
+            account: Account::new(executor, record),
+        }
+    }
+
+    /// What has been done so far.
+    pub(crate) fn summary(&self) -> Summary {
+        self.account.summary()
+    }
+
+    /// Runs what is ready with that many workers, until nothing is.
+    pub(crate) fn work_off(&mut self, pool: &rayon::ThreadPool, jobs: usize) -> Result<(), Error> {
+        let executor = self.executor;
+        let (give, take) = channel::<Start>();
+        let take = Mutex::new(take);
+        let (ended, endings) = channel::<Ending>();
+        std::thread::scope(|scope| {
+            for _ in 0..jobs.max(1) {
+                let ended = ended.clone();
+                let take = &take;
+                scope.spawn(move || worker(executor, pool, take, &ended));
+            }
+            drop(ended);
+            let outcome = self.coordinate(give, &endings);
+            // Workers end when `give` is dropped, which `coordinate` has done.
+            outcome
+        })
+    }
+
+    fn coordinate(&mut self, give: Sender<Start>, endings: &Receiver<Ending>) -> Result<(), Error> {
+        self.start_ready(&give);
+        while self.board.running() > 0 {
+            let Ok(Ending { position, seconds, outcome, damaged }) = endings.recv() else { break };
+            match outcome {
+                Ok(executed) => {
+                    self.account.succeeded(position, seconds, &executed)?;
+                    self.executor.keep(position, executed);
+                    self.board.succeeded(position);
+                }
+                Err(failure) if self.board.failed(position, &damaged) => {
+                    self.account.delayed(position, &failure)
+                }
+                Err(failure) => self.account.failed(position, seconds, failure)?,
+            }
+            self.start_ready(&give);
+        }
+        drop(give);
+        self.account.unreached(self.board.unreached())
+    }
+
+    fn start_ready(&mut self, give: &Sender<Start>) {
+        let stop =
+            self.executor.cancel.is_cancelled() || (self.account.has_failures() && !self.executor.keep_going);
+        while let Some(start) = if stop { None } else { self.board.start() } {
+            if give.send(start).is_err() {
+                // No worker is left, which cannot be while `take` lives.
+                return;
+            }
+        }
+    }
+}
+
+/// Takes instances until there are no more. The work itself happens in the pool, so that stages and rows
+/// together never use more threads than it has.
+fn worker(
+    executor: &Executor<'_>,
+    pool: &rayon::ThreadPool,
+    take: &Mutex<Receiver<Start>>,
+    ended: &Sender<Ending>,
+) {
+    loop {
+        let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        let Ok(Start { position, rebuild }) = next else { return };
+        let started = Instant::now();
+        let outcome = pool.install(|| executor.execute(position, rebuild));
+        let damaged = match &outcome {
+            Err(failure) if !failure.error.is_interrupted() => executor.damaged_inputs(position),
+            _ => Vec::new(),
+        };
+        let seconds = started.elapsed().as_secs_f64();
+        if ended.send(Ending { position, seconds, outcome, damaged }).is_err() {
+            return;
+        }
+    }
+}
