@@ -146,8 +146,8 @@ const CHECK: &str = "check";
 /// A digest of the fingerprint and of the record without its check, keys sorted and without spaces.
 fn check(fingerprint: Digest, record: &Value) -> Value {
     let mut hasher = Hasher::new("pipe result record, version 1");
-    hasher.field(&fingerprint.to_string());
-    hasher.field(&record.to_string());
+    hasher.field(fingerprint.to_string());
+    hasher.field(record.to_string());
     Value::String(hasher.finish().to_string())
 }
 
