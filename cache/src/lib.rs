@@ -15,6 +15,7 @@ mod error;
 mod index;
 mod items;
 mod memo;
+mod owner;
 mod results;
 mod store;
 
