@@ -158,7 +158,8 @@ impl Records {
     }
 
     fn to_bytes(&self) -> Vec<u8> {
-        let mut sorted: Vec<(Digest, ItemOutcome)> = self.first.iter().map(|(key, one)| (*key, *one)).collect();
+        let mut sorted: Vec<(Digest, ItemOutcome)> =
+            self.first.iter().map(|(key, one)| (*key, *one)).collect();
         sorted.sort_by_key(|(key, _)| *key);
         let mut bytes = HEADER.to_vec();
         for (key, outcome) in sorted.iter().chain(&self.others) {

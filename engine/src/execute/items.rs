@@ -73,7 +73,8 @@ impl Executor<'_> {
         let total = missing.len() as u64;
         let finished = AtomicUsize::new(0);
         let failed = AtomicUsize::new(0);
-        let context = ItemContext { seed: self.binder.pipeline.seed, reporter, cancel: self.cancel };
+        let seed = if instance.kind.about().random { self.binder.pipeline.seed } else { 0 };
+        let context = ItemContext { seed, reporter, cancel: self.cancel };
         let run_group = |group: Vec<&'i BoundItem>| {
             let stop = self.cancel.is_cancelled() || (!self.keep_going && failed.load(Ordering::Relaxed) > 0);
             if stop {

@@ -18,6 +18,9 @@ use super::pickle::{Id, Pickle, PickleError, Value};
 const WRAPPERS: [&str; 2] = ["model", "state_dict"];
 /// More values than any model's tree has; a bound against trees that share branches.
 const MOST_VALUES: usize = 1_000_000;
+/// How many times its own length an archive's tensors may take, as tensors can share storages. Real models
+/// share a few at most.
+const LARGEST_SHARING: u64 = 4;
 /// More modules within modules than any model has.
 const DEEPEST: usize = 64;
 
@@ -80,6 +83,15 @@ impl Number {
         }
     }
 
+    /// Bytes of a number.
+    fn bytes(self) -> usize {
+        match self {
+            Self::F16 | Self::BF16 => 2,
+            Self::F32 => 4,
+            Self::F64 => 8,
+        }
+    }
+
     /// Little-endian bytes as f32; bytes beyond the last whole number are dropped.
     pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
@@ -110,7 +122,16 @@ pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<Tensors, Arc
     let mut archive = Archive::open(source, length)?;
     let pickle = Pickle::read(&archive.entry("data.pkl")?)?;
     let mut tensors = Tensors::new();
+    let mut budget = length.saturating_mul(LARGEST_SHARING);
     for (name, placement) in placements(&pickle)? {
+        let size = placement.bytes().filter(|size| *size <= budget);
+        let size = size.ok_or_else(|| ArchiveError::Tensor {
+            name: name.clone(),
+            what: format!(
+                "with the tensors before it, it is larger than an archive of {length} bytes can be"
+            ),
+        })?;
+        budget -= size;
         let bytes = archive.entry(&format!("data/{}", placement.storage))?;
         let values = placement.values(&bytes).map_err(|what| {
             let name = name.clone();
@@ -281,6 +302,12 @@ fn placement(pickle: &Pickle, arguments: &[Id], name: &str) -> Result<Option<Pla
 }
 
 impl Placement {
+    /// What the tensor would take in the archive if it shared nothing; `None` beyond 64 bits.
+    fn bytes(&self) -> Option<u64> {
+        let number = self.number.bytes() as u64;
+        self.shape.iter().try_fold(number, |bytes, &dim| bytes.checked_mul(dim as u64))
+    }
+
     /// The tensor's values in C order from its storage's bytes.
     fn values(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
         let storage = self.number.decode(bytes);
@@ -300,12 +327,13 @@ impl Placement {
     }
 
     fn is_contiguous(&self) -> bool {
-        let mut expected = 1;
+        let mut expected: usize = 1;
         for (&dim, &stride) in self.shape.iter().zip(&self.strides).rev() {
             if dim != 1 && stride != expected {
                 return false;
             }
-            expected *= dim;
+            // Where this would overflow, a dimension of 0 makes the tensor empty.
+            expected = expected.saturating_mul(dim);
         }
         true
     }
