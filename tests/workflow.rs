@@ -257,9 +257,11 @@ fn a_changed_voxel_cuts_all_nodules_of_its_scan_and_slices_one() {
     assert_eq!(items_of(&workspace.pipe_ok(&["run", "p.toml", "--json"])), (2, 6, 0));
     let path = workspace.path("images/big_endian.nii");
     let mut bytes = fs::read(&path).unwrap();
-    let middle = (bytes.len() / 2) & !1;
-    // A slab around the middle nodule, thinner than the distance to the others.
-    for voxel in bytes[middle - 3000..middle + 3000].chunks_exact_mut(2) {
+    // The slice through the middle nodule, by the third row of the sform: z = slope · slice + offset.
+    let number = |at: usize| f64::from(f32::from_be_bytes(bytes[at..at + 4].try_into().unwrap()));
+    let slice = ((z - number(324)) / number(320)).round() as usize;
+    let slice_bytes = 60 * 60 * 2;
+    for voxel in bytes[352 + slice * slice_bytes..][..slice_bytes].chunks_exact_mut(2) {
         voxel[1] ^= 0x40;
     }
     fs::write(&path, bytes).unwrap();

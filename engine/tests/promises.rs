@@ -8,6 +8,8 @@ use std::fs;
 
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Status};
+use pipe_engine::preflight::check_tables;
+use pipe_engine::record::read_run;
 use pipe_engine::run::run;
 use support::{Memory, Project};
 
@@ -316,4 +318,92 @@ fn damaged_results_are_restored_before_they_are_shown_and_published() {
     assert_eq!(outcome.summary.status, Status::Ok, "{:?}", outcome.events);
     assert_eq!(outcome.headline("join"), "0+ANT+BEEBEE+CAT");
     assert_eq!(fs::read_to_string(project.path("out/text.txt")).unwrap(), "0+ANT+BEEBEE+CAT");
+}
+
+#[test]
+fn only_the_part_of_a_folder_that_a_kind_uses_counts() {
+    let project = Project::new();
+    project.write("folds/fold_0/a.txt", "a");
+    project.write("folds/fold_1/b.txt", "b");
+    project.write("folds/fold_10/c.txt", "c");
+    project.write(
+        "pipeline.toml",
+        "[stage.join]\nforeach = { fold = [0, 1] }\ninputs = { folder = \"folds\" }\n",
+    );
+    let first = project.run(&[]);
+    assert_eq!(first.headline("join[fold=1]"), "1+fold_1/b.txt");
+    project.write("folds/fold_1/b.txt", "bb");
+    project.write("folds/fold_2/d.txt", "d");
+    assert_eq!(project.run(&[]).executed(), ["join[fold=1]"]);
+}
+
+#[test]
+fn items_of_one_content_and_two_names_are_two_items() {
+    let project = Project::with_rows();
+    project.write("rows.csv", "id,path,times,label\n1,data/a.txt,1,0\n2,data/a.txt,1,1\n");
+    let first = project.run_with(&[], |options| options.only = vec!["repeat".to_string()]);
+    assert_eq!(first.summary.items_executed, 2);
+    project.write("rows.csv", "id,path,times,label\n1,data/a.txt,1,0\n3,data/a.txt,1,1\n");
+    let second = project.run_with(&[], |options| options.only = vec!["repeat".to_string()]);
+    assert_eq!((second.summary.items_executed, second.summary.items_cached), (1, 1));
+}
+
+#[test]
+fn a_panic_while_inputs_are_bound_is_a_failure_of_its_stage() {
+    let project = Project::with_rows();
+    // Selecting the columns of a table runs the kind's code before its `run`.
+    project.write(
+        "pipeline.toml",
+        "[stage.join]\ninputs = { table = \"rows.csv\" }\nparams = { separator = \"panic\" }\n",
+    );
+    let outcome = project.run(&[]);
+    assert_eq!((outcome.summary.status, outcome.summary.failed), (Status::Failed, 1));
+}
+
+#[test]
+fn a_record_says_where_values_came_from_in_that_run() {
+    let project = Project::with_rows();
+    project.run(&["case.remark=x"]);
+    project.write("pipeline.toml", &format!("{}[stage.case.params]\nremark = \"x\"\n", support::ROWS));
+    let second = project.run(&[]);
+    assert_eq!(counts(&second).0, 0);
+    let record = read_run(&project.store(), "latest").unwrap();
+    let case = record.instances.iter().find(|instance| instance.label == "case").unwrap();
+    let origin = &case.origins["param.remark"];
+    assert!(origin.contains("pipeline.toml:"), "{origin}");
+    assert!(!case.origins.contains_key("param.upper"), "a default");
+}
+
+#[test]
+fn all_rows_of_a_table_are_checked_before_any_work() {
+    let project = Project::with_rows();
+    project.write("rows.csv", "id,path,times,label\n1,data/a.txt,x,\n2,data/none.txt,,\n2,data/b.txt,2,\n");
+    let pipeline = project.load(&[]).unwrap();
+    let error = check_tables(&pipeline, &project.registry(), &project.store()).unwrap_err();
+    let text: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
+    let text = text.join("\n");
+    for wanted in ["rows.csv:3: `path`", "item 2 is on line 3 and again on line 4"] {
+        assert!(text.contains(wanted), "{text}");
+    }
+    project.write("rows.csv", "id,path,times,label\n1,data/a.txt,x,\n2,data/none.txt,,\n3,data/b.txt,2,\n");
+    project.write(
+        "pipeline.toml",
+        &format!(
+            "{}table = \"rows.csv\"\n",
+            support::ROWS.replace("inputs = { texts = \"@case\" }", "[stage.join.inputs]\ntexts = \"@case\"")
+        ),
+    );
+    let pipeline = project.load(&[]).unwrap();
+    let error = check_tables(&pipeline, &project.registry(), &project.store()).unwrap_err();
+    let text: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
+    let text = text.join("\n");
+    for wanted in [
+        "rows.csv:2: `times`",
+        "rows.csv:3: `times`",
+        "rows.csv:3: `path`",
+        "rows.csv:2: no label",
+        "rows.csv:4: no label",
+    ] {
+        assert!(text.contains(wanted), "{wanted}\n{text}");
+    }
 }

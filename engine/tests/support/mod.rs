@@ -22,6 +22,7 @@ use pipe_engine::stage::{
     About, AnyStage, Column, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec,
     PerItem, RowItems, Stage, StageError, Whole,
 };
+use pipe_engine::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -164,6 +165,7 @@ impl Stage for Join {
             InputSpec::new("parts", InputForm::File, "joined texts").optional().many(),
             InputSpec::new("more", InputForm::File, "one more text").optional().keywords(&["nothing"]),
             InputSpec::new("table", InputForm::Table, "labels").optional(),
+            InputSpec::new("folder", InputForm::Tree, "a folder for each fold").optional(),
         ],
         outputs: &[OutputSpec { name: "text", summary: "the text", form: OutputForm::File("text.txt") }],
         random: false,
@@ -172,8 +174,18 @@ impl Stage for Join {
         headline: Some(("text", "text.txt")),
     };
 
-    fn columns(&self, _params: &JoinParams, _input: &str) -> Vec<Column> {
+    fn columns(&self, params: &JoinParams, _input: &str) -> Vec<Column> {
+        assert!(params.separator != "panic", "the code is bad");
         vec![Column::required("id"), Column::optional("label")]
+    }
+
+    fn files(&self, params: &JoinParams, input: &str) -> Option<Vec<String>> {
+        (input == "folder").then(|| vec![format!("fold_{}", params.fold)])
+    }
+
+    fn check_table(&self, _params: &JoinParams, _input: &str, table: &Table) -> Vec<StageError> {
+        let blank = table.rows().iter().filter(|row| table.get(row, "label").is_none());
+        blank.map(|row| StageError::message(format!("{}:{}: no label", table.source, row.line))).collect()
     }
 
     fn run(&self, params: &JoinParams, context: &mut Context<'_>) -> Result<(), StageError> {
@@ -186,6 +198,9 @@ impl Stage for Join {
             for name in files.names() {
                 parts.push(String::from_utf8(files.read(name)?)?);
             }
+        }
+        if let Ok(files) = context.files("folder") {
+            parts.extend(files.names().map(str::to_string));
         }
         for name in ["parts", "more"] {
             for input in context.inputs(name) {
