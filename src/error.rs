@@ -81,6 +81,12 @@ impl CliError {
                 "make room and see that the cache can be written, then run again: what is finished is kept"
                     .to_string(),
             ),
+            CliError::Copy(CopyError::Store(error)) if error.lost_blob().is_some() => Some(
+                "`pipe run` computes missing files of last stages again, `pipe run --force STAGE` those of any".to_string(),
+            ),
+            CliError::Cache(pipe_cache::Error::Io { .. }) | CliError::Run(RunError::Store(_)) => {
+                Some("the cache must be a folder that can be written to; name another with --cache".to_string())
+            }
             CliError::Record(RecordError::Unknown { .. }) => Some("`pipe runs` lists the runs".to_string()),
             _ => None,
         }

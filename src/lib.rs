@@ -51,6 +51,7 @@ pub fn main(kinds: &[&'static dyn AnyStage], lock: &str) -> ExitCode {
         Command::Completions(options) => commands::completions::completions(&options),
     };
     match outcome {
+        Ok(_) if render::output_is_lost() => ExitCode::from(error::exit::FAILED),
         Ok(code) => code,
         Err(error) => render::error(&error),
     }

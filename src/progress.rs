@@ -119,7 +119,10 @@ impl Observer for Display {
                 Some(bars) => bars.suspend(|| render::out(text)),
                 None => render::out(text),
             },
-            Event::Finished(summary) => self.line(&summary_line(summary)),
+            Event::Finished(summary) => {
+                self.running().drain().for_each(|(_, bar)| bar.finish_and_clear());
+                self.line(&summary_line(summary));
+            }
         }
     }
 }

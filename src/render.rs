@@ -2,8 +2,9 @@
 //! and a next step. All of it on stderr.
 
 use std::fmt;
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use miette::{
     Diagnostic, GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource, SourceCode, SourceSpan,
@@ -32,14 +33,29 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
-/// Writes a text on stdout; a reader that has gone away is no error.
+/// Whether something could not be written on stdout.
+static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
+
+/// Writes a text on stdout. A reader that has gone away is no error; anything else is told once, and
+/// [`output_is_lost`] from then on.
 pub(crate) fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes());
-    if !text.ends_with('\n') {
-        let _ = stdout.write_all(b"\n");
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    let written = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.write_all(end.as_bytes()))
+        .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe && !OUTPUT_LOST.swap(true, Ordering::Relaxed) => {
+            line(&format!("error: cannot write on stdout: {error}"));
+        }
+        _ => {}
     }
-    let _ = stdout.flush();
+}
+
+/// Whether a result did not reach stdout.
+pub(crate) fn output_is_lost() -> bool {
+    OUTPUT_LOST.load(Ordering::Relaxed)
 }
 
 /// Whether people who like colours are looking at stderr.

@@ -11,6 +11,7 @@ mod execute;
 mod graph;
 pub mod input;
 mod items;
+mod lookup;
 pub mod manifest;
 pub mod plan;
 pub mod preflight;

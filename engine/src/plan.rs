@@ -6,7 +6,7 @@ use pipe_cache::{Digest, InputMemo, Store};
 
 use crate::bind::{Binder, Bound, Done};
 use crate::context::Device;
-use crate::execute::class_of;
+use crate::lookup::look_up;
 use crate::manifest::{Instance, Pipeline};
 use crate::preimage::{Change, Preimage};
 use crate::record::{InstanceRecord, InstanceStatus, read_run, run_ids};
@@ -136,11 +136,7 @@ impl Planner<'_> {
             Err(error) => return Err(error),
         };
         let forced = self.force.contains(&instance.stage);
-        let store = self.binder.store;
-        let known = store
-            .result(bound.fingerprint, &class_of(instance, &self.binder))
-            .filter(|record| record.outputs.values().all(|artifact| store.contains(artifact.digest)));
-        match known {
+        match look_up(&self.binder, instance, bound.fingerprint) {
             Some(record) if !forced => {
                 let fate = Fate::Cached { from_run: record.run.clone() };
                 Ok((fate, Some(Done { outputs: record.outputs, run: record.run })))

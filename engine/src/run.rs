@@ -75,9 +75,7 @@ pub fn run(
     cancel: &Cancel,
 ) -> Result<Summary, RunError> {
     let started = Instant::now();
-    for name in options.only.iter().chain(&options.force) {
-        check_stage(pipeline, name)?;
-    }
+    check_stages(pipeline, options.only.iter().chain(&options.force))?;
     let pool = thread_pool(options.jobs)?;
     let memo = InputMemo::open(store, !options.verify);
     let record = RecordWriter::create(store)?;
@@ -158,6 +156,17 @@ fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) {
             executor.observer.event(&Event::Headline { stage: instance.label.clone(), text });
         }
     }
+}
+
+/// Refuses names that are no stages of the pipeline.
+///
+/// # Errors
+/// [`RunError::UnknownStage`].
+pub fn check_stages<'a>(
+    pipeline: &Pipeline,
+    names: impl IntoIterator<Item = &'a String>,
+) -> Result<(), RunError> {
+    names.into_iter().try_for_each(|name| check_stage(pipeline, name))
 }
 
 fn check_stage(pipeline: &Pipeline, name: &str) -> Result<(), RunError> {

@@ -407,3 +407,16 @@ fn all_rows_of_a_table_are_checked_before_any_work() {
         assert!(text.contains(wanted), "{wanted}\n{text}");
     }
 }
+
+#[test]
+fn a_file_that_is_gone_from_the_last_stage_is_computed_again() {
+    let project = Project::with_rows();
+    project.write("pipeline.toml", "[stage.repeat]\ninputs = { table = \"rows.csv\" }\n");
+    project.run(&[]);
+    let blobs = project.blobs();
+    let (name, _) = blobs.iter().find(|(_, bytes)| bytes.as_slice() == b"beebee").unwrap();
+    fs::remove_file(project.cache.join(name)).unwrap();
+    let again = project.run(&[]);
+    assert_eq!(counts(&again), (1, 0, 1));
+    assert_eq!(project.blobs(), blobs);
+}

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pipe_engine::plan::{Fate, PlannedInstance, plan as plan_pipeline};
 use pipe_engine::preflight::check_tables;
 use pipe_engine::registry::Registry;
+use pipe_engine::run::check_stages;
 
 use crate::cli::PlanArguments;
 use crate::error::CliError;
@@ -13,6 +14,7 @@ use crate::{render, session};
 pub(crate) fn plan(arguments: &PlanArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     session::check_device(arguments.device)?;
     let pipeline = session::pipeline(&arguments.manifest, registry)?;
+    check_stages(&pipeline, &arguments.force)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.manifest.cache)?;
     check_tables(&pipeline, registry, &store)?;
     let planned = plan_pipeline(&pipeline, registry, &store, arguments.device, &arguments.force)

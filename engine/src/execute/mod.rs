@@ -16,6 +16,7 @@ use pipe_cache::{Digest, Error, RecordOutcome, ResultRecord};
 use crate::bind::{Binder, Bound, Done};
 use crate::context::{Cancel, Reporter};
 use crate::event::{Event, FailedItem, Observer};
+use crate::lookup::{class_of, look_up};
 use crate::manifest::Instance;
 use crate::stage::{StageError, Work};
 
@@ -71,10 +72,9 @@ impl Executor<'_> {
         let upstream = |index: usize| self.result(index);
         let bound = self.binder.bind(instance, &upstream)?;
         let forced = self.force.contains(&instance.stage);
-        let class = self.class(instance);
         if !forced
             && !must_rebuild
-            && let Some(known) = self.look_up(bound.fingerprint, &class)
+            && let Some(known) = look_up(&self.binder, instance, bound.fingerprint)
         {
             let items_cached = bound.items.as_ref().map_or(0, |items| items.list.len());
             return Ok(Executed {
@@ -87,22 +87,10 @@ impl Executor<'_> {
                 items_cached,
             });
         }
-        self.compute(instance, bound, class, forced)
+        self.compute(instance, bound, forced)
     }
 
-    /// A result whose artifacts are all there, as far as a look at their names tells.
-    fn look_up(&self, fingerprint: Digest, class: &str) -> Option<ResultRecord> {
-        let record = self.binder.store.result(fingerprint, class)?;
-        record.outputs.values().all(|artifact| self.binder.store.contains(artifact.digest)).then_some(record)
-    }
-
-    fn compute(
-        &self,
-        instance: &Instance,
-        bound: Bound,
-        class: String,
-        forced: bool,
-    ) -> Result<Executed, Failure> {
+    fn compute(&self, instance: &Instance, bound: Bound, forced: bool) -> Result<Executed, Failure> {
         let store = self.binder.store;
         let fingerprint = bound.fingerprint;
         store.record_preimage(fingerprint, &bound.preimage.to_json())?;
@@ -128,6 +116,7 @@ impl Executor<'_> {
             failure
         })?;
         let seconds = started.elapsed().as_secs_f64();
+        let class = class_of(instance, &self.binder);
         let record = ResultRecord { class, outputs: outputs.clone(), run: self.run.clone(), seconds };
         let mut run = self.run.clone();
         let mut outputs = outputs;
@@ -158,16 +147,6 @@ impl Executor<'_> {
     pub(crate) fn result(&self, position: usize) -> Option<Done> {
         self.results.read().unwrap_or_else(PoisonError::into_inner).get(position).cloned().flatten()
     }
-
-    /// The class that an instance's results are stored under.
-    fn class(&self, instance: &Instance) -> String {
-        class_of(instance, &self.binder)
-    }
-}
-
-/// The class that an instance's results are stored under: `any` for kinds that give the same bytes anywhere.
-pub(crate) fn class_of(instance: &Instance, binder: &Binder<'_>) -> String {
-    if instance.kind.about().device { binder.device.class() } else { "any".to_string() }
 }
 
 fn conflict_detail(first: &ResultRecord, second: &ResultRecord) -> String {

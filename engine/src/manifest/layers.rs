@@ -44,6 +44,13 @@ pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Resu
         }
     }
     let root = root_folder(&tree, path);
+    if let (false, Some(stated)) =
+        (root.is_dir(), tree.get("pipeline").and_then(|pipeline| pipeline.get("root")))
+    {
+        let message = format!("`root` is {}, which is not a folder", root.display());
+        let help = "give a folder relative to this file's, or leave `root` out";
+        problems.add(Problem::at(stated.origin.clone(), "no-root", message).help(help));
+    }
     Ok(Layers { tree, root })
 }
 
@@ -73,6 +80,12 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>, problems: &mut Problems) ->
     anchor_root(&mut tree, path);
     let Some(base) = tree.get("extends").and_then(Node::as_text) else { return tree };
     let base = path.parent().unwrap_or(Path::new("")).join(base);
+    if let (false, Some(stated)) = (base.is_file(), tree.get("extends")) {
+        let message = format!("there is no manifest {} to extend", base.display());
+        let help = "`extends` is a path relative to this file's folder";
+        problems.add(Problem::at(stated.origin.clone(), "unreadable", message).help(help));
+        return tree;
+    }
     let mut merged = read_chain(&base, chain, problems);
     tree.entries_mut().retain(|(key, _)| key.name != "extends");
     merged.merge(tree);

@@ -1,7 +1,7 @@
 //! From the value tree to stage instances: kinds looked up, parameters typed, `foreach` expanded.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
 
@@ -161,7 +161,7 @@ pub fn load_pipeline(
         _ => DEFAULT_SEED,
     };
     let seed_origin = seed_node.map_or(Origin::Default, |node| node.origin.clone());
-    let publish = read_publish(&layers.tree, &layers.root);
+    let publish = read_publish(&layers.tree, &layers.root, &mut problems);
     problems.or(Pipeline {
         name,
         manifest: path.to_path_buf(),
@@ -175,12 +175,44 @@ pub fn load_pipeline(
     })
 }
 
-fn read_publish(tree: &Node, root: &Path) -> Vec<(String, PathBuf)> {
+/// The folders that stages are published to: one for each, within the project or elsewhere, but never the project's
+/// root or an ancestor of it, where published files could replace inputs.
+fn read_publish(tree: &Node, root: &Path, problems: &mut Problems) -> Vec<(String, PathBuf)> {
     let stages = tree.get("stage").map_or(&[][..], Node::entries);
-    stages
-        .iter()
-        .filter_map(|(key, stage)| Some((key.name.clone(), root.join(stage.get("publish")?.as_text()?))))
-        .collect()
+    let mut folders: Vec<(String, PathBuf)> = Vec::new();
+    for (key, stage) in stages {
+        let Some(node) = stage.get("publish") else { continue };
+        let Some(text) = node.as_text() else { continue };
+        let folder = plain_path(&root.join(text));
+        let mut refuse = |message: String| {
+            let help = "give each stage a folder of its own, such as \"results/evaluate\"";
+            problems.add(Problem::at(node.origin.clone(), "publish", message).help(help));
+        };
+        if root.starts_with(&folder) {
+            refuse(format!("`publish = {text:?}` would put files into the project's root or above it"));
+        } else if folder.is_file() {
+            refuse(format!("`publish = {text:?}` is a file, not a folder"));
+        } else if let Some((other, _)) = folders.iter().find(|(_, known)| *known == folder) {
+            refuse(format!("stages `{other}` and `{}` are published to the same folder", key.name));
+        }
+        folders.push((key.name.clone(), folder));
+    }
+    folders
+}
+
+/// A path without `.` and `..`, as far as its text tells.
+fn plain_path(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if plain.file_name().is_some() => {
+                plain.pop();
+            }
+            part => plain.push(part),
+        }
+    }
+    plain
 }
 
 fn read_stages(tree: &Node, registry: &Registry, problems: &mut Problems) -> Vec<StageSpec> {

@@ -1,0 +1,42 @@
+//! Whether an instance's result is known, and still there.
+//!
+//! Bytes are compared when they are read; here only names are looked at. What others build on may lack files, which
+//! are missed and computed again when they are needed. What nothing builds on is what people take away, so every
+//! file of it has to be there.
+
+use pipe_cache::{ArtifactRef, Digest, Form, ResultRecord, Store};
+
+use crate::bind::Binder;
+use crate::manifest::Instance;
+
+/// The class that an instance's results are stored under: `any` for kinds that give the same bytes anywhere.
+pub(crate) fn class_of(instance: &Instance, binder: &Binder<'_>) -> String {
+    if instance.kind.about().device { binder.device.class() } else { "any".to_string() }
+}
+
+/// The known result of a fingerprint.
+pub(crate) fn look_up(binder: &Binder<'_>, instance: &Instance, fingerprint: Digest) -> Option<ResultRecord> {
+    let record = binder.store.result(fingerprint, &class_of(instance, binder))?;
+    let last = is_last(binder, instance);
+    let there = |artifact: &ArtifactRef| match last {
+        true => is_complete(binder.store, artifact),
+        false => binder.store.contains(artifact.digest),
+    };
+    record.outputs.values().all(there).then_some(record)
+}
+
+/// Whether nothing builds on an instance.
+fn is_last(binder: &Binder<'_>, instance: &Instance) -> bool {
+    let instances = &binder.pipeline.instances;
+    let position = instances.iter().position(|one| one.label == instance.label);
+    position.is_none_or(|position| !instances.iter().any(|one| one.upstream().contains(&position)))
+}
+
+fn is_complete(store: &Store, artifact: &ArtifactRef) -> bool {
+    match artifact.form {
+        Form::File => store.contains(artifact.digest),
+        Form::Tree | Form::Collection => store
+            .index(artifact.digest)
+            .is_ok_and(|index| index.entries().iter().all(|entry| store.contains(entry.digest))),
+    }
+}
