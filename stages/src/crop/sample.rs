@@ -38,7 +38,7 @@ impl pulp::WithSimd for Work<'_> {
     fn with_simd<S: pulp::Simd>(self, _instructions: S) -> Vec<f32> {
         let Block { slope, intercept, ref voxels, .. } = *self.block;
         match voxels {
-            Voxels::Stored(stored) => self.fill(stored, |value| f64::from(value) * slope + intercept),
+            Voxels::Stored(stored) => self.fill(stored, move |value| f64::from(value) * slope + intercept),
             Voxels::Scaled(values) => self.fill(values, f64::from),
         }
     }
@@ -154,7 +154,7 @@ impl<T: Copy, F: Fn(T) -> f64> Lattice<'_, T, F> {
 #[inline(always)]
 pub(super) fn split(position: f64) -> (isize, f64) {
     let toward_zero = position as isize;
-    let floor = toward_zero - isize::from(toward_zero as f64 > position);
+    let floor = toward_zero.saturating_sub(isize::from(toward_zero as f64 > position));
     (floor, (position - floor as f64).abs())
 }
 

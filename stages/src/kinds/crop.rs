@@ -8,9 +8,9 @@ use pipe_engine::stage::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::arrays::write_array;
+use crate::arrays::{Store, write_volume};
 use crate::crop::geometry::LpsPoint;
-use crate::crop::{CropParameters, crop};
+use crate::crop::{self, CropParameters, crop};
 use crate::imaging::orientation;
 
 /// The kind.
@@ -20,11 +20,32 @@ pub struct Crop;
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CropParams {
-    /// Edge of the cube in millimetres, which is also its edge in voxels.
+    /// Edge of the cube in millimetres, which is also its edge in voxels. The published models take 100.
     #[schemars(range(min = 1, max = 512))]
     pub size_mm: usize,
+    /// Where the cube's voxels are read. `reference`: where the published pipeline reads them, which the
+    /// published models expect; up to 1 mm beside the point on each axis, and in scans of thick slices up to
+    /// (slice spacing − 1)/2 mm more. `exact`: where they are said to be, the middle voxel on the point itself;
+    /// for models that are trained on such crops, and for measuring.
+    pub sampling: Sampling,
+    /// The value in HU of what lies outside the scan. The published models saw 0; −1000 is air.
+    #[schemars(range(min = -32768.0, max = 32767.0))]
+    pub pad_hu: f64,
     /// Which of the header's two forms places the scan when they disagree.
     pub orientation: Orientation,
+    /// How the values are stored. `f32`: as computed. `i16`: rounded to whole HU, in half the space; a value
+    /// that does not fit into 16 bits is an error.
+    pub store: Store,
+}
+
+/// Where a crop's voxels are read.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sampling {
+    /// Where the published pipeline reads them.
+    Reference,
+    /// Where they are said to be.
+    Exact,
 }
 
 /// Which of a NIfTI header's two forms places the scan.
@@ -41,7 +62,13 @@ pub enum Orientation {
 
 impl Default for CropParams {
     fn default() -> Self {
-        Self { size_mm: 100, orientation: Orientation::Auto }
+        Self {
+            size_mm: 100,
+            sampling: Sampling::Reference,
+            pad_hu: 0.0,
+            orientation: Orientation::Auto,
+            store: Store::F32,
+        }
     }
 }
 
@@ -52,7 +79,12 @@ impl CropParams {
             Orientation::Sform => orientation::Orientation::Sform,
             Orientation::Qform => orientation::Orientation::Qform,
         };
-        CropParameters { size_mm: self.size_mm, orientation, ..CropParameters::default() }
+        let sampling = match self.sampling {
+            Sampling::Reference => crop::Sampling::Reference,
+            Sampling::Exact => crop::Sampling::Exact,
+        };
+        let (size_mm, pad_hu) = (self.size_mm, self.pad_hu);
+        CropParameters { size_mm, sampling, pad_hu, orientation, ..CropParameters::default() }
     }
 }
 
@@ -71,7 +103,7 @@ impl ItemStage for Crop {
         )],
         outputs: &[OutputSpec {
             name: "volumes",
-            summary: "{pid}_{nodule_id}.safetensors: `volume` f32 (P, P, P), axes z, y, x, in HU",
+            summary: "{pid}_{nodule_id}.safetensors: `volume` f32 or i16 (P, P, P), axes z, y, x, in HU",
             form: OutputForm::Collection("safetensors"),
         }],
         random: false,
@@ -79,6 +111,11 @@ impl ItemStage for Crop {
         code: crate::code_stamps::CROP,
         headline: None,
     };
+
+    fn check(&self, params: &CropParams) -> Vec<String> {
+        // TOML has numbers that are not finite, which no range excludes.
+        if params.pad_hu.is_finite() { Vec::new() } else { vec!["`pad_hu` must be a finite number".into()] }
+    }
 
     fn items(&self, _params: &CropParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
         ItemSource::Rows(RowItems {
@@ -128,7 +165,6 @@ fn crop_group(
         let message = format!("{place}: {}: {error}", scan.shown);
         StageError::message(message).advise("replace the scan, or take its rows out of the table")
     })?;
-    let edge = params.size_mm;
     let write = |(volume, item): (Result<Vec<f32>, _>, &Item)| {
         let volume = volume.map_err(|error| {
             let place = item.place.as_deref().unwrap_or(&item.name);
@@ -136,7 +172,12 @@ fn crop_group(
                 "coordinates must be LPS millimetres; for RAS ones change the sign of coordX and coordY",
             )
         })?;
-        write_array("volume", &[edge, edge, edge], &volume)
+        write_volume(
+            params.size_mm,
+            &volume,
+            params.store,
+            &format!("nodule {} in {}", item.name, scan.shown),
+        )
     };
     Ok(volumes.into_iter().zip(group).map(write).collect())
 }
