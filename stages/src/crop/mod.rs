@@ -10,6 +10,9 @@ pub mod sample;
 
 mod separable;
 
+#[cfg(test)]
+mod properties;
+
 use std::path::Path;
 
 use crate::imaging::affine::Affine;

@@ -186,3 +186,46 @@ fn point(item: &Item) -> Result<LpsPoint, StageError> {
     let [x, y, z] = COORDINATES;
     Ok(LpsPoint { x: item.number(x)?, y: item.number(y)?, z: item.number(z)? })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_published_models() {
+        let params: CropParams = serde_json::from_value(json!({})).expect("defaults");
+        let written = serde_json::to_value(&params).expect("JSON");
+        let expected = json!({
+            "size_mm": 100, "sampling": "reference", "pad_hu": 0.0, "orientation": "auto", "store": "f32",
+        });
+        assert_eq!(written, expected);
+        assert_eq!(params.crop_parameters(), CropParameters::default());
+    }
+
+    #[test]
+    fn every_parameter_of_sampling_is_handed_on() {
+        let given = json!({ "size_mm": 8, "sampling": "exact", "pad_hu": -1000.0, "orientation": "qform" });
+        let params: CropParams = serde_json::from_value(given).expect("valid");
+        let expected = CropParameters {
+            size_mm: 8,
+            sampling: crop::Sampling::Exact,
+            pad_hu: -1000.0,
+            orientation: orientation::Orientation::Qform,
+            ..CropParameters::default()
+        };
+        assert_eq!(params.crop_parameters(), expected);
+    }
+
+    #[test]
+    fn a_value_outside_that_is_no_number_is_told_before_any_work() {
+        for (pad_hu, problems) in [(-1000.0, 0), (f64::NAN, 1), (f64::INFINITY, 1)] {
+            assert_eq!(
+                Crop.check(&CropParams { pad_hu, ..CropParams::default() }).len(),
+                problems,
+                "{pad_hu}"
+            );
+        }
+    }
+}
