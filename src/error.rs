@@ -60,7 +60,7 @@ impl CliError {
     /// The exit code.
     pub(crate) fn code(&self) -> ExitCode {
         ExitCode::from(match self {
-            CliError::Copy(_) => exit::FAILED,
+            CliError::Copy(_) | CliError::Run(RunError::Broken(_)) => exit::FAILED,
             CliError::Other { code, .. } => *code,
             _ => exit::REFUSED,
         })
@@ -77,6 +77,10 @@ impl CliError {
             CliError::Cache(pipe_cache::Error::Format { .. }) => {
                 Some("use the newer pipe, or another cache with --cache".to_string())
             }
+            CliError::Run(RunError::Broken(_)) => Some(
+                "make room and see that the cache can be written, then run again: what is finished is kept"
+                    .to_string(),
+            ),
             CliError::Record(RecordError::Unknown { .. }) => Some("`pipe runs` lists the runs".to_string()),
             _ => None,
         }

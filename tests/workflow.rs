@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::BufRead as _;
 
 use support::{Ran, Workspace};
 
@@ -230,20 +231,61 @@ fn a_changed_voxel_near_one_nodule_changes_what_its_bytes_reach() {
     assert_eq!(items_of(&ran), (2, 2, 4));
 }
 
+/// A crop counts the whole scan, so that all nodules of a changed scan are cut again; only what has other bytes is
+/// sliced again.
+#[test]
+fn a_changed_voxel_cuts_all_nodules_of_its_scan_and_slices_one() {
+    let workspace = Workspace::new();
+    workspace.copy("stages/tests/fixtures/crop/images", "images");
+    let cases =
+        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/stages/tests/fixtures/crop/cases.csv"))
+            .unwrap();
+    let case = cases.lines().find(|line| line.starts_with("big_endian")).unwrap();
+    let cells: Vec<&str> = case.split(',').collect();
+    let z: f64 = cells[5].parse().unwrap();
+    let rows: String = [-14.0, 0.0, 14.0]
+        .iter()
+        .enumerate()
+        .map(|(id, shift)| format!("p,{id},{},{},{},{}\n", cells[2], cells[3], cells[4], z + shift))
+        .collect();
+    workspace.write("cases.csv", format!("pid,nodule_id,image_path,coordX,coordY,coordZ\n{rows}"));
+    workspace.write(
+        "p.toml",
+        "[stage.crop]\ninputs = { dataset = \"cases.csv\" }\nparams = { size_mm = 8 }\n\
+         [stage.slice]\ninputs = { volumes = \"@crop\" }\n",
+    );
+    assert_eq!(items_of(&workspace.pipe_ok(&["run", "p.toml", "--json"])), (2, 6, 0));
+    let path = workspace.path("images/big_endian.nii");
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = (bytes.len() / 2) & !1;
+    // A slab around the middle nodule, thinner than the distance to the others.
+    for voxel in bytes[middle - 3000..middle + 3000].chunks_exact_mut(2) {
+        voxel[1] ^= 0x40;
+    }
+    fs::write(&path, bytes).unwrap();
+    let ran = workspace.pipe_ok(&["run", "p.toml", "--json"]);
+    assert_eq!(items_of(&ran), (2, 4, 2));
+}
+
 #[test]
 fn a_killed_run_loses_only_what_was_in_flight() {
     let workspace = with_pipelines();
     let sets = small(&[]);
     let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pipe"));
-    command.args(["run", "pipelines/phantom.toml"]).args(&sets).current_dir(workspace.path("."));
+    command.args(["run", "pipelines/phantom.toml", "--json"]).args(&sets).current_dir(workspace.path("."));
     let mut child =
-        command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
-    // Somewhere in the middle; wherever it is, the next run must go on from it.
-    std::thread::sleep(std::time::Duration::from_millis(2500));
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    // In the middle: crops are done and the rest is not.
+    let lines = std::io::BufReader::new(child.stdout.take().unwrap()).lines();
+    let done = |line: &String| line.contains("stage-finished") && line.contains("\"stage\":\"crop\"");
+    let cropped = lines.map_while(Result::ok).find(done).expect("the crops end before the run");
+    let crops =
+        serde_json::from_str::<serde_json::Value>(&cropped).unwrap()["items_executed"].as_u64().unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     let ran = run_phantom(&workspace, ".pipe", &[], &[]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+    assert!(crops > 0 && ran.count("items_cached") >= crops, "finished crops were computed again");
     let fresh = run_phantom(&workspace, "fresh", &[], &[]);
     assert_eq!(fresh.code, 0);
     let published = workspace.read("results/phantom/metrics.json");

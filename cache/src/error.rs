@@ -22,6 +22,12 @@ pub enum Error {
         /// The system's reason.
         source: io::Error,
     },
+    /// A file outside the store changed while it was read.
+    #[error("{} was written to while it was read; run again when it is complete", path.display())]
+    Changing {
+        /// The file.
+        path: PathBuf,
+    },
     /// The cache was written by a newer program.
     #[error("{} holds cache format {found:?}; this program knows version {known}", path.display())]
     Format {

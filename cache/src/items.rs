@@ -1,9 +1,10 @@
 //! Which item key gave which blob.
 //!
 //! The items of one scope (a kind, its code and its parameters) share a folder of journals: append-only
-//! files of fixed-size, checksummed records, one file for each process that wrote. A record torn by a
-//! crash is skipped by its checksum, so a journal needs no repair. When a stage has finished, its
-//! journals are merged into one.
+//! files of fixed-size, checksummed records, one file for each writer. A record torn by a crash is skipped
+//! by its checksum, so a journal needs no repair. When a stage has finished, its journal is merged with
+//! the merged ones before it. Journals that other stages or processes still write to are left alone; those
+//! of processes that are gone are merged too.
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
@@ -13,10 +14,13 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::atomic::{create_folder, write_atomically};
 use crate::error::{Error, Result};
+use crate::owner::{is_abandoned, own_mark};
 use crate::{Digest, Store};
 
 const HEADER: &[u8; 16] = b"pipe-items 1\n\0\0\0";
 const RECORD: usize = 80;
+const MERGED: &str = "m-";
+const WRITTEN: &str = "w-";
 
 /// A finished item: its blob and that blob's size in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,9 +35,17 @@ pub struct ItemOutcome {
 #[derive(Debug)]
 pub struct ItemJournal {
     folder: PathBuf,
-    files: Vec<PathBuf>,
-    finished: HashMap<Digest, ItemOutcome>,
-    conflicts: Vec<Digest>,
+    /// The files that were read and that nobody writes to.
+    complete: Vec<PathBuf>,
+    records: Records,
+}
+
+/// What journals say, in the order of their files.
+#[derive(Debug, Default)]
+struct Records {
+    first: HashMap<Digest, ItemOutcome>,
+    /// Other blobs for the same key: conflicts, kept because the first blob may be gone.
+    others: Vec<(Digest, ItemOutcome)>,
 }
 
 impl Store {
@@ -57,47 +69,49 @@ impl ItemJournal {
             Err(error) => return Err(Error::io("read", &folder)(error)),
         };
         files.sort();
-        let mut journal = Self { folder, files: Vec::new(), finished: HashMap::new(), conflicts: Vec::new() };
+        let mut journal = Self { folder, complete: Vec::new(), records: Records::default() };
         for file in files {
             match fs::read(&file) {
-                Ok(bytes) => journal.load(&bytes),
+                Ok(bytes) => journal.records.load(&bytes),
                 // Another process merged it in the meantime; what it held is in the merged file.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(Error::io("read", &file)(error)),
             }
-            journal.files.push(file);
+            if is_complete(&file) {
+                journal.complete.push(file);
+            }
         }
         Ok(journal)
     }
 
-    /// The result of an item key.
-    pub fn get(&self, key: Digest) -> Option<ItemOutcome> {
-        self.finished.get(&key).copied()
+    /// The result of an item key: of several, the first whose blob is in the store.
+    pub fn get(&self, key: Digest, store: &Store) -> Option<ItemOutcome> {
+        let first = self.records.first.get(&key)?;
+        if store.contains(first.digest) {
+            return Some(*first);
+        }
+        let others = self.records.others.iter().filter(|(other, _)| *other == key);
+        others.map(|(_, outcome)| *outcome).find(|outcome| store.contains(outcome.digest))
     }
 
     /// How many items are known.
     pub fn len(&self) -> usize {
-        self.finished.len()
+        self.records.first.len()
     }
 
     /// Whether none is known.
     pub fn is_empty(&self) -> bool {
-        self.finished.is_empty()
+        self.len() == 0
     }
 
-    /// Item keys for which two different blobs were recorded; the first one counts.
-    pub fn conflicts(&self) -> &[Digest] {
-        &self.conflicts
-    }
-
-    /// Starts this process's own journal file in the scope.
+    /// Starts a journal file of one's own in the scope.
     ///
     /// # Errors
     /// [`Error::Io`] when it cannot be made.
     pub fn writer(&self) -> Result<ItemWriter> {
         create_folder(&self.folder)?;
         let file = tempfile::Builder::new()
-            .prefix("w-")
+            .prefix(&format!("{WRITTEN}{}", own_mark()))
             .suffix(".items")
             .rand_bytes(12)
             .make_in(&self.folder, |path| OpenOptions::new().append(true).create_new(true).open(path))
@@ -108,52 +122,54 @@ impl ItemJournal {
         Ok(ItemWriter { path, file: Mutex::new(handle) })
     }
 
-    /// Merges the journals that were read and the given writer's into one file.
+    /// Merges what was read with what the given writer wrote, in one file. Gives how many item keys have got two
+    /// different blobs; all of these are kept.
     ///
     /// # Errors
-    /// [`Error::Io`] when the merged file cannot be written; the journals then stay as they are.
-    pub fn merge(self, writer: ItemWriter) -> Result<()> {
+    /// [`Error::Io`] when the writer's journal cannot be read or the merged file cannot be written; the journals
+    /// then stay as they are.
+    pub fn merge(self, writer: ItemWriter) -> Result<usize> {
         let own = writer.path.clone();
         drop(writer);
-        let mut files = self.files;
-        files.push(own);
-        if files.len() < 2 {
-            return Ok(());
-        }
-        let mut all =
-            Self { folder: self.folder, files: Vec::new(), finished: HashMap::new(), conflicts: Vec::new() };
-        for file in &files {
-            if let Ok(bytes) = fs::read(file) {
-                all.load(&bytes);
-            }
-        }
-        let mut records: Vec<(Digest, ItemOutcome)> = all.finished.into_iter().collect();
-        records.sort_by_key(|(key, _)| *key);
-        let mut bytes = HEADER.to_vec();
-        for (key, outcome) in records {
-            bytes.extend_from_slice(&encode(key, outcome));
-        }
+        let Self { folder, complete, mut records } = self;
+        let before = records.others.len();
+        records.load(&fs::read(&own).map_err(Error::io("read", &own))?);
+        let conflicts = records.others.len() - before;
+        let bytes = records.to_bytes();
         // Named by content, so that two processes merging the same records agree.
-        let merged = all.folder.join(format!("m-{}.items", Digest::of(&bytes).short()));
+        let merged = folder.join(format!("{MERGED}{}.items", Digest::of(&bytes).short()));
         write_atomically(&merged, &bytes)?;
-        for file in files.iter().filter(|file| **file != merged) {
+        for file in complete.iter().chain([&own]).filter(|file| **file != merged) {
             let _ = fs::remove_file(file);
         }
-        Ok(())
-    }
-
-    fn load(&mut self, bytes: &[u8]) {
-        let Some(records) = bytes.strip_prefix(HEADER) else { return };
-        for (key, outcome) in records.chunks_exact(RECORD).filter_map(decode) {
-            let first = *self.finished.entry(key).or_insert(outcome);
-            if first.digest != outcome.digest {
-                self.conflicts.push(key);
-            }
-        }
+        Ok(conflicts)
     }
 }
 
-/// One process's journal of finished items; may be shared by its threads.
+impl Records {
+    fn load(&mut self, bytes: &[u8]) {
+        let Some(records) = bytes.strip_prefix(HEADER) else { return };
+        for (key, outcome) in records.chunks_exact(RECORD).filter_map(decode) {
+            let first = *self.first.entry(key).or_insert(outcome);
+            if first.digest != outcome.digest && !self.others.contains(&(key, outcome)) {
+                self.others.push((key, outcome));
+            }
+        }
+    }
+
+    fn to_bytes(&self) -> Vec<u8> {
+        let mut sorted: Vec<(Digest, ItemOutcome)> =
+            self.first.iter().map(|(key, one)| (*key, *one)).collect();
+        sorted.sort_by_key(|(key, _)| *key);
+        let mut bytes = HEADER.to_vec();
+        for (key, outcome) in sorted.iter().chain(&self.others) {
+            bytes.extend_from_slice(&encode(*key, *outcome));
+        }
+        bytes
+    }
+}
+
+/// One stage's journal of finished items; may be shared by its threads.
 #[derive(Debug)]
 pub struct ItemWriter {
     path: PathBuf,
@@ -173,6 +189,12 @@ impl ItemWriter {
 
 fn is_journal(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "items")
+}
+
+/// Whether nobody writes to a journal any more.
+fn is_complete(path: &Path) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
+    name.starts_with(MERGED) || is_abandoned(&name, WRITTEN)
 }
 
 fn encode(key: Digest, outcome: ItemOutcome) -> [u8; RECORD] {
@@ -211,37 +233,92 @@ mod tests {
         Digest::of(&[number])
     }
 
-    #[test]
-    fn committed_items_are_found_again_before_and_after_merging() {
+    fn store() -> (tempfile::TempDir, Store) {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
-        let scope = Digest::of(b"crop");
-        for number in 0..3 {
-            let journal = store.items(scope).unwrap();
-            assert_eq!(journal.len(), usize::from(number));
-            journal.writer().unwrap().commit(key(number), outcome("volume")).unwrap();
-        }
-        let journal = store.items(scope).unwrap();
-        let writer = journal.writer().unwrap();
-        writer.commit(key(3), outcome("last")).unwrap();
-        let scope_folder = journal.folder.clone();
-        journal.merge(writer).unwrap();
-        assert_eq!(fs::read_dir(scope_folder).unwrap().count(), 1);
-        let journal = store.items(scope).unwrap();
-        assert_eq!(journal.len(), 4);
-        assert_eq!(journal.get(key(3)), Some(outcome("last")));
+        (folder, store)
+    }
+
+    /// Puts the blob of an item, too, so that it can be found.
+    fn put(store: &Store, text: &str) -> ItemOutcome {
+        store.put(text.as_bytes()).unwrap();
+        outcome(text)
     }
 
     #[test]
-    fn the_first_of_two_results_counts_and_the_conflict_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let journal = ItemJournal::open(folder.path().to_path_buf()).unwrap();
+    fn committed_items_are_found_again_before_and_after_merging() {
+        let (_folder, store) = store();
+        let scope = Digest::of(b"crop");
+        let volume = put(&store, "volume");
+        for number in 0..3 {
+            let journal = store.items(scope).unwrap();
+            assert_eq!(journal.len(), usize::from(number));
+            journal.writer().unwrap().commit(key(number), volume).unwrap();
+        }
+        let journal = store.items(scope).unwrap();
         let writer = journal.writer().unwrap();
-        writer.commit(key(1), outcome("one")).unwrap();
-        writer.commit(key(1), outcome("two")).unwrap();
-        let journal = ItemJournal::open(folder.path().to_path_buf()).unwrap();
-        assert_eq!(journal.get(key(1)), Some(outcome("one")));
-        assert_eq!(journal.conflicts(), [key(1)]);
+        let last = put(&store, "last");
+        writer.commit(key(3), last).unwrap();
+        assert_eq!(journal.merge(writer).unwrap(), 0);
+        let journal = store.items(scope).unwrap();
+        assert_eq!(journal.len(), 4);
+        assert_eq!(journal.get(key(3), &store), Some(last));
+    }
+
+    #[test]
+    fn a_merge_leaves_the_journals_of_other_writers() {
+        let (_folder, store) = store();
+        let scope = Digest::of(b"crop");
+        let volume = put(&store, "volume");
+        let slow = store.items(scope).unwrap();
+        let slow_writer = slow.writer().unwrap();
+        slow_writer.commit(key(0), volume).unwrap();
+        let quick = store.items(scope).unwrap();
+        let quick_writer = quick.writer().unwrap();
+        quick_writer.commit(key(1), volume).unwrap();
+        quick.merge(quick_writer).unwrap();
+        // What is committed after the other's merge must not be lost, even if this writer is killed now.
+        slow_writer.commit(key(2), volume).unwrap();
+        let journal = store.items(scope).unwrap();
+        assert_eq!((0..3).filter(|number| journal.get(key(*number), &store).is_some()).count(), 3);
+        slow.merge(slow_writer).unwrap();
+        assert_eq!(store.items(scope).unwrap().len(), 3);
+    }
+
+    #[test]
+    fn journals_of_dead_processes_are_merged_and_removed() {
+        let (_folder, store) = store();
+        let scope = Digest::of(b"crop");
+        let volume = put(&store, "volume");
+        let journal = store.items(scope).unwrap();
+        let writer = journal.writer().unwrap();
+        writer.commit(key(0), volume).unwrap();
+        let dead = format!("w-{}~4294967294~x.items", crate::owner::host_name());
+        fs::rename(&writer.path, journal.folder.join(dead)).unwrap();
+        let journal = store.items(scope).unwrap();
+        let folder = journal.folder.clone();
+        let writer = journal.writer().unwrap();
+        journal.merge(writer).unwrap();
+        assert_eq!(fs::read_dir(folder).unwrap().count(), 1);
+        assert_eq!(store.items(scope).unwrap().get(key(0), &store), Some(volume));
+    }
+
+    #[test]
+    fn the_first_of_two_results_counts_while_its_blob_is_there() {
+        let (_folder, store) = store();
+        let scope = Digest::of(b"crop");
+        let (one, two) = (put(&store, "one"), put(&store, "two"));
+        for (outcome, conflicts) in [(one, 0), (two, 1), (two, 0)] {
+            let journal = store.items(scope).unwrap();
+            let writer = journal.writer().unwrap();
+            writer.commit(key(1), outcome).unwrap();
+            assert_eq!(journal.merge(writer).unwrap(), conflicts);
+        }
+        let journal = store.items(scope).unwrap();
+        assert_eq!(journal.get(key(1), &store), Some(one));
+        let lost = store.verified_path(one.digest).unwrap();
+        fs::remove_file(lost).unwrap();
+        assert_eq!(journal.get(key(1), &store), Some(two));
     }
 
     proptest! {
@@ -258,8 +335,8 @@ mod tests {
             }
             let folder = tempfile::tempdir().unwrap();
             let mut journal = ItemJournal::open(folder.path().to_path_buf()).unwrap();
-            journal.load(&bytes);
-            prop_assert!(journal.finished.values().all(|found| *found == outcome("item")));
+            journal.records.load(&bytes);
+            prop_assert!(journal.records.first.values().all(|found| *found == outcome("item")));
             let whole = bytes.len().saturating_sub(16) / RECORD;
             if flip >= 16 {
                 prop_assert!(journal.len() + 1 >= whole);

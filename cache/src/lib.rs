@@ -15,6 +15,7 @@ mod error;
 mod index;
 mod items;
 mod memo;
+mod owner;
 mod results;
 mod store;
 
@@ -23,6 +24,6 @@ pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::{Error, Result};
 pub use index::{Entry, Form, Index, IndexBuilder, check_name};
 pub use items::{ItemJournal, ItemOutcome, ItemWriter};
-pub use memo::{InputMemo, Stamp};
+pub use memo::{Hashed, InputMemo, Stamp};
 pub use results::{ArtifactRef, RecordOutcome, ResultRecord};
 pub use store::{FORMAT_VERSION, Repair, Store};

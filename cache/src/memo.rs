@@ -63,6 +63,34 @@ fn nanoseconds_since_epoch(time: SystemTime) -> i128 {
     }
 }
 
+/// What a file's bytes were when they were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hashed {
+    /// Their digest.
+    pub digest: Digest,
+    /// Their number.
+    pub size: u64,
+    /// What the file system said of the file.
+    pub stamp: Stamp,
+    /// Whether another write could not have left the stamp as it is: only then does the same stamp mean the same
+    /// bytes.
+    pub settled: bool,
+}
+
+/// Hashes a file. Bytes that change under the reader have no digest.
+fn hash(path: &Path) -> Result<Hashed> {
+    let started = SystemTime::now();
+    let file = File::open(path).map_err(Error::io("read", path))?;
+    let stamp = || Ok(Stamp::of(&file.metadata().map_err(Error::io("read", path))?));
+    let before = stamp()?;
+    let (digest, size) = Digest::of_reader(&file).map_err(Error::io("read", path))?;
+    let after = stamp()?;
+    if before != after || size != after.size {
+        return Err(Error::Changing { path: path.to_path_buf() });
+    }
+    Ok(Hashed { digest, size, stamp: after, settled: !after.is_racy(started) })
+}
+
 /// Remembered digests of input files; may be shared by threads.
 #[derive(Debug)]
 pub struct InputMemo {
@@ -86,30 +114,26 @@ impl InputMemo {
         Self { path, trust, entries: Mutex::new(Entries { known, dirty: false }) }
     }
 
-    /// The digest of a file's bytes, its stamp and its size.
+    /// What a file's bytes are, read now or remembered.
     ///
     /// # Errors
-    /// [`Error::Io`] when the file cannot be read.
-    pub fn digest(&self, path: &Path) -> Result<(Digest, Stamp, u64)> {
+    /// [`Error::Io`] when the file cannot be read, [`Error::Changing`] when it is being written to.
+    pub fn digest(&self, path: &Path) -> Result<Hashed> {
         let metadata = fs::metadata(path).map_err(Error::io("read", path))?;
         let stamp = Stamp::of(&metadata);
         if self.trust
             && let Some((known, digest)) = self.lock().known.get(path)
             && *known == stamp
         {
-            return Ok((*digest, stamp, stamp.size));
+            return Ok(Hashed { digest: *digest, size: stamp.size, stamp, settled: true });
         }
-        let started = SystemTime::now();
-        let file = File::open(path).map_err(Error::io("read", path))?;
-        let before = Stamp::of(&file.metadata().map_err(Error::io("read", path))?);
-        let (digest, size) = Digest::of_reader(&file).map_err(Error::io("read", path))?;
-        let after = Stamp::of(&file.metadata().map_err(Error::io("read", path))?);
-        if before == after && !after.is_racy(started) {
+        let hashed = hash(path)?;
+        if hashed.settled {
             let mut entries = self.lock();
-            entries.known.insert(path.to_path_buf(), (after, digest));
+            entries.known.insert(path.to_path_buf(), (hashed.stamp, hashed.digest));
             entries.dirty = true;
         }
-        Ok((digest, after, size))
+        Ok(hashed)
     }
 
     /// Writes the memo when it has changed.
@@ -178,12 +202,12 @@ mod tests {
         let scan = folder.path().join("scan.nii");
         old_file(&scan, b"one");
         let memo = InputMemo::open(&store, true);
-        assert_eq!(memo.digest(&scan).unwrap().0, Digest::of(b"one"));
+        assert_eq!(memo.digest(&scan).unwrap().digest, Digest::of(b"one"));
         memo.save().unwrap();
         let memo = InputMemo::open(&store, true);
         assert_eq!(memo.lock().known.len(), 1);
         old_file(&scan, b"two");
-        assert_eq!(memo.digest(&scan).unwrap().0, Digest::of(b"two"));
+        assert_eq!(memo.digest(&scan).unwrap().digest, Digest::of(b"two"));
     }
 
     #[test]

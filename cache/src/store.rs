@@ -10,6 +10,7 @@ use tempfile::{NamedTempFile, TempDir};
 
 use crate::atomic::{create_folder, sync_folder, write_atomically};
 use crate::error::{Error, Result};
+use crate::owner::{host_name, is_gone};
 use crate::{Digest, Index};
 
 /// The version of the on-disk format that this crate writes; see `FORMAT.md`.
@@ -216,14 +217,10 @@ impl Store {
 
     /// Removes what killed processes of this host left in the staging folder.
     fn sweep_staging(&self) {
-        let alive = |process: u32| Path::new("/proc").join(process.to_string()).exists();
-        if !Path::new("/proc/self").exists() {
-            return;
-        }
         for entry in fs::read_dir(self.staging_root()).into_iter().flatten().flatten() {
             let name = entry.file_name();
             let process = name.to_str().and_then(|name| name.split('-').next()?.parse().ok());
-            if process.is_some_and(|process| !alive(process)) {
+            if process.is_some_and(is_gone) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -248,14 +245,6 @@ fn check_format(root: &Path, text: &str) -> Result<()> {
         found: text.trim_end().chars().take(80).collect(),
         known: FORMAT_VERSION,
     })
-}
-
-/// The host's name, made safe as a folder name; staging folders of other hosts are left alone.
-pub(crate) fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name: String =
-        name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
-    if name.trim_matches('.').is_empty() { "host".to_string() } else { name }
 }
 
 #[cfg(test)]

@@ -108,7 +108,8 @@ impl Binder<'_> {
             preimage.add("seed", self.pipeline.seed, &self.pipeline.seed_origin);
         }
         if about.device {
-            preimage.add("device", self.device.kind(), "command line");
+            let origin = if self.device == Device::default() { "default" } else { "command line" };
+            preimage.add("device", self.device.kind(), origin);
         }
         preimage
     }
@@ -153,12 +154,26 @@ impl Binder<'_> {
                 InputValue::Table(Arc::new(table))
             }
             InputForm::File => InputValue::File(self.open_file(source, upstream)?),
-            InputForm::Tree => InputValue::Files(self.open_files(source, Form::Tree, upstream)?),
-            InputForm::Collection => {
-                InputValue::Files(self.open_files(source, Form::Collection, upstream)?)
-            }
+            InputForm::Tree => self.open_part(instance, binding, source, Form::Tree, upstream)?,
+            InputForm::Collection => self.open_part(instance, binding, source, Form::Collection, upstream)?,
         };
         Ok((value, selector))
+    }
+
+    /// A folder or collection, cut down to what the kind uses of it.
+    fn open_part(
+        &self,
+        instance: &Instance,
+        binding: &InputBinding,
+        source: &InputSource,
+        form: Form,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Result<InputValue, StageError> {
+        let files = self.open_files(source, form, upstream)?;
+        Ok(InputValue::Files(match instance.kind.files(&instance.params, binding.spec.name) {
+            Some(names) => files.part(&names)?,
+            None => files,
+        }))
     }
 
     fn selector(&self, source: &InputSource) -> Selector {

@@ -165,12 +165,12 @@ impl Context<'_> {
         }
     }
 
-    /// The pipeline's seed.
+    /// The pipeline's seed; 0 for a kind that does not declare that it draws random numbers.
     pub fn seed(&self) -> u64 {
         self.seed
     }
 
-    /// The device to compute on.
+    /// The device to compute on; the processor for a kind that does not declare that it uses one.
     pub fn device(&self) -> Device {
         self.device
     }
@@ -236,7 +236,7 @@ pub struct ItemContext<'a> {
 }
 
 impl ItemContext<'_> {
-    /// The pipeline's seed.
+    /// The pipeline's seed; 0 for a kind that does not declare that it draws random numbers.
     pub fn seed(&self) -> u64 {
         self.seed
     }

@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pipe_cache::{Digest, Form, Index, IndexBuilder, InputMemo, Stamp, Store};
+use pipe_cache::{Digest, Form, Hashed, Index, IndexBuilder, InputMemo, Stamp, Store};
 
 use crate::table::{Table, TableError};
 
@@ -73,7 +73,7 @@ pub struct InputFile {
 #[derive(Clone, Debug)]
 enum Place {
     Stored(Arc<Store>),
-    Outside(PathBuf, Stamp),
+    Outside { path: PathBuf, stamp: Stamp, settled: bool },
 }
 
 impl InputFile {
@@ -87,9 +87,9 @@ impl InputFile {
     /// # Errors
     /// When it cannot be read.
     pub fn outside(memo: &InputMemo, path: &Path) -> Result<Self, InputError> {
-        let (digest, stamp, size) = memo.digest(path)?;
+        let Hashed { digest, size, stamp, settled } = memo.digest(path)?;
         let shown = path.display().to_string();
-        Ok(Self { digest, size, shown, place: Place::Outside(path.to_path_buf(), stamp) })
+        Ok(Self { digest, size, shown, place: Place::Outside { path: path.to_path_buf(), stamp, settled } })
     }
 
     /// All bytes, compared with the digest.
@@ -99,7 +99,7 @@ impl InputFile {
     pub fn read(&self) -> Result<Vec<u8>, InputError> {
         match &self.place {
             Place::Stored(store) => Ok(store.read(self.digest)?),
-            Place::Outside(path, _) => {
+            Place::Outside { path, .. } => {
                 let bytes =
                     fs::read(path).map_err(|source| InputError::Read { path: path.clone(), source })?;
                 if Digest::of(&bytes) == self.digest {
@@ -119,7 +119,7 @@ impl InputFile {
     pub fn path(&self) -> Result<PathBuf, InputError> {
         match &self.place {
             Place::Stored(store) => Ok(store.verified_path(self.digest)?),
-            Place::Outside(path, _) => {
+            Place::Outside { path, .. } => {
                 self.check_unchanged()?;
                 Ok(path.clone())
             }
@@ -131,10 +131,12 @@ impl InputFile {
     /// # Errors
     /// [`InputError::Changed`] when it is not.
     pub fn check_unchanged(&self) -> Result<(), InputError> {
-        let Place::Outside(path, stamp) = &self.place else { return Ok(()) };
-        let metadata =
-            fs::metadata(path).map_err(|source| InputError::Read { path: path.clone(), source })?;
-        if Stamp::of(&metadata) == *stamp { Ok(()) } else { Err(InputError::Changed { path: path.clone() }) }
+        let Place::Outside { path, stamp, settled } = &self.place else { return Ok(()) };
+        let read = |source| InputError::Read { path: path.clone(), source };
+        let same = Stamp::of(&fs::metadata(path).map_err(read)?) == *stamp
+            // Written so shortly before it was hashed that its stamp tells nothing.
+            && (*settled || Digest::of_reader(fs::File::open(path).map_err(read)?).map_err(read)?.0 == self.digest);
+        if same { Ok(()) } else { Err(InputError::Changed { path: path.clone() }) }
     }
 }
 
@@ -183,6 +185,25 @@ impl Files {
         let digest = Digest::of(&index.to_bytes());
         let shown = folder.display().to_string();
         Ok(Self { shown, digest, index: Arc::new(index), origin: FilesOrigin::Outside(Arc::new(files)) })
+    }
+
+    /// Only those files that are named, or lie in the named folders.
+    ///
+    /// # Errors
+    /// When the index of the part cannot be made.
+    pub fn part(&self, names: &[String]) -> Result<Self, InputError> {
+        let within = |name: &str, part: &str| {
+            name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let mut builder = IndexBuilder::new(self.index.form());
+        for entry in self.index.entries() {
+            if names.iter().any(|part| within(&entry.name, part)) {
+                builder.add(&entry.name, entry.digest, entry.size)?;
+            }
+        }
+        let index = builder.finish()?;
+        let digest = Digest::of(&index.to_bytes());
+        Ok(Self { shown: self.shown.clone(), digest, index: Arc::new(index), origin: self.origin.clone() })
     }
 
     /// How many files there are.

@@ -14,6 +14,7 @@ use crate::table::{Row, Table};
 
 /// How many problems of a table are told at once.
 const TOLD: usize = 10;
+const CORRECT_THE_PATH: &str = "correct the path in the table, or put the file there";
 
 /// The items of an instance, in the order of their table or collection.
 pub(crate) struct BoundItems {
@@ -75,8 +76,9 @@ pub(crate) fn bind(
         ItemSource::Rows(rows) => row_items(binder, instance, rows, upstream)?,
     };
     if let Work::Items(stage) = instance.kind.work() {
-        let problems = items.iter().filter_map(|(item, _)| stage.check_item(&instance.params, item).err());
-        refuse(problems.map(|problem| (problem.to_string(), problem.advice)).collect())?;
+        refuse(
+            items.iter().filter_map(|(item, _)| stage.check_item(&instance.params, item).err()).collect(),
+        )?;
     }
     let list =
         items.into_iter().map(|(item, group)| BoundItem { key: key(scope, &item), item, group }).collect();
@@ -85,7 +87,7 @@ pub(crate) fn bind(
 
 fn key(scope: Digest, item: &Item) -> Digest {
     let mut hasher = Hasher::new("pipe item, version 1");
-    hasher.field(scope.as_bytes());
+    hasher.field(scope.as_bytes()).field(&item.name);
     for (name, value) in &item.values {
         hasher.field("value").field(name).field(value);
     }
@@ -156,7 +158,8 @@ fn row_items(
                 Some(file) => {
                     item.files.insert((*input).to_string(), file);
                 }
-                None => problems.push((format!("{place}: {} has no file `{wanted}`", files.shown), None)),
+                None => problems
+                    .push(StageError::message(format!("{place}: {} has no file `{wanted}`", files.shown))),
             }
         }
         let group = rows.group_by.and_then(|column| item.files.get(column)).map(|file| file.digest);
@@ -220,12 +223,7 @@ fn open_row_files(
             Ok(file) => {
                 files.insert(cell, file);
             }
-            Err(problem) => {
-                problems.push((
-                    problem,
-                    Some("correct the path in the table, or put the file there".to_string()),
-                ));
-            }
+            Err(problem) => problems.push(StageError::message(problem).advise(CORRECT_THE_PATH)),
         }
     }
     refuse(problems)?;
@@ -249,7 +247,10 @@ fn open_row_file(memo: &InputMemo, files: &RowFiles, cell: &str) -> Result<Input
 }
 
 /// The problems of the rows' files without reading them: for checking a table before any work.
-pub(crate) fn missing_row_files(source: &TableSource, rows: &RowItems) -> Result<(), StageError> {
+pub(crate) fn missing_row_files(
+    source: &TableSource,
+    rows: &RowItems,
+) -> Result<Vec<StageError>, StageError> {
     let mut problems = Vec::new();
     for column in rows.files {
         for row in source.table.rows() {
@@ -261,14 +262,11 @@ pub(crate) fn missing_row_files(source: &TableSource, rows: &RowItems) -> Result
             if missing {
                 let problem =
                     format!("{}:{}: `{column}`: there is no file {cell}", source.table.source, row.line);
-                problems.push((
-                    problem,
-                    Some("correct the path in the table, or put the file there".to_string()),
-                ));
+                problems.push(StageError::message(problem).advise(CORRECT_THE_PATH));
             }
         }
     }
-    refuse(problems)
+    Ok(problems)
 }
 
 pub(crate) fn single_source<'a>(instance: &'a Instance, input: &str) -> Result<&'a InputSource, StageError> {
@@ -278,17 +276,19 @@ pub(crate) fn single_source<'a>(instance: &'a Instance, input: &str) -> Result<&
         .ok_or_else(|| StageError::message(format!("{} has no input `{input}`", instance.label)))
 }
 
-/// All problems as one error, the first ones in full.
-fn refuse(problems: Vec<(String, Option<String>)>) -> Result<(), StageError> {
-    let Some((_, advice)) = problems.first() else { return Ok(()) };
-    let advice = advice.clone();
-    let mut lines: Vec<String> = problems.iter().take(TOLD).map(|(problem, _)| problem.clone()).collect();
+/// All problems as one error, the first ones in full, with the first one's advice.
+pub(crate) fn refuse(mut problems: Vec<StageError>) -> Result<(), StageError> {
+    let mut lines: Vec<String> = problems.iter().take(TOLD).map(ToString::to_string).collect();
     if problems.len() > TOLD {
         lines.push(format!("… and {} more", problems.len() - TOLD));
     }
-    let error = StageError::message(lines.join("\n"));
-    Err(match advice {
-        Some(advice) => error.advise(advice),
-        None => error,
-    })
+    if problems.len() == 1 {
+        // As it is, with what it says of the store.
+        return problems.pop().map_or(Ok(()), Err);
+    }
+    let advice = match problems.into_iter().next() {
+        None => return Ok(()),
+        Some(first) => first.advice,
+    };
+    Err(StageError { advice, ..StageError::message(lines.join("\n")) })
 }

@@ -157,7 +157,7 @@ impl Planner<'_> {
     fn count_items(&self, bound: &Bound, forced: bool) -> Result<Option<(usize, usize)>, StageError> {
         let Some(items) = &bound.items else { return Ok(None) };
         let journal = self.binder.store.items(items.scope)?;
-        let known = |key| journal.get(key).is_some_and(|known| self.binder.store.contains(known.digest));
+        let known = |key| journal.get(key, self.binder.store).is_some();
         let missing = items.list.iter().filter(|one| forced || !known(one.key)).count();
         Ok(Some((items.list.len(), missing)))
     }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use pipe_cache::{InputMemo, Store};
 
-use crate::bind::Binder;
+use crate::bind::{Binder, TableSource};
 use crate::context::Device;
 use crate::items;
 use crate::manifest::problem::Problems;
 use crate::manifest::{InputBinding, InputSource, Instance, ManifestError, Pipeline, Problem};
 use crate::registry::Registry;
-use crate::stage::{InputForm, Item, ItemSource, StageError, Work};
+use crate::stage::{AnyItems, InputForm, Item, ItemSource, RowItems, StageError, Work};
 
 /// Reads every table that lies outside the store: its columns, its rows, the files that the rows name.
 ///
@@ -54,23 +54,39 @@ fn check_input(
     let source = binder.open_table(&InputSource::Path(path.to_path_buf()), &|_| None)?;
     match (binder.item_source(instance)?, instance.kind.work()) {
         (Some(ItemSource::Rows(rows)), Work::Items(stage)) if rows.input == binding.spec.name => {
-            let names = items::item_names(&source.table, &rows)?;
-            let used = source.table.project(&rows.columns)?;
-            items::missing_row_files(&source, &rows)?;
+            check_rows(instance, stage, &source, &rows)
+        }
+        _ => {
+            let name = binding.spec.name;
+            let table = source.table.project(&instance.kind.columns(&instance.params, name))?;
+            items::refuse(instance.kind.check_table(&instance.params, name, &table))
+        }
+    }
+}
+
+/// Everything that is wrong with the rows of a stage with items, whatever of it is found first.
+fn check_rows(
+    instance: &Instance,
+    stage: &dyn AnyItems,
+    source: &TableSource,
+    rows: &RowItems,
+) -> Result<(), StageError> {
+    let used = source.table.project(&rows.columns)?;
+    let mut problems = items::missing_row_files(source, rows)?;
+    match items::item_names(&source.table, rows) {
+        Err(problem) => problems.push(problem),
+        Ok(names) => {
             for (row, name) in used.rows().iter().zip(names) {
                 let cell =
                     |column: &String| used.get(row, column).map(|value| (column.clone(), value.to_string()));
                 let values = used.columns().iter().filter_map(cell).collect();
                 let place = Some(format!("{}:{}", source.table.source, row.line));
-                stage
-                    .check_item(&instance.params, &Item { name, place, values, files: Default::default() })?;
+                let item = Item { name, place, values, files: Default::default() };
+                problems.extend(stage.check_item(&instance.params, &item).err());
             }
         }
-        _ => {
-            source.table.project(&instance.kind.columns(&instance.params, binding.spec.name))?;
-        }
     }
-    Ok(())
+    items::refuse(problems)
 }
 
 fn problem(binding: &InputBinding, error: StageError) -> Problem {

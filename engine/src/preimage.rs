@@ -61,6 +61,12 @@ impl Preimage {
         &self.ingredients
     }
 
+    /// Where the values came from, by name, but for defaults.
+    pub fn origins(&self) -> BTreeMap<String, String> {
+        let told = self.ingredients.iter().filter(|(_, ingredient)| ingredient.origin != "default");
+        told.map(|(name, ingredient)| (name.clone(), ingredient.origin.clone())).collect()
+    }
+
     /// The fingerprint: BLAKE3 over all names and values, each preceded by its length.
     pub fn fingerprint(&self) -> Digest {
         let mut hasher = Hasher::new("pipe fingerprint, version 1");

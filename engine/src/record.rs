@@ -99,6 +99,9 @@ pub struct InstanceRecord {
     pub status: InstanceStatus,
     /// Its fingerprint; the preimage is stored under it.
     pub fingerprint: Option<Digest>,
+    /// Where the values of its preimage came from in this run, by name; those that are not listed are defaults.
+    #[serde(default)]
+    pub origins: BTreeMap<String, String>,
     /// The listing of its items' keys, a blob.
     pub items: Option<Digest>,
     /// Its outputs.

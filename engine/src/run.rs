@@ -41,6 +41,9 @@ pub enum RunError {
     /// The store's reason.
     #[error(transparent)]
     Store(#[from] pipe_cache::Error),
+    /// The store's reason, after the run had begun.
+    #[error("the run could not go on: {0}")]
+    Broken(#[source] pipe_cache::Error),
     /// A name of `--only` or `--force` that is no stage.
     #[error("there is no stage `{name}`; stages: {known}")]
     UnknownStage {
@@ -96,9 +99,9 @@ pub fn run(
         results: RwLock::new(vec![None; pipeline.instances.len()]),
     };
     let mut schedule = Schedule::new(&executor, &record, &selected);
-    schedule.work_off(&pool, options.jobs)?;
+    schedule.work_off(&pool, options.jobs).map_err(RunError::Broken)?;
     let mut summary = schedule.summary();
-    memo.save()?;
+    memo.save().map_err(RunError::Broken)?;
     if let Err((stage, error)) = publish(&executor, &pool) {
         summary.failed += 1;
         observer.event(&Event::StageFailed {
@@ -115,7 +118,7 @@ pub fn run(
         (false, _) => Status::Failed,
     };
     summary.seconds = started.elapsed().as_secs_f64();
-    record.finished(&summary)?;
+    record.finished(&summary).map_err(RunError::Broken)?;
     tell_headlines(&executor, &pool);
     observer.event(&Event::Finished(summary.clone()));
     Ok(summary)

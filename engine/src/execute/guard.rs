@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::stage::StageError;
 
 /// Runs a kind's code; a panic in it becomes an error.
-pub(super) fn guarded(run: impl FnOnce() -> Result<(), StageError>) -> Result<(), StageError> {
+pub(crate) fn guarded<T, E: From<StageError>>(run: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
     match catch_unwind(AssertUnwindSafe(run)) {
         Ok(outcome) => outcome,
         Err(panic) => {
@@ -14,8 +14,8 @@ pub(super) fn guarded(run: impl FnOnce() -> Result<(), StageError>) -> Result<()
                 .map(|text| (*text).to_string())
                 .or_else(|| panic.downcast_ref::<String>().cloned())
                 .unwrap_or_default();
-            Err(StageError::message(format!("the stage's code panicked: {text}"))
-                .advise("please report this"))
+            let error = StageError::message(format!("the stage's code panicked: {text}"));
+            Err(error.advise("please report this").into())
         }
     }
 }

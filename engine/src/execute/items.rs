@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipe_cache::{ArtifactRef, Digest, Error, Form, IndexBuilder, ItemJournal, ItemOutcome, ItemWriter};
+use pipe_cache::{ArtifactRef, Digest, Error, Form, IndexBuilder, ItemOutcome, ItemWriter};
 use rayon::prelude::*;
 
 use super::guard::guarded;
@@ -26,9 +26,7 @@ impl Executor<'_> {
     ) -> Result<(BTreeMap<String, ArtifactRef>, usize, usize), Failure> {
         let store = self.binder.store;
         let journal = store.items(items.scope)?;
-        self.tell_conflicts(instance, &journal);
-        let known =
-            |one: &BoundItem| journal.get(one.key).filter(|known| !forced && store.contains(known.digest));
+        let known = |one: &BoundItem| journal.get(one.key, store).filter(|_| !forced);
         let mut outcomes: BTreeMap<&str, ItemOutcome> = BTreeMap::new();
         let mut missing: Vec<&BoundItem> = Vec::new();
         for one in &items.list {
@@ -53,7 +51,7 @@ impl Executor<'_> {
                 computed.into_iter().partition(|(_, outcome)| outcome.is_ok());
             items_executed = good.len();
             outcomes.extend(good.into_iter().filter_map(|(name, outcome)| Some((name, outcome.ok()?))));
-            journal.merge(writer)?;
+            self.tell_conflicts(instance, journal.merge(writer)?);
             if let Some(failure) = items_failure(bad, items_executed, items_cached) {
                 return Err(failure);
             }
@@ -75,7 +73,8 @@ impl Executor<'_> {
         let total = missing.len() as u64;
         let finished = AtomicUsize::new(0);
         let failed = AtomicUsize::new(0);
-        let context = ItemContext { seed: self.binder.pipeline.seed, reporter, cancel: self.cancel };
+        let seed = if instance.kind.about().random { self.binder.pipeline.seed } else { 0 };
+        let context = ItemContext { seed, reporter, cancel: self.cancel };
         let run_group = |group: Vec<&'i BoundItem>| {
             let stop = self.cancel.is_cancelled() || (!self.keep_going && failed.load(Ordering::Relaxed) > 0);
             if stop {
@@ -164,10 +163,11 @@ impl Executor<'_> {
         Ok(ArtifactRef { form: Form::Collection, digest, files: outcomes.len() as u64, bytes })
     }
 
-    fn tell_conflicts(&self, instance: &Instance, journal: &ItemJournal) {
-        if !journal.conflicts().is_empty() {
-            let count = journal.conflicts().len();
-            let detail = format!("{count} item keys have two different results; the first of each is used");
+    fn tell_conflicts(&self, instance: &Instance, conflicts: usize) {
+        if conflicts > 0 {
+            let detail = format!(
+                "{conflicts} items differ from what was computed before from the same inputs; the first results count"
+            );
             self.observer.event(&Event::Conflict { stage: instance.label.clone(), detail });
         }
     }

@@ -1,12 +1,12 @@
 //! Executing one instance: bind, look up, compute what is missing, commit; and compute again what the
 //! store has lost.
 
-mod guard;
+pub(crate) mod guard;
 mod items;
 mod repair;
 mod whole;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
@@ -36,6 +36,7 @@ pub(crate) struct Executor<'a> {
 pub(crate) struct Executed {
     pub(crate) done: Done,
     pub(crate) fingerprint: Digest,
+    pub(crate) origins: BTreeMap<String, String>,
     pub(crate) items: Option<Digest>,
     pub(crate) executed: bool,
     pub(crate) items_executed: usize,
@@ -79,6 +80,7 @@ impl Executor<'_> {
             return Ok(Executed {
                 done: Done { outputs: known.outputs, run: known.run },
                 fingerprint: bound.fingerprint,
+                origins: bound.preimage.origins(),
                 items: bound.items.as_ref().map(|items| Digest::of(&items.listing())),
                 executed: false,
                 items_executed: 0,
@@ -140,6 +142,7 @@ impl Executor<'_> {
         Ok(Executed {
             done: Done { outputs, run },
             fingerprint,
+            origins: bound.preimage.origins(),
             items: listing,
             executed: true,
             items_executed,
@@ -183,7 +186,10 @@ fn conflict_detail(first: &ResultRecord, second: &ResultRecord) -> String {
     )
 }
 
-/// An instance's label as a file name.
+/// An instance's label as a file name. Labels that need changing get a mark, so that no two become the same.
 pub(crate) fn file_label(label: &str) -> String {
-    label.chars().map(|c| if c.is_ascii_alphanumeric() || "-_=.,".contains(c) { c } else { '_' }).collect()
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,[]".contains(c);
+    let safe = |c: char| if plain(c) && !"[]".contains(c) { c } else { '_' };
+    let name: String = label.chars().map(safe).collect();
+    if label.chars().all(plain) { name } else { format!("{name}-{}", Digest::of(label.as_bytes()).short()) }
 }

@@ -9,7 +9,7 @@ use pipe_cache::{ArtifactRef, Error, Form, IndexBuilder};
 use super::guard::guarded;
 use super::{Executor, Failure, file_label};
 use crate::bind::Bound;
-use crate::context::{Context, Reporter};
+use crate::context::{Context, Device, Reporter};
 use crate::input::InputValue;
 use crate::manifest::Instance;
 use crate::stage::{AnyWhole, OutputForm, StageError};
@@ -22,13 +22,14 @@ impl Executor<'_> {
         bound: &Bound,
         reporter: &Reporter<'_>,
     ) -> Result<BTreeMap<String, ArtifactRef>, Failure> {
+        let about = instance.kind.about();
         let staging = self.binder.store.staging()?;
         let mut context = Context {
             inputs: &bound.inputs,
             outputs: staging.path(),
             side: self.run_folder.join("side").join(file_label(&instance.label)),
-            seed: self.binder.pipeline.seed,
-            device: self.binder.device,
+            seed: if about.random { self.binder.pipeline.seed } else { 0 },
+            device: if about.device { self.binder.device } else { Device::default() },
             reporter,
             cancel: self.cancel,
         };
@@ -39,7 +40,7 @@ impl Executor<'_> {
             }
         }
         let mut outputs = BTreeMap::new();
-        for spec in instance.kind.about().outputs {
+        for spec in about.outputs {
             let folder = staging.path().join(spec.name);
             let artifact = self.ingest(&folder, spec.form).map_err(|error| {
                 StageError::message(format!("output `{}` of {}: {error}", spec.name, instance.label))

@@ -275,7 +275,7 @@ fn read_foreach(node: &Node, problems: &mut Problems) -> Vec<(String, Vec<Node>)
             let message = format!("`foreach.{}` has no values", key.name);
             problems.add(Problem::at(key.origin.clone(), "empty-foreach", message));
         }
-        let texts: Vec<String> = values.iter().map(|value| canonical_text(&value.to_json())).collect();
+        let texts: Vec<String> = values.iter().map(selector_text).collect();
         for (position, value) in values.iter().enumerate() {
             if texts[..position].contains(&texts[position]) {
                 let message = format!("`foreach.{}` has the value {} twice", key.name, texts[position]);

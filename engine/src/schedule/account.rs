@@ -64,6 +64,7 @@ impl<'a> Account<'a> {
         let mut record = self.instance_record(instance, seconds);
         record.status = if executed.executed { InstanceStatus::Executed } else { InstanceStatus::Cached };
         record.fingerprint = Some(executed.fingerprint);
+        record.origins = executed.origins.clone();
         record.items = executed.items;
         record.outputs = executed.done.outputs.clone();
         record.from_run = Some(executed.done.run.clone());
@@ -150,6 +151,7 @@ impl<'a> Account<'a> {
             selector: instance.selector.clone(),
             status: InstanceStatus::Skipped,
             fingerprint: None,
+            origins: Default::default(),
             items: None,
             outputs: Default::default(),
             from_run: None,

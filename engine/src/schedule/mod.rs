@@ -15,6 +15,7 @@ use pipe_cache::Error;
 use self::account::Account;
 use self::board::{Board, Start};
 use crate::event::Summary;
+use crate::execute::guard::guarded;
 use crate::execute::{Executed, Executor, Failure};
 use crate::record::RecordWriter;
 
@@ -117,7 +118,8 @@ fn worker(
         let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
         let Ok(Start { position, rebuild }) = next else { return };
         let started = Instant::now();
-        let outcome = pool.install(|| executor.execute(position, rebuild));
+        // A kind's code also runs while inputs are bound; a worker that died of it would be waited for for ever.
+        let outcome = guarded(|| pool.install(|| executor.execute(position, rebuild)));
         let damaged = match &outcome {
             Err(failure) if !failure.error.is_interrupted() => executor.damaged_inputs(position),
             _ => Vec::new(),

@@ -7,6 +7,7 @@ use super::error::StageError;
 use super::item::{Item, ItemSource};
 use super::{ItemStage, Stage};
 use crate::context::{Context, ItemContext};
+use crate::table::Table;
 
 /// A kind of either sort, with its parameters as JSON.
 pub trait AnyStage: Sync {
@@ -27,6 +28,12 @@ pub trait AnyStage: Sync {
 
     /// The columns that are read from a table input.
     fn columns(&self, params: &serde_json::Value, input: &str) -> Vec<Column>;
+
+    /// The files and folders that are used of a folder or collection input; `None` for all of it.
+    fn files(&self, params: &serde_json::Value, input: &str) -> Option<Vec<String>>;
+
+    /// What is wrong with the rows of a table input.
+    fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError>;
 
     /// How to run it.
     fn work(&self) -> Work<'_>;
@@ -109,6 +116,14 @@ impl<S: Stage> AnyStage for Whole<S> {
         parse(params).map(|params| self.0.columns(&params, input)).unwrap_or_default()
     }
 
+    fn files(&self, params: &serde_json::Value, input: &str) -> Option<Vec<String>> {
+        parse(params).ok().and_then(|params| self.0.files(&params, input))
+    }
+
+    fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError> {
+        parse(params).map(|params| self.0.check_table(&params, input, table)).unwrap_or_default()
+    }
+
     fn work(&self) -> Work<'_> {
         Work::Whole(self)
     }
@@ -138,6 +153,14 @@ impl<S: ItemStage> AnyStage for PerItem<S> {
     }
 
     fn columns(&self, _params: &serde_json::Value, _input: &str) -> Vec<Column> {
+        Vec::new()
+    }
+
+    fn files(&self, _params: &serde_json::Value, _input: &str) -> Option<Vec<String>> {
+        None
+    }
+
+    fn check_table(&self, _params: &serde_json::Value, _input: &str, _table: &Table) -> Vec<StageError> {
         Vec::new()
     }
 

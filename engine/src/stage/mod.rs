@@ -19,6 +19,7 @@ pub use error::{Interrupted, StageError};
 pub use item::{Item, ItemSource, RowItems};
 
 use crate::context::{Context, ItemContext};
+use crate::table::Table;
 
 /// Parameters of a kind: a struct with `#[serde(default, deny_unknown_fields)]` and documented fields.
 pub trait Params: Serialize + DeserializeOwned + JsonSchema {}
@@ -42,6 +43,16 @@ pub trait Stage: Sync {
 
     /// The columns it reads from a table input.
     fn columns(&self, _params: &Self::Params, _input: &str) -> Vec<Column> {
+        Vec::new()
+    }
+
+    /// The files and folders that it uses of a folder or collection input; `None` for all of it.
+    fn files(&self, _params: &Self::Params, _input: &str) -> Option<Vec<String>> {
+        None
+    }
+
+    /// What is wrong with the rows of a table input, cut down to the kind's columns: looked at before any work.
+    fn check_table(&self, _params: &Self::Params, _input: &str, _table: &Table) -> Vec<StageError> {
         Vec::new()
     }
 

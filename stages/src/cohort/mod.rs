@@ -6,6 +6,7 @@
 use pipe_engine::stage::StageError;
 use pipe_engine::table::{Row, Table};
 
+pub(crate) mod calibrator_file;
 pub(crate) mod fold;
 pub(crate) mod model_file;
 pub(crate) mod pixels;
@@ -25,6 +26,16 @@ pub(crate) struct Nodule {
     pub(crate) malignant: Option<bool>,
     /// Position of the row in the table.
     pub(crate) row: usize,
+}
+
+/// What is wrong with the diagnoses of a table's rows; `blank_allowed` as for [`read_nodules`].
+pub(crate) fn label_problems(table: &Table, blank_allowed: bool) -> Vec<StageError> {
+    if !table.has_column("malignant") {
+        return Vec::new();
+    }
+    let wanted = |row: &&Row| !(blank_allowed && table.get(row, "malignant").is_none());
+    let labels = table.rows().iter().filter(wanted).map(|row| table.label(row, "malignant"));
+    labels.filter_map(|label| label.err().map(StageError::from)).collect()
 }
 
 /// The nodules of a table, in its order. A table without the column `malignant` has no diagnoses; in one

@@ -1,6 +1,6 @@
 //! Kind `calibrate`: a beta calibrator for one fold's model, fitted to its validation predictions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use pipe_engine::context::Context;
 use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
+use crate::cohort::calibrator_file::CalibratorFile;
 use crate::statistics::calibration::{BetaCalibrator, CalibrationError, CalibrationKind};
 
 /// The kind.
@@ -69,7 +70,7 @@ impl Stage for Calibrate {
         inputs: &[InputSpec::new("model", InputForm::Tree, "a trained model with its val_predictions.csv")],
         outputs: &[OutputSpec {
             name: "calibrator",
-            summary: "calibrator.json: kind, a, b, m, intercept and the size of the fit's data",
+            summary: "calibrator.json: kind, a, b, m, intercept, checkpoint and the size of the fit's data",
             form: OutputForm::File("calibrator.json"),
         }],
         random: false,
@@ -91,7 +92,8 @@ impl Stage for Calibrate {
         if !calibrator.converged {
             context.log("the predictions separate the classes: the calibrator is a steep but finite step");
         }
-        context.write("calibrator", "calibrator.json", &calibrator_json(&calibrator)?)
+        let file = CalibratorFile { calibrator, checkpoint: Some(params.checkpoint) };
+        context.write("calibrator", "calibrator.json", &file.to_bytes()?)
     }
 }
 
@@ -155,15 +157,6 @@ fn fit(params: &CalibrateParams, cases: &Cases) -> Result<BetaCalibrator, StageE
             _ => told,
         }
     })
-}
-
-/// The calibrator with sorted keys, so that equal calibrators are equal bytes.
-fn calibrator_json(calibrator: &BetaCalibrator) -> Result<Vec<u8>, StageError> {
-    let fields: BTreeMap<String, serde_json::Value> =
-        serde_json::from_value(serde_json::to_value(calibrator)?)?;
-    let mut bytes = serde_json::to_vec_pretty(&fields)?;
-    bytes.push(b'\n');
-    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -230,16 +223,5 @@ mod tests {
             let error = cases(&fold(0), rows).expect_err("refused").to_string();
             assert!(error.starts_with(message), "{error}");
         }
-    }
-
-    #[test]
-    fn the_file_reads_back_and_its_keys_are_sorted() {
-        let data = Cases { probabilities: vec![0.1, 0.7, 0.4, 0.3], labels: vec![false, true, false, true] };
-        let calibrator = fit(&fold(0), &data).expect("fitted");
-        let bytes = calibrator_json(&calibrator).expect("json");
-        assert_eq!(serde_json::from_slice::<BetaCalibrator>(&bytes).expect("calibrator"), calibrator);
-        let text = String::from_utf8(bytes).expect("text");
-        let keys: Vec<&str> = text.lines().filter_map(|line| line.trim().split('"').nth(1)).collect();
-        assert_eq!(keys, ["a", "b", "converged", "intercept", "kind", "m", "n", "positives"]);
     }
 }

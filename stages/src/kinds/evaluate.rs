@@ -4,18 +4,20 @@ use std::collections::BTreeMap;
 
 use candle_core::Device as CandleDevice;
 use pipe_engine::context::Context;
-use pipe_engine::input::{Files, InputValue, Selector};
+use pipe_engine::input::{Files, Input, InputValue, Selector};
 use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_engine::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::clip::Tensors;
 use crate::clip::weights::parse_safetensors;
+use crate::cohort::calibrator_file::CalibratorFile;
 use crate::cohort::model_file::ModelFile;
 use crate::cohort::pixels::Pixels;
 use crate::cohort::planes::PlaneSet;
-use crate::cohort::{Nodule, read_nodules};
+use crate::cohort::{Nodule, label_problems, read_nodules};
 use crate::device::candle_device;
 use crate::evaluation::metrics::DatasetMetrics;
 use crate::evaluation::predictions::Predictions;
@@ -95,11 +97,15 @@ impl Stage for Evaluate {
         vec![Column::required("pid"), Column::required("nodule_id"), Column::optional("malignant")]
     }
 
+    fn check_table(&self, _params: &EvaluateParams, _input: &str, table: &Table) -> Vec<StageError> {
+        label_problems(table, true)
+    }
+
     fn run(&self, params: &EvaluateParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let device = candle_device(context.device())?;
         let nodules = read_nodules(context.table("dataset")?, true)?;
-        let calibrators = read_calibrators(context)?;
         let models = context.inputs("models");
+        let calibrators = read_calibrators(params, context, models)?;
         let mut folds = Vec::new();
         for (position, input) in models.iter().enumerate() {
             let InputValue::Files(model) = &input.value else { continue };
@@ -124,13 +130,32 @@ fn fold_name(selector: &Selector, position: usize) -> String {
     }
 }
 
-fn read_calibrators(context: &Context<'_>) -> Result<BTreeMap<Selector, BetaCalibrator>, StageError> {
+/// The calibrators by the foreach values of the models that they belong to: one for every model, or none at all.
+fn read_calibrators(
+    params: &EvaluateParams,
+    context: &Context<'_>,
+    models: &[Input],
+) -> Result<BTreeMap<Selector, BetaCalibrator>, StageError> {
     let mut calibrators = BTreeMap::new();
     for input in context.inputs("calibrators") {
         let InputValue::File(file) = &input.value else { continue };
-        let calibrator = serde_json::from_slice(&file.read()?)
-            .map_err(|error| StageError::message(format!("{}: {error}", file.shown)))?;
-        calibrators.insert(input.selector.clone(), calibrator);
+        let CalibratorFile { calibrator, checkpoint } = CalibratorFile::parse(&file.read()?, &file.shown)?;
+        if let Some(fitted) = checkpoint.filter(|fitted| *fitted != params.checkpoint) {
+            let (fitted, wanted) = (fitted.name(), params.checkpoint.name());
+            let message = format!("{} calibrates checkpoint {fitted}, but {wanted} predicts", file.shown);
+            return Err(
+                StageError::message(message).advise("give calibrate and evaluate the same `checkpoint`")
+            );
+        }
+        if !models.iter().any(|model| model.selector == input.selector) {
+            let message = format!("no model has the foreach values of {}", file.shown);
+            return Err(StageError::message(message)
+                .advise("give the stage of the calibrators the same `foreach` as the stage of the models"));
+        }
+        if calibrators.insert(input.selector.clone(), calibrator).is_some() {
+            let message = format!("{} and another calibrator are for the same model", file.shown);
+            return Err(StageError::message(message).advise("give one calibrator for each model"));
+        }
     }
     Ok(calibrators)
 }
@@ -219,5 +244,8 @@ fn read_ceiling(context: &Context<'_>) -> Result<Option<f64>, StageError> {
     let value: serde_json::Value =
         serde_json::from_slice(&file.read()?).map_err(|error| refuse(error.to_string()))?;
     let auroc = value.get("auroc").ok_or_else(|| refuse("there is no `auroc`".to_string()))?;
-    Ok(auroc.as_f64())
+    match auroc.as_f64().filter(|auroc| (0.0..=1.0).contains(auroc)) {
+        Some(auroc) => Ok(Some(auroc)),
+        None => Err(refuse(format!("`auroc` must be a number from 0 to 1, but is {auroc}"))),
+    }
 }

@@ -2,9 +2,11 @@
 
 use pipe_engine::context::Context;
 use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_engine::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::cohort::label_problems;
 use crate::splits::StratifiedShuffle;
 use crate::splits::tables::write_pids;
 
@@ -51,6 +53,10 @@ impl Stage for Split {
 
     fn columns(&self, _params: &SplitParams, _input: &str) -> Vec<Column> {
         vec![Column::required("pid"), Column::required("malignant")]
+    }
+
+    fn check_table(&self, _params: &SplitParams, _input: &str, table: &Table) -> Vec<StageError> {
+        label_problems(table, false)
     }
 
     fn run(&self, params: &SplitParams, context: &mut Context<'_>) -> Result<(), StageError> {

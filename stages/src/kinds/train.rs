@@ -13,10 +13,10 @@ use crate::clip::Tensors;
 use crate::clip::architecture::Architecture;
 use crate::clip::model::Model;
 use crate::clip::weights::{read_towers, to_safetensors};
-use crate::cohort::Nodule;
 use crate::cohort::fold::{Fold, FoldRows, labels};
 use crate::cohort::model_file::{BaseWeights, ModelFile, random_towers};
 use crate::cohort::pixels::Pixels;
+use crate::cohort::{Nodule, label_problems};
 use crate::device::candle_device;
 use crate::semantics::SEMANTIC_COLUMNS;
 use crate::statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
@@ -61,7 +61,7 @@ impl Stage for Train {
     };
 
     fn fill_in(&self, params: &mut TrainParameters) {
-        params.text_augmentation = Some(params.text_augmentation().is_some());
+        params.settle();
     }
 
     fn check(&self, params: &TrainParameters) -> Vec<String> {
@@ -74,6 +74,19 @@ impl Stage for Train {
             columns.extend(SEMANTIC_COLUMNS.iter().map(|column| Column::required(column.name)));
         }
         columns
+    }
+
+    fn files(&self, params: &TrainParameters, input: &str) -> Option<Vec<String>> {
+        match input {
+            "splits" => Some(vec![format!("fold_{}", params.fold)]),
+            // Without augmentation the tokens say it all, and rewording a report changes nothing.
+            "reports" if params.text_augmentation().is_none() => Some(Vec::new()),
+            _ => None,
+        }
+    }
+
+    fn check_table(&self, _params: &TrainParameters, _input: &str, table: &Table) -> Vec<StageError> {
+        label_problems(table, false)
     }
 
     fn run(&self, params: &TrainParameters, context: &mut Context<'_>) -> Result<(), StageError> {

@@ -17,6 +17,9 @@ use super::pickle::{Id, Pickle, PickleError, Value};
 const WRAPPERS: [&str; 2] = ["model", "state_dict"];
 /// More values than any model's tree has; a bound against trees that share branches.
 const MOST_VALUES: usize = 1_000_000;
+/// How many times its own length an archive's tensors may take, as tensors can share storages. Real models
+/// share a few at most.
+const LARGEST_SHARING: u64 = 4;
 /// More modules within modules than any model has.
 const DEEPEST: usize = 64;
 
@@ -104,6 +107,16 @@ impl Number {
         matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
 
+    /// Bytes of a number.
+    fn bytes(self) -> usize {
+        match self {
+            Self::I8 | Self::U8 => 1,
+            Self::F16 | Self::BF16 | Self::I16 => 2,
+            Self::F32 | Self::I32 => 4,
+            Self::F64 | Self::I64 => 8,
+        }
+    }
+
     /// Little-endian bytes as f32; bytes beyond the last whole number are dropped.
     pub(crate) fn decode(self, bytes: &[u8]) -> Vec<f32> {
         match self {
@@ -139,7 +152,16 @@ pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<BTreeMap<Str
     let mut archive = Archive::open(source, length)?;
     let pickle = Pickle::read(&archive.entry("data.pkl")?)?;
     let mut tensors = BTreeMap::new();
+    let mut budget = length.saturating_mul(LARGEST_SHARING);
     for (name, placement) in placements(&pickle)? {
+        let size = placement.bytes().filter(|size| *size <= budget);
+        let size = size.ok_or_else(|| ArchiveError::Tensor {
+            name: name.clone(),
+            what: format!(
+                "with the tensors before it, it is larger than an archive of {length} bytes can be"
+            ),
+        })?;
+        budget -= size;
         let bytes = archive.entry(&format!("data/{}", placement.storage))?;
         let values = placement.values(&bytes).map_err(|what| {
             let name = name.clone();
@@ -315,6 +337,12 @@ pub(super) fn placement(
 }
 
 impl Placement {
+    /// What the tensor would take in the archive if it shared nothing; `None` beyond 64 bits.
+    fn bytes(&self) -> Option<u64> {
+        let number = self.number.bytes() as u64;
+        self.shape.iter().try_fold(number, |bytes, &dim| bytes.checked_mul(dim as u64))
+    }
+
     /// The tensor's values in C order from its storage's bytes.
     pub(super) fn values(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
         let storage = self.number.decode(bytes);
@@ -334,12 +362,13 @@ impl Placement {
     }
 
     fn is_contiguous(&self) -> bool {
-        let mut expected = 1;
+        let mut expected: usize = 1;
         for (&dim, &stride) in self.shape.iter().zip(&self.strides).rev() {
             if dim != 1 && stride != expected {
                 return false;
             }
-            expected *= dim;
+            // Where this would overflow, a dimension of 0 makes the tensor empty.
+            expected = expected.saturating_mul(dim);
         }
         true
     }

@@ -44,7 +44,7 @@ pub struct TrainParameters {
     pub es_patience: u32,
     /// What is trained: everything, the heads, or the heads and low-rank adapters.
     pub tuning: Tuning,
-    /// Which blocks carry adapters.
+    /// Which blocks carry adapters. This and the next five count only with tuning `lora`.
     pub position: Position,
     /// Which towers carry adapters.
     pub encoder: Encoder,
@@ -79,7 +79,7 @@ pub struct TrainParameters {
     pub jitter: u16,
     /// Augmentation of the volumes in training.
     pub augmentation: bool,
-    /// Probability of a flip along each axis.
+    /// Probability of a flip along each axis. This and the next four count only with `augmentation`.
     pub random_flip_prob: f64,
     /// Largest rotation about each axis, in degrees.
     pub random_affine_degree: f64,
@@ -91,7 +91,7 @@ pub struct TrainParameters {
     pub random_gamma: f64,
     /// Augmentation of the report texts in training; if not given, on for `ft` and `lora`.
     pub text_augmentation: Option<bool>,
-    /// Largest number of phrases replaced by synonyms.
+    /// Largest number of phrases replaced by synonyms. This and the next count only with `text_augmentation`.
     pub reverse_max: usize,
     /// Share of a text's words that is removed.
     pub random_crop_prob: f64,
@@ -182,6 +182,27 @@ impl TrainParameters {
         })
     }
 
+    /// Gives every parameter its final value: defaults that depend on others, and the default for those that do not
+    /// count, so that changing them changes nothing.
+    pub fn settle(&mut self) {
+        let Self { position, encoder, params, r, alpha, dropout_rate, .. } = Self::default();
+        if self.tuning != Tuning::Lora {
+            (self.position, self.encoder, self.params) = (position, encoder, params);
+            (self.r, self.alpha, self.dropout_rate) = (r, alpha, dropout_rate);
+        }
+        let Self { random_flip_prob, random_affine_degree, random_noise_mean, .. } = Self::default();
+        let Self { random_noise_std, random_gamma, reverse_max, random_crop_prob, .. } = Self::default();
+        if !self.augmentation {
+            (self.random_flip_prob, self.random_affine_degree) = (random_flip_prob, random_affine_degree);
+            (self.random_noise_mean, self.random_noise_std) = (random_noise_mean, random_noise_std);
+            self.random_gamma = random_gamma;
+        }
+        self.text_augmentation = Some(self.text_augmentation().is_some());
+        if self.text_augmentation == Some(false) {
+            (self.reverse_max, self.random_crop_prob) = (reverse_max, random_crop_prob);
+        }
+    }
+
     /// Everything that is wrong, in the order of the parameters; empty if nothing is.
     pub fn validate(&self) -> Vec<ParameterProblem> {
         let mut problems = Problems::default();
@@ -194,6 +215,11 @@ impl TrainParameters {
 
     fn check_schedule(&self, problems: &mut Problems) {
         problems.count("batch_size", self.batch_size, 1, 65_536);
+        if self.batch_size == 1 && self.clip_loss_weight > 0.0 {
+            let what = "is 1, but the contrastive loss compares nodules with each other: set it to 2 or more, or \
+                        `clip_loss_weight` to 0";
+            problems.add("batch_size", what.to_owned());
+        }
         problems.count("ga", self.ga, 1, 65_536);
         problems.count("epochs", self.epochs as usize, 1, 100_000);
         problems.above_zero("lr", self.lr);
@@ -364,6 +390,19 @@ mod tests {
         let parameters = TrainParameters { tau: f64::NAN, lr: f64::INFINITY, ..TrainParameters::default() };
         let names: Vec<_> = parameters.validate().iter().map(|problem| problem.name).collect();
         assert_eq!(names, ["lr", "tau"]);
+    }
+
+    #[test]
+    fn what_does_not_count_is_settled_and_what_counts_is_kept() {
+        let odd = TrainParameters { r: 8, random_gamma: 0.5, reverse_max: 7, ..TrainParameters::default() };
+        let settled = |tuning, augmentation, text_augmentation| {
+            let mut parameters = TrainParameters { tuning, augmentation, text_augmentation, ..odd.clone() };
+            parameters.settle();
+            (parameters.r, parameters.random_gamma, parameters.reverse_max, parameters.text_augmentation)
+        };
+        assert_eq!(settled(Tuning::Lora, true, None), (8, 0.5, 7, Some(true)));
+        assert_eq!(settled(Tuning::Ft, false, None), (2, 0.2, 7, Some(true)));
+        assert_eq!(settled(Tuning::Pt, false, None), (2, 0.2, 2, Some(false)));
     }
 
     #[test]
