@@ -1,14 +1,72 @@
 //! Named arrays as safetensors bytes: what the items of `crop` and `slice` are, and the encoded texts.
 
-use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
-
 use pipe_engine::stage::StageError;
+use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// The name of the array in a file of a volume.
+const VOLUME: &str = "volume";
 
 /// The bytes of a file with one f32 array. Without metadata, so that equal arrays give equal bytes.
 pub(crate) fn write_array(name: &str, shape: &[usize], values: &[f32]) -> Result<Vec<u8>, StageError> {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     let view = TensorView::new(Dtype::F32, shape.to_vec(), &bytes)?;
     Ok(serialize([(name, view)], None)?)
+}
+
+/// How the values of a volume are stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Store {
+    /// As they were computed.
+    #[default]
+    F32,
+    /// Rounded to whole HU, halves to even.
+    I16,
+}
+
+/// The bytes of a file with the array `volume`: `edge³` values in HU, C order over (z, y, x).
+///
+/// # Errors
+/// A value does not fit the type that it is to be stored as.
+pub(crate) fn write_volume(
+    edge: usize,
+    values: &[f32],
+    store: Store,
+    shown: &str,
+) -> Result<Vec<u8>, StageError> {
+    let shape = [edge; 3];
+    if store == Store::F32 {
+        return write_array(VOLUME, &shape, values);
+    }
+    let range = f32::from(i16::MIN)..=f32::from(i16::MAX);
+    let mut bytes = Vec::with_capacity(2 * values.len());
+    for &value in values {
+        let rounded = value.round_ties_even();
+        if !range.contains(&rounded) {
+            let message = format!("{shown}: {value} HU does not fit into 16 bits");
+            return Err(StageError::message(message).advise("set `store = \"f32\"`"));
+        }
+        bytes.extend((rounded as i16).to_le_bytes());
+    }
+    let view = TensorView::new(Dtype::I16, shape.to_vec(), &bytes)?;
+    Ok(serialize([(VOLUME, view)], None)?)
+}
+
+/// The array `volume` and its shape, whichever way it is stored.
+pub(crate) fn read_volume(bytes: &[u8], shown: &str) -> Result<(Vec<usize>, Vec<f32>), StageError> {
+    let view = open_tensor(bytes, VOLUME, shown)?;
+    let values = match view.dtype() {
+        Dtype::F32 => numbers(view.data(), f32::from_le_bytes),
+        Dtype::I16 => numbers(view.data(), |bytes| i16::from_le_bytes(bytes).into()),
+        other => {
+            return Err(StageError::message(format!(
+                "{shown}: `{VOLUME}` must be F32 or I16, but is {other:?}"
+            )));
+        }
+    };
+    Ok((view.shape().to_vec(), values))
 }
 
 /// The bytes of a file with one i64 array.
@@ -24,9 +82,8 @@ pub(crate) fn read_array(
     name: &str,
     shown: &str,
 ) -> Result<(Vec<usize>, Vec<f32>), StageError> {
-    let (shape, data) = read_tensor(bytes, name, Dtype::F32, shown)?;
-    let value = |bytes: &[u8]| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-    Ok((shape, data.chunks_exact(4).map(value).collect()))
+    let view = typed_tensor(bytes, name, Dtype::F32, shown)?;
+    Ok((view.shape().to_vec(), numbers(view.data(), f32::from_le_bytes)))
 }
 
 /// The i64 array of that name and its shape.
@@ -35,22 +92,66 @@ pub(crate) fn read_integers(
     name: &str,
     shown: &str,
 ) -> Result<(Vec<usize>, Vec<i64>), StageError> {
-    let (shape, data) = read_tensor(bytes, name, Dtype::I64, shown)?;
-    let value = |bytes: &[u8]| bytes.try_into().map(i64::from_le_bytes).unwrap_or_default();
-    Ok((shape, data.chunks_exact(8).map(value).collect()))
+    let view = typed_tensor(bytes, name, Dtype::I64, shown)?;
+    Ok((view.shape().to_vec(), numbers(view.data(), i64::from_le_bytes)))
 }
 
-fn read_tensor<'a>(
+fn numbers<const SIZE: usize, T>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> T) -> Vec<T> {
+    bytes.as_chunks::<SIZE>().0.iter().map(|&chunk| number(chunk)).collect()
+}
+
+fn typed_tensor<'a>(
     bytes: &'a [u8],
     name: &str,
     dtype: Dtype,
     shown: &str,
-) -> Result<(Vec<usize>, &'a [u8]), StageError> {
-    let refuse = |problem: String| StageError::message(format!("{shown}: {problem}"));
-    let tensors = SafeTensors::deserialize(bytes).map_err(|error| refuse(error.to_string()))?;
-    let view = tensors.tensor(name).map_err(|error| refuse(error.to_string()))?;
+) -> Result<TensorView<'a>, StageError> {
+    let view = open_tensor(bytes, name, shown)?;
     if view.dtype() != dtype {
-        return Err(refuse(format!("`{name}` must be {dtype:?}, but is {:?}", view.dtype())));
+        let message = format!("{shown}: `{name}` must be {dtype:?}, but is {:?}", view.dtype());
+        return Err(StageError::message(message));
     }
-    Ok((view.shape().to_vec(), view.data()))
+    Ok(view)
+}
+
+fn open_tensor<'a>(bytes: &'a [u8], name: &str, shown: &str) -> Result<TensorView<'a>, StageError> {
+    let view = SafeTensors::deserialize(bytes).and_then(|tensors| tensors.tensor(name));
+    view.map_err(|error| StageError::message(format!("{shown}: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn volumes_are_read_back_as_they_are_stored() {
+        let values = [0.4, -1000.5, 0.5, 1.5, -2.5, 3071.0, -32768.4, 32767.0];
+        let stored = |store| {
+            let bytes = write_volume(2, &values, store, "x").expect("in range");
+            (bytes.len(), read_volume(&bytes, "x").expect("readable"))
+        };
+        let (length, exact) = stored(Store::F32);
+        assert_eq!(exact, (vec![2, 2, 2], values.to_vec()));
+        let (shorter, rounded) = stored(Store::I16);
+        assert_eq!(rounded.1, [0.0, -1000.0, 0.0, 2.0, -2.0, 3071.0, -32768.0, 32767.0]);
+        assert_eq!(length - shorter, 2 * values.len());
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_and_not_cut_off() {
+        for value in [32767.5, -32769.0, f32::NAN, f32::INFINITY] {
+            let error = write_volume(1, &[value], Store::I16, "x").expect_err("out of range").to_string();
+            assert!(error.contains("does not fit into 16 bits"), "{error}");
+        }
+    }
+
+    #[test]
+    fn volumes_of_other_types_are_refused() {
+        let bytes = write_integers("volume", &[1, 1, 1], &[5]).expect("bytes");
+        let error = read_volume(&bytes, "a.safetensors").expect_err("i64").to_string();
+        assert_eq!(error, "a.safetensors: `volume` must be F32 or I16, but is I64");
+        let error = read_array(&bytes, "planes", "a.safetensors").expect_err("no such").to_string();
+        assert!(error.starts_with("a.safetensors: "), "{error}");
+        assert!(read_volume(b"", "a.safetensors").is_err());
+    }
 }

@@ -20,6 +20,7 @@ pub mod slice;
 pub mod splits;
 pub mod statistics;
 pub mod text;
+mod torch;
 pub mod training;
 
 /// The code of each kind, stamped at build time.

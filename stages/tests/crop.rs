@@ -6,7 +6,7 @@
 use std::path::PathBuf;
 
 use pipe_stages::crop::geometry::LpsPoint;
-use pipe_stages::crop::{CropError, CropParameters, Crops, PointError, crop};
+use pipe_stages::crop::{CropError, CropParameters, Crops, PointError, Sampling, crop};
 use pipe_stages::imaging::nifti::{NiftiError, Reach, ReadLimits};
 use pipe_stages::imaging::nifti_write::{Volume, write};
 use pipe_stages::imaging::{affine::Affine, orientation::Orientation};
@@ -182,4 +182,82 @@ fn an_orientation_that_is_not_there_is_refused() {
         only(chosen(Orientation::Qform).expect("given")),
         only(chosen(Orientation::Auto).expect("given"))
     );
+}
+
+/// The bytes of all reference crops, in the table's order. Arithmetic in a fixed order gives the same on every host.
+#[test]
+fn reference_crops_are_the_same_to_the_bit() {
+    let mut hasher = blake3::Hasher::new();
+    for case in cases() {
+        for value in only(crop(&case.path, &[case.point], &parameters(case.size)).expect("a readable scan")) {
+            hasher.update(&value.to_le_bytes());
+        }
+    }
+    let digest = hasher.finalize().to_hex();
+    assert_eq!(digest.as_str(), "67c8fbd8884e3566abd556037f0e14efee867187e3157bf67b0ac7404a3e90b3");
+}
+
+fn exactly(size_mm: usize) -> CropParameters {
+    CropParameters { sampling: Sampling::Exact, ..parameters(size_mm) }
+}
+
+#[test]
+fn outside_the_scan_is_what_was_asked_for() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let affine = Affine { translation: [-15.0; 3], ..Affine::from_spacing([1.5; 3]) };
+    let path = scan_file(&folder, &Volume { shape: [20; 3], affine, voxels: &[100; 20 * 20 * 20] });
+    let with = |parameters: CropParameters, pad_hu| {
+        only(crop(&path, &[CENTRE], &CropParameters { pad_hu, ..parameters }).expect("readable"))
+    };
+    let count = |volume: &[f32], value: f32| volume.iter().filter(|&&found| found == value).count();
+    // The scan's voxels fill 30 mm on each axis, and keep their values up to their faces.
+    for pad_hu in [0.0, -1000.0] {
+        let volume = with(exactly(60), pad_hu);
+        assert_eq!(count(&volume, 100.0), 30 * 30 * 30);
+        assert_eq!(count(&volume, pad_hu as f32), 60 * 60 * 60 - 30 * 30 * 30);
+    }
+    // In the reference, voxels at the border are mixed with what lies outside.
+    let [zero, air] = [0.0, -1000.0].map(|pad_hu| with(parameters(60), pad_hu));
+    for (index, (&zero, &air)) in zero.iter().zip(&air).enumerate() {
+        let share_outside = 1.0 - zero / 100.0;
+        assert!((air - (zero - 1000.0 * share_outside)).abs() < 1e-3, "{index}: {zero} {air}");
+    }
+    assert_eq!(count(&air, -1000.0), 60 * 60 * 60 - 30 * 30 * 30);
+    assert!(count(&air, 100.0) < 30 * 30 * 30);
+}
+
+#[test]
+fn exact_sampling_of_a_scan_at_1_mm_copies_its_voxels() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    // Stored in LPS: the crop has the scan's own directions. Voxel (10, 10, 10) lies at (5, -5, 2.5) LPS.
+    let rows = [[-1.0, 0.0, 0.0, 5.0], [0.0, -1.0, 0.0, 15.0], [0.0, 0.0, 1.0, -7.5]];
+    let voxels: Vec<i16> = (0..20 * 20 * 20).map(|index| (index * 7919 % 1500) as i16 - 1000).collect();
+    let path =
+        scan_file(&folder, &Volume { shape: [20; 3], affine: Affine::from_rows(rows), voxels: &voxels });
+    let volume = only(crop(&path, &[LpsPoint { x: 5.0, y: -5.0, z: 2.5 }], &exactly(7)).expect("readable"));
+    for (index, &found) in volume.iter().enumerate() {
+        let [z, y, x] = [index / 49, index / 7 % 7, index % 7].map(|axis| axis + 10 - 3);
+        assert_eq!(found, f32::from(voxels[(z * 20 + y) * 20 + x]), "{index}");
+    }
+}
+
+#[test]
+fn a_value_outside_that_is_no_number_is_refused() {
+    let case = cases().into_iter().next().expect("a case");
+    let error = crop(&case.path, &[case.point], &CropParameters { pad_hu: f64::NAN, ..parameters(8) });
+    assert!(matches!(error, Err(CropError::Pad { .. })), "{error:?}");
+}
+
+/// The size of the difference that [`pipe_stages::crop::exact`]'s documentation states.
+#[test]
+fn the_two_ways_of_sampling_differ_where_values_change() {
+    let case = cases().into_iter().find(|case| case.name == "crop100").expect("listed");
+    let of = |parameters| only(crop(&case.path, &[case.point], &parameters).expect("readable"));
+    let (reference, exact) = (of(parameters(100)), of(exactly(100)));
+    let mut differences: Vec<f32> = reference.iter().zip(&exact).map(|(a, b)| (a - b).abs()).collect();
+    differences.sort_by(f32::total_cmp);
+    let mean = differences.iter().map(|&value| f64::from(value)).sum::<f64>() / differences.len() as f64;
+    assert!((mean - 21.1).abs() < 0.1, "{mean} HU");
+    let median = differences[differences.len() / 2];
+    assert!((median - 3.5).abs() < 0.1, "{median} HU");
 }

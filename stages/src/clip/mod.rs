@@ -21,8 +21,6 @@ pub mod weights;
 mod functions;
 mod fused_step;
 mod parameters;
-mod pickle;
-mod torch_archive;
 mod tower;
 
 use std::collections::BTreeMap;

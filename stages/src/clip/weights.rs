@@ -13,8 +13,8 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use thiserror::Error;
 
 use super::architecture::Architecture;
-use super::torch_archive::{self, ArchiveError, Number};
 use super::{ModelError, Shapes, Tensors};
+use crate::torch::archive::{self, ArchiveError, Number};
 
 /// Tensors of OpenAI's files that the model does not use: CLIP's own temperature and three sizes.
 const IGNORED: [&str; 4] = ["logit_scale", "input_resolution", "context_length", "vocab_size"];
@@ -97,8 +97,8 @@ pub fn read_tensors(path: &Path) -> Result<Tensors, WeightsError> {
     let mut start = [0; 4];
     let read = file.read(&mut start).map_err(failed)?;
     if read == 4 && start == *b"PK\x03\x04" {
-        let archive = torch_archive::read(BufReader::new(file), length);
-        return archive.map_err(|source| WeightsError::Archive { path: path.to_owned(), source });
+        let tensors = archive::read(BufReader::new(file), length);
+        return tensors.map_err(|source| WeightsError::Archive { path: path.to_owned(), source });
     }
     let bytes = std::fs::read(path).map_err(failed)?;
     parse_safetensors(&bytes).map_err(|source| WeightsError::Safetensors { path: path.to_owned(), source })

@@ -1,17 +1,11 @@
-//! Where a crop's voxels lie in the stored scan.
+//! Where points and the voxels of a cube lie in a stored scan.
 //!
-//! The published models saw volumes that MONAI had resampled as a whole to a 1 mm grid in RAS, which
-//! were then flipped to LPS and cut. The grid's origin, its size and two half-voxel shifts of that
-//! resampler are part of what a crop is, so they are computed here exactly as SPEC section 1 states
-//! them; the resampled volume itself is never made.
+//! Whatever the way of sampling, the map from a cube's voxels to positions in the scan is affine, so a
+//! [`CropBox`] keeps one contribution for each index of each axis and their sum is the position. Which
+//! contributions these are is decided in [`super::reference`] and [`super::exact`].
 
 use crate::imaging::affine::Affine;
 use crate::imaging::voxels::Region;
-
-/// Slack in deciding which corner of the scan is the lowest on all axes.
-const CORNER_TOLERANCE: f64 = 1e-8;
-/// Up to this difference a scan counts as being the 1 mm grid already.
-const GRID_TOLERANCE: f64 = 1e-3;
 
 /// A point in the patient's LPS millimetres (x to the left, y to the back, z to the head).
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,7 +24,8 @@ impl LpsPoint {
         self.x.is_finite() && self.y.is_finite() && self.z.is_finite()
     }
 
-    fn ras(self) -> [f64; 3] {
+    /// The same point in RAS millimetres.
+    pub fn ras(self) -> [f64; 3] {
         [-self.x, -self.y, self.z]
     }
 }
@@ -41,37 +36,21 @@ impl std::fmt::Display for LpsPoint {
     }
 }
 
-/// The 1 mm grid that a scan would be resampled to.
+/// A scan's voxels in space.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Grid {
-    /// Voxels of the scan along its stored axes.
-    source: [usize; 3],
-    /// Voxel indices of the scan to RAS millimetres.
-    affine: Affine,
-    /// RAS millimetres to voxel indices of the scan.
-    inverse: Affine,
-    /// RAS position of the grid's first voxel.
-    origin: [f64; 3],
-    /// Voxels of the grid on the RAS axes, whole numbers.
-    size: [f64; 3],
-    /// Whether the scan is this grid already, so that nothing is resampled.
-    aligned: bool,
+pub struct ScanSpace {
+    /// Voxels along the stored axes.
+    pub shape: [usize; 3],
+    /// Voxel indices to RAS millimetres.
+    pub affine: Affine,
+    /// RAS millimetres to voxel indices.
+    pub inverse: Affine,
 }
 
-impl Grid {
-    /// The grid of a scan (SPEC section 1, step 2); `None` when the affine has no inverse.
-    pub fn new(source: [usize; 3], affine: &Affine) -> Option<Self> {
-        let inverse = affine.inverse()?;
-        let corners = corners(source).map(|corner| affine.apply(corner));
-        let size = std::array::from_fn(|axis| {
-            let along = corners.map(|corner| corner[axis]);
-            let extent =
-                along.into_iter().fold(f64::MIN, f64::max) - along.into_iter().fold(f64::MAX, f64::min);
-            (extent + 1.0).round_ties_even()
-        });
-        let origin = lowest(&corners).unwrap_or_else(|| centred_origin(source, affine, size));
-        let aligned = is_aligned(source, affine, origin, size);
-        Some(Self { source, affine: *affine, inverse, origin, size, aligned })
+impl ScanSpace {
+    /// The space of a scan; `None` when the affine has no inverse.
+    pub fn new(shape: [usize; 3], affine: &Affine) -> Option<Self> {
+        Some(Self { shape, affine: *affine, inverse: affine.inverse()? })
     }
 
     /// How far a point lies outside the scan's voxels, in millimetres; 0 inside.
@@ -80,75 +59,69 @@ impl Grid {
     pub fn distance_outside(&self, point: LpsPoint) -> f64 {
         let voxel = self.inverse.apply(point.ras());
         let beyond =
-            std::array::from_fn(|axis| voxel[axis] - voxel[axis].clamp(-0.5, self.source[axis] as f64 - 0.5));
+            std::array::from_fn(|axis| voxel[axis] - voxel[axis].clamp(-0.5, self.shape[axis] as f64 - 0.5));
         self.affine.apply_linear(beyond).iter().map(|part| part * part).sum::<f64>().sqrt()
-    }
-
-    /// The cube of edge `size` around a point (steps 3 to 5).
-    pub fn crop_box(&self, point: LpsPoint, size: usize) -> CropBox {
-        let centre = self.centre(point);
-        let half = (size / 2) as f64;
-        let steps = std::array::from_fn(|axis| {
-            (0..size).map(|index| self.step(axis, centre[axis] - half + index as f64)).collect()
-        });
-        let base = std::array::from_fn(|row| {
-            if self.aligned { 0.0 } else { (self.inverse.translation[row] + 0.5) * self.shrink(row) }
-        });
-        CropBox { size, source: self.source, base, steps }
-    }
-
-    /// The LPS index of the voxel that a point falls into, truncated toward zero (step 3).
-    fn centre(&self, point: LpsPoint) -> [f64; 3] {
-        let [x, y, z] = self.origin;
-        let [width, depth, _] = self.size;
-        [x + width - 1.0 + point.x, y + depth - 1.0 + point.y, point.z - z].map(f64::trunc)
-    }
-
-    /// What LPS index `index` of an axis adds to the position in the scan; `None` outside the grid.
-    fn step(&self, axis: usize, index: f64) -> Option<[f64; 3]> {
-        let size = self.size[axis];
-        if !(0.0..size).contains(&index) {
-            return None;
-        }
-        let ras = if axis < 2 { size - 1.0 - index } else { index };
-        if self.aligned {
-            return Some(std::array::from_fn(|row| if row == axis { ras } else { 0.0 }));
-        }
-        // A grid of one voxel has only the index 0, which no stretching moves.
-        let stretched = if size > 1.0 { ras * size / (size - 1.0) } else { 0.0 };
-        let world = self.origin[axis] + stretched - 0.5;
-        Some(std::array::from_fn(|row| self.inverse.linear[row][axis] * world * self.shrink(row)))
-    }
-
-    /// The factor (N − 1)/N of step 5 along one stored axis.
-    fn shrink(&self, row: usize) -> f64 {
-        let extent = self.source[row] as f64;
-        (extent - 1.0) / extent
     }
 }
 
-/// A cube of grid voxels, and where each lies in the stored scan.
-///
-/// The map from cube to scan is affine, so that a position is a sum of one contribution for each axis.
+/// What a position at the border of the scan sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Border {
+    /// Neighbours that the scan does not have count as the value outside, so that values fade over the
+    /// last voxel.
+    Fade,
+    /// A voxel fills its space: up to half a voxel beyond the outermost centres their values hold, and
+    /// farther out is the value outside.
+    Hold,
+}
+
+/// What the indices along one LPS axis of a cube add to the position in the scan.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AxisSteps {
+    /// The first index that is sampled.
+    pub start: usize,
+    /// Contributions of that index and those after it, in voxels along the stored axes. Indices without
+    /// one have the value outside.
+    pub steps: Vec<[f64; 3]>,
+}
+
+/// A cube of voxels of 1 mm on LPS axes, and where each lies in the stored scan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CropBox {
     /// Edge of the cube in voxels.
     pub size: usize,
-    source: [usize; 3],
-    base: [f64; 3],
-    /// For each LPS axis and each index along it; `None` outside the grid, where the crop is zero.
-    steps: [Vec<Option<[f64; 3]>>; 3],
+    /// Voxels of the scan along the stored axes.
+    pub source: [usize; 3],
+    /// What the contributions of all three axes are added to, in voxels along the stored axes.
+    pub base: [f64; 3],
+    /// Contributions along x, y and z.
+    pub axes: [AxisSteps; 3],
+    /// What is seen at the scan's border.
+    pub border: Border,
 }
 
 impl CropBox {
-    /// Contributions along LPS axis 0 (x), 1 (y) or 2 (z); `None` outside the grid.
-    pub fn steps(&self, axis: usize) -> &[Option<[f64; 3]>] {
-        &self.steps[axis]
+    /// The voxel position in the scan that is read; `None` where the value outside stands.
+    #[inline(always)]
+    pub(super) fn seen(&self, position: [f64; 3]) -> Option<[f64; 3]> {
+        match self.border {
+            Border::Fade => Some(position),
+            Border::Hold => {
+                let mut seen = position;
+                for (at, &extent) in seen.iter_mut().zip(&self.source) {
+                    *at = held(*at, extent)?;
+                }
+                Some(seen)
+            }
+        }
     }
 
-    /// The voxel position that contributions from z and y, and later x, are added to.
-    pub fn base(&self) -> [f64; 3] {
-        self.base
+    /// As [`Self::seen`], along one stored axis alone.
+    pub(super) fn seen_along(&self, row: usize, position: f64) -> Option<f64> {
+        match self.border {
+            Border::Fade => Some(position),
+            Border::Hold => held(position, self.source[row]),
+        }
     }
 
     /// The stored voxels that the cube's interpolation can touch, with a voxel to spare.
@@ -162,11 +135,11 @@ impl CropBox {
         .within(self.source)
     }
 
-    /// The lowest and highest position along one stored axis; `None` when no voxel is in the grid.
+    /// The lowest and highest position along one stored axis; `None` when no voxel is sampled.
     fn bounds(&self, row: usize) -> Option<(f64, f64)> {
         let mut bounds = (self.base[row], self.base[row]);
-        for steps in &self.steps {
-            let along = || steps.iter().flatten().map(|step| step[row]);
+        for axis in &self.axes {
+            let along = || axis.steps.iter().map(|step| step[row]);
             bounds.0 += along().reduce(f64::min)?;
             bounds.1 += along().reduce(f64::max)?;
         }
@@ -174,124 +147,50 @@ impl CropBox {
     }
 }
 
-/// The centres of the eight corner voxels.
-fn corners(shape: [usize; 3]) -> [[f64; 3]; 8] {
-    let last = shape.map(|extent| extent as f64 - 1.0);
-    std::array::from_fn(|corner| {
-        std::array::from_fn(|axis| if corner >> (2 - axis) & 1 == 1 { last[axis] } else { 0.0 })
-    })
-}
-
-/// The first corner that is the lowest on all axes at once; a rotated scan has none.
-fn lowest(corners: &[[f64; 3]; 8]) -> Option<[f64; 3]> {
-    let below = |a: &[f64; 3], b: &[f64; 3]| a.iter().zip(b).all(|(a, b)| *a <= b + CORNER_TOLERANCE);
-    corners.iter().find(|corner| corners.iter().all(|other| below(corner, other))).copied()
-}
-
-/// The origin that puts the grid's middle on the scan's.
-fn centred_origin(source: [usize; 3], affine: &Affine, size: [f64; 3]) -> [f64; 3] {
-    let middle = affine.apply(source.map(|extent| extent as f64 / 2.0));
-    std::array::from_fn(|axis| middle[axis] - size[axis] / 2.0)
-}
-
-fn is_aligned(source: [usize; 3], affine: &Affine, origin: [f64; 3], size: [f64; 3]) -> bool {
-    let close = |a: f64, b: f64| (a - b).abs() <= GRID_TOLERANCE;
-    let unit = Affine::from_spacing([1.0; 3]);
-    let linear = affine.linear.as_flattened().iter().zip(unit.linear.as_flattened());
-    linear.into_iter().all(|(&a, &b)| close(a, b))
-        && affine.translation.into_iter().zip(origin).all(|(a, b)| close(a, b))
-        && source.into_iter().zip(size).all(|(a, b)| a as f64 == b)
+/// A position within half a voxel of a voxel's centre, moved to the nearest centre line where it lies
+/// beyond the outermost one.
+#[inline(always)]
+fn held(position: f64, extent: usize) -> Option<f64> {
+    let last = extent as f64 - 1.0;
+    let inside = position >= -0.5 && position <= last + 0.5;
+    inside.then(|| position.max(0.0).min(last))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn lps(x: f64, y: f64, z: f64) -> LpsPoint {
-        LpsPoint { x, y, z }
-    }
-
-    /// LPS storage: both horizontal axes run against RAS.
-    fn flipped() -> Affine {
-        Affine::from_rows([[-0.5, 0.0, 0.0, 10.0], [0.0, -0.5, 0.0, 20.0], [0.0, 0.0, 2.0, -30.0]])
-    }
-
-    #[test]
-    fn size_and_origin_follow_the_voxel_centres() {
-        let grid = Grid::new([41, 21, 11], &flipped()).expect("regular");
-        assert_eq!(grid.size, [21.0, 11.0, 21.0]);
-        assert_eq!(grid.origin, [-10.0, 10.0, -30.0]);
-        assert!(!grid.aligned);
-    }
-
-    #[test]
-    fn half_sizes_round_to_even() {
-        // 4 steps of 0.625 mm: 2.5 + 1 rounds to 4; 6 steps of 0.75 mm: 4.5 + 1 rounds to 6.
-        let grid = Grid::new([5, 7, 3], &Affine::from_spacing([0.625, 0.75, 0.75])).expect("regular");
-        assert_eq!(grid.size, [4.0, 6.0, 2.0]);
-    }
-
-    #[test]
-    fn a_rotated_scan_is_centred() {
-        let affine = Affine::from_quaternion([0.1, 0.2, 0.1], [1.0, 1.0, 2.0], false, [5.0, 6.0, 7.0]);
-        let grid = Grid::new([10, 12, 14], &affine).expect("regular");
-        let middle = affine.apply([5.0, 6.0, 7.0]);
-        let grid_middle = grid.origin.iter().zip(grid.size).map(|(origin, size)| origin + size / 2.0);
-        for (found, expected) in grid_middle.zip(middle) {
-            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
-        }
-    }
-
-    #[test]
-    fn the_centre_is_truncated_toward_zero() {
-        let grid = Grid::new([41, 21, 11], &flipped()).expect("regular");
-        // x: −10 + 21 − 1 + coordX; y: 10 + 11 − 1 + coordY; z: coordZ + 30.
-        assert_eq!(grid.centre(lps(0.7, -20.9, -29.1)), [10.0, 0.0, 0.0]);
-        assert_eq!(grid.centre(lps(-10.9, -10.0, -30.5)), [0.0, 10.0, 0.0]);
-    }
-
-    #[test]
-    fn the_identity_grid_is_not_resampled() {
-        let aligned = |affine: Affine, extent| Grid::new([extent; 3], &affine).expect("regular").aligned;
-        let mut moved = Affine::from_spacing([1.0, 1.0, 1.0005]);
-        moved.translation = [-30.0, 4.0, 100.0];
-        assert!(aligned(moved, 64));
-        assert!(!aligned(Affine::from_spacing([1.0, 1.0, 1.002]), 64));
-        assert!(!aligned(Affine::from_spacing([1.0, 1.0, 1.0009]), 700), "one voxel more than the scan");
-        assert!(!aligned(Affine::from_spacing([-1.0, -1.0, 1.0]), 64));
-    }
-
     #[test]
     fn distance_is_measured_to_the_edge_of_the_voxels() {
-        let grid = Grid::new([41, 21, 11], &flipped()).expect("regular");
+        let affine =
+            Affine::from_rows([[-0.5, 0.0, 0.0, 10.0], [0.0, -0.5, 0.0, 20.0], [0.0, 0.0, 2.0, -30.0]]);
+        let space = ScanSpace::new([41, 21, 11], &affine).expect("regular");
         // RAS extent: x from −10.25 to 10.25, y from 9.75 to 20.25, z from −31 to −9.
-        assert_eq!(grid.distance_outside(lps(0.0, -15.0, -20.0)), 0.0);
-        assert_eq!(grid.distance_outside(lps(10.25, -20.25, -31.0)), 0.0);
-        assert!((grid.distance_outside(lps(13.25, -15.0, -5.0)) - 5.0).abs() < 1e-12);
+        let outside = |x, y, z| space.distance_outside(LpsPoint { x, y, z });
+        assert_eq!(outside(0.0, -15.0, -20.0), 0.0);
+        assert_eq!(outside(10.25, -20.25, -31.0), 0.0);
+        assert!((outside(13.25, -15.0, -5.0) - 5.0).abs() < 1e-12);
     }
 
     #[test]
-    fn the_region_covers_what_interpolation_touches_and_no_more_than_the_scan() {
-        let grid = Grid::new([41, 21, 11], &flipped()).expect("regular");
-        let whole = grid.crop_box(lps(0.0, -15.0, -20.0), 100).region();
-        assert_eq!(whole, Region::whole([41, 21, 11]));
-        let part = grid.crop_box(lps(0.0, -15.0, -20.0), 4).region();
-        assert!(part.voxels() < 15 * 15 * 8 && part.start.iter().all(|&start| start > 0), "{part:?}");
+    fn values_hold_for_half_a_voxel() {
+        let table = [
+            (-0.51, None),
+            (-0.5, Some(0.0)),
+            (0.25, Some(0.25)),
+            (4.0, Some(4.0)),
+            (4.5, Some(4.0)),
+            (4.51, None),
+            (f64::NAN, None),
+        ];
+        for (position, expected) in table {
+            assert_eq!(held(position, 5), expected, "{position}");
+        }
+        assert_eq!(held(0.3, 1), Some(0.0), "a single slice");
     }
 
     #[test]
-    fn a_box_beside_the_grid_needs_no_voxels() {
-        let grid = Grid::new([41, 21, 11], &flipped()).expect("regular");
-        let beside = grid.crop_box(lps(500.0, -15.0, -20.0), 8);
-        assert_eq!(beside.region().voxels(), 0);
-        assert!(beside.steps(0).iter().all(Option::is_none));
-    }
-
-    #[test]
-    fn a_single_slice_has_a_grid() {
-        let grid = Grid::new([8, 8, 1], &Affine::from_spacing([2.0, 2.0, 5.0])).expect("regular");
-        assert_eq!(grid.size, [15.0, 15.0, 1.0]);
-        let step = grid.step(2, 0.0).expect("inside");
-        assert!(step.iter().all(|part| part.is_finite()));
+    fn a_scan_without_an_inverse_has_no_space() {
+        assert_eq!(ScanSpace::new([4; 3], &Affine::from_spacing([1.0, 0.0, 1.0])), None);
     }
 }

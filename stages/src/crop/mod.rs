@@ -3,8 +3,15 @@
 //! A scan is read once for all its nodules and only the voxels that their cubes touch are kept.
 //! The module knows scans and points; tables, labels and files of results are not its business.
 
+pub mod exact;
 pub mod geometry;
+pub mod reference;
 pub mod sample;
+
+mod separable;
+
+#[cfg(test)]
+mod properties;
 
 use std::path::Path;
 
@@ -13,16 +20,31 @@ use crate::imaging::nifti::{NiftiError, ReadLimits, Scan};
 use crate::imaging::orientation::Orientation;
 use crate::imaging::voxels::{Block, Region};
 
-use geometry::{CropBox, Grid, LpsPoint};
+use geometry::{CropBox, LpsPoint, ScanSpace};
+use reference::Grid;
 
 /// The largest edge of a crop in millimetres.
 pub const LARGEST_SIZE: usize = 512;
 
+/// Where a crop's voxels are read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sampling {
+    /// Where the published pipeline reads them: see [`reference`].
+    #[default]
+    Reference,
+    /// Where they are said to be: see [`exact`].
+    Exact,
+}
+
 /// How crops are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CropParameters {
     /// Edge `P` of the cube in millimetres and voxels, 1 to [`LARGEST_SIZE`].
     pub size_mm: usize,
+    /// Where the cube's voxels are read.
+    pub sampling: Sampling,
+    /// The value in HU of what lies outside the scan, a finite number.
+    pub pad_hu: f64,
     /// Which of a header's orientations counts.
     pub orientation: Orientation,
     /// What reading may cost; no crop depends on it.
@@ -30,9 +52,15 @@ pub struct CropParameters {
 }
 
 impl Default for CropParameters {
-    /// 100 mm, both orientations agreeing.
+    /// 100 mm, as the published models saw them, both orientations agreeing.
     fn default() -> Self {
-        Self { size_mm: 100, orientation: Orientation::default(), limits: ReadLimits::default() }
+        Self {
+            size_mm: 100,
+            sampling: Sampling::default(),
+            pad_hu: 0.0,
+            orientation: Orientation::default(),
+            limits: ReadLimits::default(),
+        }
     }
 }
 
@@ -44,6 +72,12 @@ pub enum CropError {
     Size {
         /// The edge asked for.
         found: usize,
+    },
+    /// The value outside is NaN or infinite.
+    #[error("pad_hu is {found}, expected a finite number")]
+    Pad {
+        /// The value asked for.
+        found: f64,
     },
     /// The scan's affine cannot be inverted.
     #[error("the affine {affine:?} has no inverse")]
@@ -81,7 +115,7 @@ pub enum PointError {
     },
 }
 
-/// One crop for each point: `P³` values in HU, C order over (z, y, x), LPS axes; zero outside the scan.
+/// One crop for each point: `P³` values in HU, C order over (z, y, x), LPS axes; `pad_hu` outside the scan.
 pub type Crops = Vec<Result<Vec<f32>, PointError>>;
 
 /// Cuts a cube around each point out of the NIfTI scan at `path`, in the points' order.
@@ -97,36 +131,42 @@ pub fn crop(path: &Path, points: &[LpsPoint], parameters: &CropParameters) -> Re
 /// # Errors
 /// As [`crop`].
 pub fn crop_scan(scan: Scan, points: &[LpsPoint], parameters: &CropParameters) -> Result<Crops, CropError> {
-    check_size(parameters)?;
+    check(parameters)?;
     let affine = scan.affine(parameters.orientation)?;
-    let grid = Grid::new(scan.header().shape, &affine).ok_or(CropError::NoInverse { affine })?;
-    let boxes: Vec<_> = points.iter().map(|&point| located(&grid, point, parameters.size_mm)).collect();
+    let space = ScanSpace::new(scan.header().shape, &affine).ok_or(CropError::NoInverse { affine })?;
+    let grid = Grid::new(&space);
+    let crop_box = |point| match parameters.sampling {
+        Sampling::Reference => grid.crop_box(point, parameters.size_mm),
+        Sampling::Exact => exact::crop_box(&space, point, parameters.size_mm),
+    };
+    let boxes: Vec<_> = points.iter().map(|&point| inside(&space, point).map(crop_box)).collect();
     // A point at fault takes part with an empty region, so that blocks and points stay in step.
     let regions: Vec<_> =
         boxes.iter().map(|found| found.as_ref().map_or(Region::EMPTY, CropBox::region)).collect();
     let blocks = scan.read_blocks(&regions, parameters.limits)?;
     let cut = |((&point, found), block): ((&LpsPoint, Result<CropBox, PointError>), Block)| {
-        let volume = sample::sample(&found?, &block);
+        let volume = sample::sample(&found?, &block, parameters.pad_hu);
         let finite = volume.iter().all(|value| value.is_finite());
         if finite { Ok(volume) } else { Err(PointError::Voxels { point }) }
     };
     Ok(points.iter().zip(boxes).zip(blocks).map(cut).collect())
 }
 
-fn check_size(parameters: &CropParameters) -> Result<(), CropError> {
-    let found = parameters.size_mm;
-    if (1..=LARGEST_SIZE).contains(&found) { Ok(()) } else { Err(CropError::Size { found }) }
+fn check(parameters: &CropParameters) -> Result<(), CropError> {
+    let CropParameters { size_mm, pad_hu, .. } = *parameters;
+    if !(1..=LARGEST_SIZE).contains(&size_mm) {
+        return Err(CropError::Size { found: size_mm });
+    }
+    if pad_hu.is_finite() { Ok(()) } else { Err(CropError::Pad { found: pad_hu }) }
 }
 
-fn located(grid: &Grid, point: LpsPoint, size: usize) -> Result<CropBox, PointError> {
+/// The point, if it is in the scan.
+fn inside(space: &ScanSpace, point: LpsPoint) -> Result<LpsPoint, PointError> {
     if !point.is_finite() {
         return Err(PointError::NotFinite { point });
     }
-    let distance_mm = grid.distance_outside(point);
-    if distance_mm > 0.0 {
-        return Err(PointError::Outside { point, distance_mm });
-    }
-    Ok(grid.crop_box(point, size))
+    let distance_mm = space.distance_outside(point);
+    if distance_mm > 0.0 { Err(PointError::Outside { point, distance_mm }) } else { Ok(point) }
 }
 
 #[cfg(test)]

@@ -8,9 +8,9 @@ use pipe_engine::stage::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::arrays::write_array;
+use crate::arrays::{Store, write_volume};
 use crate::crop::geometry::LpsPoint;
-use crate::crop::{CropParameters, crop};
+use crate::crop::{self, CropParameters, crop};
 use crate::imaging::orientation;
 
 /// The kind.
@@ -20,11 +20,33 @@ pub struct Crop;
 #[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CropParams {
-    /// Edge of the cube in millimetres, which is also its edge in voxels.
+    /// Edge of the cube in millimetres, which is also its edge in voxels. The published models take 100.
     #[schemars(range(min = 1, max = 512))]
     pub size_mm: usize,
-    /// Which of the header's two forms places the scan when they disagree.
+    /// Where the cube's voxels are read. `reference`: where the published pipeline reads them, as the published
+    /// models expect; each axis is 0 to 1 mm beside the point, and towards the ends of a scan whose voxels are
+    /// s mm apart up to |s − 1|/2 mm more. `exact`: where they are said to be, the middle voxel on the point
+    /// itself; for models that are trained on such crops, and for measuring.
+    pub sampling: Sampling,
+    /// The value in HU of what lies outside the scan. The published models saw 0; −1000 is air.
+    #[schemars(range(min = -32768.0, max = 32767.0))]
+    pub pad_hu: f64,
+    /// Which of the header's two forms places the scan. `auto`: the one that ITK takes, and an error where they
+    /// disagree; the others settle such a scan.
     pub orientation: Orientation,
+    /// How the values are stored. `f32`: as computed. `i16`: rounded to whole HU, in half the space; a value
+    /// that does not fit into 16 bits is an error.
+    pub store: Store,
+}
+
+/// Where a crop's voxels are read.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Sampling {
+    /// Where the published pipeline reads them.
+    Reference,
+    /// Where they are said to be.
+    Exact,
 }
 
 /// Which of a NIfTI header's two forms places the scan.
@@ -41,7 +63,13 @@ pub enum Orientation {
 
 impl Default for CropParams {
     fn default() -> Self {
-        Self { size_mm: 100, orientation: Orientation::Auto }
+        Self {
+            size_mm: 100,
+            sampling: Sampling::Reference,
+            pad_hu: 0.0,
+            orientation: Orientation::Auto,
+            store: Store::F32,
+        }
     }
 }
 
@@ -52,7 +80,12 @@ impl CropParams {
             Orientation::Sform => orientation::Orientation::Sform,
             Orientation::Qform => orientation::Orientation::Qform,
         };
-        CropParameters { size_mm: self.size_mm, orientation, ..CropParameters::default() }
+        let sampling = match self.sampling {
+            Sampling::Reference => crop::Sampling::Reference,
+            Sampling::Exact => crop::Sampling::Exact,
+        };
+        let (size_mm, pad_hu) = (self.size_mm, self.pad_hu);
+        CropParameters { size_mm, sampling, pad_hu, orientation, ..CropParameters::default() }
     }
 }
 
@@ -71,7 +104,7 @@ impl ItemStage for Crop {
         )],
         outputs: &[OutputSpec {
             name: "volumes",
-            summary: "{pid}_{nodule_id}.safetensors: `volume` f32 (P, P, P), axes z, y, x, in HU",
+            summary: "{pid}_{nodule_id}.safetensors: `volume` f32 or i16 (P, P, P), axes z, y, x, in HU",
             form: OutputForm::Collection("safetensors"),
         }],
         random: false,
@@ -128,7 +161,6 @@ fn crop_group(
         let message = format!("{place}: {}: {error}", scan.shown);
         StageError::message(message).advise("replace the scan, or take its rows out of the table")
     })?;
-    let edge = params.size_mm;
     let write = |(volume, item): (Result<Vec<f32>, _>, &Item)| {
         let volume = volume.map_err(|error| {
             let place = item.place.as_deref().unwrap_or(&item.name);
@@ -136,7 +168,12 @@ fn crop_group(
                 "coordinates must be LPS millimetres; for RAS ones change the sign of coordX and coordY",
             )
         })?;
-        write_array("volume", &[edge, edge, edge], &volume)
+        write_volume(
+            params.size_mm,
+            &volume,
+            params.store,
+            &format!("nodule {} in {}", item.name, scan.shown),
+        )
     };
     Ok(volumes.into_iter().zip(group).map(write).collect())
 }
@@ -144,4 +181,36 @@ fn crop_group(
 fn point(item: &Item) -> Result<LpsPoint, StageError> {
     let [x, y, z] = COORDINATES;
     Ok(LpsPoint { x: item.number(x)?, y: item.number(y)?, z: item.number(z)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_published_models() {
+        let params: CropParams = serde_json::from_value(json!({})).expect("defaults");
+        let written = serde_json::to_value(&params).expect("JSON");
+        let expected = json!({
+            "size_mm": 100, "sampling": "reference", "pad_hu": 0.0, "orientation": "auto", "store": "f32",
+        });
+        assert_eq!(written, expected);
+        assert_eq!(params.crop_parameters(), CropParameters::default());
+    }
+
+    #[test]
+    fn every_parameter_of_sampling_is_handed_on() {
+        let given = json!({ "size_mm": 8, "sampling": "exact", "pad_hu": -1000.0, "orientation": "qform" });
+        let params: CropParams = serde_json::from_value(given).expect("valid");
+        let expected = CropParameters {
+            size_mm: 8,
+            sampling: crop::Sampling::Exact,
+            pad_hu: -1000.0,
+            orientation: orientation::Orientation::Qform,
+            ..CropParameters::default()
+        };
+        assert_eq!(params.crop_parameters(), expected);
+    }
 }

@@ -5,6 +5,7 @@ use pipe_engine::stage::{AnyStage, PerItem, Whole};
 pub mod calibrate;
 pub mod crop;
 pub mod evaluate;
+pub mod import_crops;
 pub mod phantom;
 pub mod report;
 pub mod slice;
@@ -16,6 +17,7 @@ pub mod train;
 pub static STAGES: &[&dyn AnyStage] = &[
     &Whole(phantom::Phantom),
     &PerItem(crop::Crop),
+    &PerItem(import_crops::ImportCrops),
     &PerItem(slice::Slice),
     &PerItem(report::Report),
     &Whole(text_encode::TextEncode),

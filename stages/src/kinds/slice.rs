@@ -7,7 +7,7 @@ use pipe_engine::stage::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::arrays::{read_array, write_array};
+use crate::arrays::{read_volume, write_array};
 use crate::slice::planes::planes;
 
 /// The kind.
@@ -76,7 +76,7 @@ impl ItemStage for Slice {
 
 fn slice_item(params: &SliceParams, item: &Item) -> Result<Vec<u8>, StageError> {
     let file = item.file("volumes")?;
-    let (shape, volume) = read_array(&file.read()?, "volume", &file.shown)?;
+    let (shape, volume) = read_volume(&file.read()?, &file.shown)?;
     let [edge, height, width] = shape[..] else {
         return Err(StageError::message(format!(
             "{}: `volume` must have three axes, but has {shape:?}",

@@ -1,7 +1,7 @@
 //! Finds and reads the tensors of PyTorch's zip archives.
 //!
 //! Two layouts: a pickled state dict, possibly nested under `model` or `state_dict` (`torch.save`), and
-//! a pickled tree of modules (TorchScript). Tensors are read as values; nothing is executed. Every size
+//! a pickled tree of modules (TorchScript). A single tensor is read in [`super::tensor`]. Tensors are read as values; nothing is executed. Every size
 //! is checked against the archive before memory is taken.
 
 use std::collections::BTreeMap;
@@ -11,7 +11,6 @@ use candle_core::{Device, Tensor};
 use thiserror::Error;
 use zip::{CompressionMethod, ZipArchive};
 
-use super::Tensors;
 use super::pickle::{Id, Pickle, PickleError, Value};
 
 /// Names under which checkpoints keep their state dict.
@@ -52,6 +51,17 @@ pub enum ArchiveError {
         /// What is wrong with it.
         what: String,
     },
+    /// The file has the layout that PyTorch wrote before its zip archives.
+    #[error(
+        "the file is in the format of PyTorch before 1.6, which is not read: load it with PyTorch and save it again"
+    )]
+    Legacy,
+    /// The file holds something other than what was asked for.
+    #[error("it holds {found}, expected one tensor of real numbers")]
+    NotOneTensor {
+        /// What is there.
+        found: String,
+    },
     /// Making a tensor failed.
     #[error("tensor operation failed")]
     Compute(#[from] candle_core::Error),
@@ -70,6 +80,11 @@ pub(crate) enum Number {
     BF16,
     F32,
     F64,
+    I8,
+    U8,
+    I16,
+    I32,
+    I64,
 }
 
 impl Number {
@@ -79,16 +94,26 @@ impl Number {
             "torch.BFloat16Storage" => Some(Self::BF16),
             "torch.FloatStorage" => Some(Self::F32),
             "torch.DoubleStorage" => Some(Self::F64),
+            "torch.CharStorage" => Some(Self::I8),
+            "torch.ByteStorage" => Some(Self::U8),
+            "torch.ShortStorage" => Some(Self::I16),
+            "torch.IntStorage" => Some(Self::I32),
+            "torch.LongStorage" => Some(Self::I64),
             _ => None,
         }
+    }
+
+    fn is_floating(self) -> bool {
+        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
     }
 
     /// Bytes of a number.
     fn bytes(self) -> usize {
         match self {
-            Self::F16 | Self::BF16 => 2,
-            Self::F32 => 4,
-            Self::F64 => 8,
+            Self::I8 | Self::U8 => 1,
+            Self::F16 | Self::BF16 | Self::I16 => 2,
+            Self::F32 | Self::I32 => 4,
+            Self::F64 | Self::I64 => 8,
         }
     }
 
@@ -99,6 +124,11 @@ impl Number {
             Self::BF16 => decode(bytes, |x| half::bf16::from_le_bytes(x).to_f32()),
             Self::F32 => decode(bytes, f32::from_le_bytes),
             Self::F64 => decode(bytes, |x| f64::from_le_bytes(x) as f32),
+            Self::I8 => decode(bytes, |x| i8::from_le_bytes(x).into()),
+            Self::U8 => decode(bytes, |x| u8::from_le_bytes(x).into()),
+            Self::I16 => decode(bytes, |x| i16::from_le_bytes(x).into()),
+            Self::I32 => decode(bytes, |x| i32::from_le_bytes(x) as f32),
+            Self::I64 => decode(bytes, |x| i64::from_le_bytes(x) as f32),
         }
     }
 }
@@ -109,19 +139,19 @@ fn decode<const SIZE: usize>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> f32) -
 
 /// How a tensor lies in a storage; counted in numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Placement {
+pub(super) struct Placement {
     number: Number,
-    storage: String,
+    pub(super) storage: String,
     offset: usize,
-    shape: Vec<usize>,
+    pub(super) shape: Vec<usize>,
     strides: Vec<usize>,
 }
 
 /// Reads every floating-point tensor of an archive as f32, by name. Other tensors are left out.
-pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<Tensors, ArchiveError> {
+pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<BTreeMap<String, Tensor>, ArchiveError> {
     let mut archive = Archive::open(source, length)?;
     let pickle = Pickle::read(&archive.entry("data.pkl")?)?;
-    let mut tensors = Tensors::new();
+    let mut tensors = BTreeMap::new();
     let mut budget = length.saturating_mul(LARGEST_SHARING);
     for (name, placement) in placements(&pickle)? {
         let size = placement.bytes().filter(|size| *size <= budget);
@@ -144,7 +174,7 @@ pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<Tensors, Arc
 }
 
 /// An open zip archive whose entries share one folder.
-struct Archive<R> {
+pub(super) struct Archive<R> {
     zip: ZipArchive<R>,
     folder: String,
     /// Bytes of the whole file: no entry can hold more, as none is compressed.
@@ -152,7 +182,7 @@ struct Archive<R> {
 }
 
 impl<R: Read + Seek> Archive<R> {
-    fn open(source: R, length: u64) -> Result<Self, ArchiveError> {
+    pub(super) fn open(source: R, length: u64) -> Result<Self, ArchiveError> {
         let zip = ZipArchive::new(source)?;
         let mut folders: Vec<String> = Vec::new();
         for name in zip.file_names() {
@@ -184,7 +214,7 @@ impl<R: Read + Seek> Archive<R> {
     }
 
     /// All bytes of an entry.
-    fn entry(&mut self, name: &str) -> Result<Vec<u8>, ArchiveError> {
+    pub(super) fn entry(&mut self, name: &str) -> Result<Vec<u8>, ArchiveError> {
         let entry = format!("{}{name}", self.folder);
         let failed = |what: String| ArchiveError::Entry { entry: entry.clone(), what };
         let file = self.zip.by_name(&entry).map_err(|error| failed(error.to_string()))?;
@@ -243,7 +273,8 @@ impl Walk<'_> {
             let name = format!("{prefix}{key}");
             self.values_left = self.values_left.checked_sub(1).ok_or_else(|| too_large(&name))?;
             if let Some(arguments) = tensor_arguments(self.pickle, member) {
-                if let Some(placement) = placement(self.pickle, arguments, &name)? {
+                let placement = placement(self.pickle, arguments, &name)?;
+                if let Some(placement) = placement.filter(|placement| placement.number.is_floating()) {
                     self.found.insert(name, placement);
                 }
             } else if matches!(self.pickle.value(member), Value::Object { state: Some(_), .. }) {
@@ -262,7 +293,7 @@ fn too_large(name: &str) -> ArchiveError {
 }
 
 /// Arguments of `_rebuild_tensor_v2`, if the value is a tensor or a parameter that wraps one.
-fn tensor_arguments(pickle: &Pickle, id: Id) -> Option<&[Id]> {
+pub(super) fn tensor_arguments(pickle: &Pickle, id: Id) -> Option<&[Id]> {
     let Value::Object { class, arguments, .. } = pickle.value(id) else { return None };
     let arguments = pickle.tuple(*arguments)?;
     match pickle.class(*class)? {
@@ -279,8 +310,12 @@ fn tensor_arguments(pickle: &Pickle, id: Id) -> Option<&[Id]> {
     }
 }
 
-/// (storage, offset, shape, strides, …) → where the tensor lies; `None` for numbers that are no floats.
-fn placement(pickle: &Pickle, arguments: &[Id], name: &str) -> Result<Option<Placement>, ArchiveError> {
+/// (storage, offset, shape, strides, …) → where the tensor lies; `None` for numbers that are not real.
+pub(super) fn placement(
+    pickle: &Pickle,
+    arguments: &[Id],
+    name: &str,
+) -> Result<Option<Placement>, ArchiveError> {
     let malformed =
         || ArchiveError::Tensor { name: name.into(), what: "its description is malformed".into() };
     let &[storage, offset, shape, strides, ..] = arguments else { return Err(malformed()) };
@@ -309,7 +344,7 @@ impl Placement {
     }
 
     /// The tensor's values in C order from its storage's bytes.
-    fn values(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
+    pub(super) fn values(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
         let storage = self.number.decode(bytes);
         let count = self.shape.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim));
         let count = count.filter(|&count| count <= storage.len());

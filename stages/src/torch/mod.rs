@@ -1,0 +1,8 @@
+//! PyTorch's files as data: state dicts, trees of modules, single tensors.
+//!
+//! Nothing in a file is ever executed, and every size that it claims is checked against the file before
+//! memory is taken. The module knows nothing of models or scans.
+
+pub(crate) mod archive;
+pub(crate) mod pickle;
+pub(crate) mod tensor;
