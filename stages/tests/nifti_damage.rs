@@ -3,8 +3,9 @@
 
 mod nifti_files;
 
+use std::fs;
 use std::io::Cursor;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pipe_stages::crop::geometry::LpsPoint;
 use pipe_stages::crop::{CropParameters, crop_scan};
@@ -12,7 +13,7 @@ use pipe_stages::imaging::nifti::{NiftiError, Reach, ReadLimits, Scan};
 use pipe_stages::imaging::orientation::Orientation;
 use pipe_stages::imaging::voxels::Region;
 
-use nifti_files::{VALUES, gzip, nifti_1, nifti_2, pair, put};
+use nifti_files::{VALUES, exercise, gzip, nifti_1, nifti_2, pair, put};
 
 const WHOLE_FILE: ReadLimits = ReadLimits { reach: Reach::WholeFile, memory_bytes: 1 << 20 };
 
@@ -243,4 +244,41 @@ fn far_away_scans_give_errors_and_no_crops() {
     let crops = crop_scan(open(bytes).expect("readable"), &points, &parameters).expect("readable");
     assert!(crops[0].is_err(), "the origin is far away");
     assert_eq!(crops.len(), points.len());
+}
+
+/// Seeds of the fuzz target `nifti`, and inputs that once crashed it.
+fn corpus() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/nifti")
+}
+
+#[test]
+fn the_corpus_is_read_or_refused() {
+    let files: Vec<_> =
+        fs::read_dir(corpus()).expect("the corpus").map(|entry| entry.expect("an entry")).collect();
+    assert!(files.len() >= 9, "{} files", files.len());
+    for file in files {
+        exercise::nifti(&fs::read(file.path()).expect("readable"));
+    }
+}
+
+/// Writes the seeds anew: `cargo test --test nifti_damage -- --ignored`.
+#[test]
+#[ignore = "writes into the repository"]
+fn write_the_seeds() {
+    let joined = |(header, image): (Vec<u8>, Vec<u8>)| [header, image].concat();
+    let file = nifti_1(false);
+    let members = [gzip(&file[..352]), gzip(&file[352..390]), gzip(&file[390..]), vec![0; 9]].concat();
+    for (name, bytes) in [
+        ("nifti1.nii", nifti_1(false)),
+        ("nifti1_big.nii", nifti_1(true)),
+        ("nifti2.nii", nifti_2(false)),
+        ("nifti2_big.nii", nifti_2(true)),
+        ("nifti1.nii.gz", gzip(&nifti_1(false))),
+        ("nifti2.nii.gz", gzip(&nifti_2(true))),
+        ("members.nii.gz", members),
+        ("nifti1.pair", joined(pair(false))),
+        ("nifti2.pair", joined(pair(true))),
+    ] {
+        fs::write(corpus().join(name), bytes).expect("writable");
+    }
 }

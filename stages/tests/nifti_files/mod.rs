@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "each test uses its own part")]
 
+pub mod exercise;
+
 use std::io::Write as _;
 
 /// Voxels along the stored axes.
