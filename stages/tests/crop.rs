@@ -90,11 +90,11 @@ fn several_points_of_a_scan_give_what_each_gives_alone() {
 #[test]
 fn how_far_a_scan_is_read_changes_nothing() {
     let case = cases().into_iter().find(|case| case.name == "lps_aniso").expect("listed");
-    let limits = ReadLimits { reach: Reach::LastSlice, ..ReadLimits::default() };
-    let partly = CropParameters { limits, ..parameters(case.size) };
+    let limits = ReadLimits { reach: Reach::WholeFile, ..ReadLimits::default() };
+    let whole = CropParameters { limits, ..parameters(case.size) };
     let read =
         |parameters: &CropParameters| only(crop(&case.path, &[case.point], parameters).expect("readable"));
-    assert_eq!(read(&partly), read(&parameters(case.size)));
+    assert_eq!(read(&whole), read(&parameters(case.size)));
 }
 
 #[test]

@@ -1,24 +1,28 @@
-//! The 348 bytes of a NIfTI-1 header: what a CT reader needs of them, checked.
+//! A NIfTI header: what a CT reader needs of it, checked.
 //!
-//! The field layout comes from the `nifti` crate; this module decides which values are acceptable.
-//! It knows neither files nor streams, so its errors name field and byte, and the reader adds the path.
+//! Fields come from [`super::fields`]; this module decides which values are acceptable. It knows
+//! neither files nor streams, so its errors name field and byte, and the reader adds the path.
 
-use nifti::{Endianness, NiftiHeader};
-
-use super::orientation::Forms;
+use super::fields::{Fields, Layout};
+use super::orientation::{Forms, Offsets};
 use super::voxels::DataType;
 
-/// Length of a NIfTI-1 header in bytes.
-pub const HEADER_BYTES: usize = 348;
-/// The largest extent of an axis: dimensions are stored as signed 16-bit integers.
-const LARGEST_DIMENSION: u16 = i16::MAX as u16;
-const SINGLE_FILE_MAGIC: [u8; 4] = *b"n+1\0";
+pub use super::fields::{HEADER_2_BYTES, HEADER_BYTES, Storage, Version};
+
+/// The largest extent of an axis in NIfTI-1, where dimensions are signed 16-bit integers.
+const LARGEST_EXTENT: i64 = i16::MAX as i64;
+/// The largest extent in NIfTI-2: far beyond any scanner, and no sum of sizes can overflow below it.
+const LARGEST_EXTENT_2: i64 = 1 << 20;
+/// Above 2²⁴ neighbouring integers share one f32, so that the offset would be a guess.
+const LARGEST_OFFSET: f64 = (1 << 24) as f64;
+/// More than any extension takes; skipping costs time in a compressed file.
+const LARGEST_OFFSET_2: f64 = (1 << 30) as f64;
 
 /// A header field with a value that no CT scan can have.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} (byte {offset}) is {found}, expected {expected}")]
 pub struct FieldError {
-    /// The field's name in the NIfTI-1 standard.
+    /// The field's name in the NIfTI standard.
     pub field: String,
     /// The field's byte offset in the header.
     pub offset: usize,
@@ -28,9 +32,19 @@ pub struct FieldError {
     pub expected: &'static str,
 }
 
+impl FieldError {
+    pub(super) fn new(field: &str, offset: usize, found: impl ToString, expected: &'static str) -> Self {
+        Self { field: field.to_owned(), offset, found: found.to_string(), expected }
+    }
+}
+
 /// What a header says of a three-dimensional scan.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScanHeader {
+    /// Which layout the header has.
+    pub version: Version,
+    /// Whether the voxels follow in the same file.
+    pub storage: Storage,
     /// Voxels along the stored axes; the first varies fastest.
     pub shape: [usize; 3],
     /// How a voxel is stored.
@@ -41,136 +55,157 @@ pub struct ScanHeader {
     pub slope: f64,
     /// Summand of a stored value (`scl_inter`).
     pub intercept: f64,
-    /// Where the voxels begin, in bytes from the start of the uncompressed file.
+    /// Where the voxels begin, in bytes from the start of the uncompressed file that holds them.
     pub data_offset: u64,
     /// The orientation fields.
     pub forms: Forms,
 }
 
 impl ScanHeader {
-    /// Reads and checks a header.
+    /// Reads and checks a header of either version; `bytes` may go on behind it.
     ///
     /// # Errors
     /// [`FieldError`] naming the first field that is not acceptable.
-    pub fn parse(bytes: &[u8; HEADER_BYTES]) -> Result<Self, FieldError> {
-        check_size(bytes)?;
-        let fields = NiftiHeader::from_reader(bytes.as_slice())
-            .map_err(|_| error("magic", 344, bytes[344..].escape_ascii(), "\"n+1\\0\""))?;
-        if fields.magic != SINGLE_FILE_MAGIC {
-            let expected = "\"n+1\\0\" (header and voxels in one file)";
-            return Err(error("magic", 344, fields.magic.escape_ascii(), expected));
-        }
-        let shape = shape(&fields.dim)?;
-        let (slope, intercept) = scaling(fields.scl_slope, fields.scl_inter)?;
+    pub fn parse(bytes: &[u8]) -> Result<Self, FieldError> {
+        let fields = Fields::read(bytes)?;
+        let shape = shape(&fields)?;
+        let (slope, intercept) = scaling(&fields)?;
         Ok(Self {
+            version: fields.version,
+            storage: fields.storage,
             shape,
-            data_type: data_type(fields.datatype, fields.bitpix)?,
-            big_endian: fields.endianness == Endianness::Big,
+            data_type: data_type(&fields)?,
+            big_endian: fields.big_endian,
             slope,
             intercept,
-            data_offset: data_offset(fields.vox_offset)?,
+            data_offset: data_offset(&fields)?,
             forms: forms(&fields)?,
         })
     }
 
-    /// Bytes of one row of voxels (along the first axis).
+    /// Bytes of one row of voxels (along the first axis): at most 8 MiB.
     pub fn row_bytes(&self) -> usize {
         self.shape[0] * self.data_type.bytes()
     }
 
-    /// Length of the uncompressed file up to the end of the last voxel. Cannot overflow: three
-    /// 15-bit extents and a 24-bit-exact offset.
+    /// Where a row of voxels begins, in bytes from the start of the uncompressed file that holds
+    /// them. Cannot overflow: three 20-bit extents of 8 bytes, and a 30-bit offset.
+    pub fn row_start(&self, row: usize, slice: usize) -> u64 {
+        self.data_offset + self.row_bytes() as u64 * (slice as u64 * self.shape[1] as u64 + row as u64)
+    }
+
+    /// Length of that file up to the end of the last voxel.
     pub fn data_end(&self) -> u64 {
-        let [_, rows, slices] = self.shape;
-        self.data_offset + self.row_bytes() as u64 * rows as u64 * slices as u64
+        self.row_start(0, self.shape[2])
     }
 }
 
-fn error(field: &str, offset: usize, found: impl ToString, expected: &'static str) -> FieldError {
-    FieldError { field: field.to_owned(), offset, found: found.to_string(), expected }
-}
-
-fn check_size(bytes: &[u8; HEADER_BYTES]) -> Result<(), FieldError> {
-    let size = [bytes[0], bytes[1], bytes[2], bytes[3]];
-    let expected = "348 in either byte order (a NIfTI-1 header)";
-    match (i32::from_le_bytes(size), i32::from_be_bytes(size)) {
-        (348, _) | (_, 348) => Ok(()),
-        (540, _) | (_, 540) => Err(error("sizeof_hdr", 0, "540 (NIfTI-2)", expected)),
-        (found, _) => Err(error("sizeof_hdr", 0, found, expected)),
-    }
-}
-
-/// Three extents; further axes must be singletons.
-fn shape(dim: &[u16; 8]) -> Result<[usize; 3], FieldError> {
-    let axes = dim[0];
-    if !(3..=7).contains(&axes) {
-        return Err(error("dim[0]", 40, axes, "3 to 7 axes"));
-    }
-    for (axis, &extent) in dim.iter().enumerate().take(usize::from(axes) + 1).skip(1) {
-        let (largest, expected) =
-            if axis <= 3 { (LARGEST_DIMENSION, "1 to 32767") } else { (1, "1: a single volume") };
-        if !(1..=largest).contains(&extent) {
-            // Stored as a signed number: show a negative extent as such.
-            return Err(error(&format!("dim[{axis}]"), 40 + 2 * axis, extent.cast_signed(), expected));
+/// Three extents; further axes must be singletons. A picture of two axes is a scan of one slice, and
+/// extents that `dim[0]` does not count are not looked at.
+fn shape(fields: &Fields) -> Result<[usize; 3], FieldError> {
+    let Layout { dim: offset, dim_bytes, .. } = fields.layout;
+    let [axes, extents @ ..] = fields.dim;
+    let counted = usize::try_from(axes).ok().filter(|axes| (2..=7).contains(axes));
+    let counted = counted.ok_or_else(|| FieldError::new("dim[0]", offset, axes, "2 to 7 axes"))?;
+    let mut shape = [1; 3];
+    for (axis, &extent) in extents.iter().enumerate().take(counted) {
+        let (largest, expected) = match (fields.version, shape.get(axis)) {
+            (_, None) => (1, "1: a single volume"),
+            (Version::One, _) => (LARGEST_EXTENT, "1 to 32767"),
+            (Version::Two, _) => (LARGEST_EXTENT_2, "1 to 1048576"),
+        };
+        let accepted = usize::try_from(extent).ok().filter(|_| (1..=largest).contains(&extent));
+        let byte = offset + dim_bytes * (axis + 1);
+        let accepted =
+            accepted.ok_or_else(|| FieldError::new(&format!("dim[{}]", axis + 1), byte, extent, expected))?;
+        if let Some(place) = shape.get_mut(axis) {
+            *place = accepted;
         }
     }
-    Ok([dim[1], dim[2], dim[3]].map(usize::from))
+    Ok(shape)
 }
 
-fn data_type(code: i16, bits: i16) -> Result<DataType, FieldError> {
+fn data_type(fields: &Fields) -> Result<DataType, FieldError> {
+    let (code, bits) = (fields.datatype, fields.bitpix);
     let data_type = DataType::from_code(code).ok_or_else(|| {
-        error("datatype", 70, code, "a real scalar type: 2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280")
+        let found = DataType::refused(code).map_or(code.to_string(), |name| format!("{code} ({name})"));
+        let expected = "a real scalar type: 2, 4, 8, 16, 64, 256, 512, 768, 1024, 1280";
+        FieldError::new("datatype", fields.layout.datatype, found, expected)
     })?;
     // Some writers leave bitpix unset; a value that contradicts the type means a damaged header.
     if bits != 0 && usize::try_from(bits) != Ok(8 * data_type.bytes()) {
-        return Err(error("bitpix", 72, bits, "the size of datatype in bits"));
+        return Err(FieldError::new("bitpix", fields.layout.bitpix, bits, "the size of datatype in bits"));
     }
     Ok(data_type)
 }
 
 /// A slope of zero or NaN means that stored values are not scaled.
-fn scaling(slope: f32, intercept: f32) -> Result<(f64, f64), FieldError> {
+fn scaling(fields: &Fields) -> Result<(f64, f64), FieldError> {
+    let (slope, intercept) = (fields.scl_slope, fields.scl_inter);
     if slope == 0.0 || slope.is_nan() {
         return Ok((1.0, 0.0));
     }
     if !slope.is_finite() {
-        return Err(error("scl_slope", 112, slope, "a finite number"));
+        return Err(FieldError::new("scl_slope", fields.layout.scl_slope, slope, "a finite number"));
     }
     if !intercept.is_finite() {
-        return Err(error("scl_inter", 116, intercept, "a finite number beside a slope"));
+        let expected = "a finite number beside a slope";
+        return Err(FieldError::new("scl_inter", fields.layout.scl_inter, intercept, expected));
     }
-    Ok((f64::from(slope), f64::from(intercept)))
+    Ok((slope, intercept))
 }
 
-fn data_offset(offset: f32) -> Result<u64, FieldError> {
-    // Above 2^24 neighbouring integers share one f32, so that the offset would be a guess.
-    if (HEADER_BYTES as f32..=16_777_216.0).contains(&offset) && offset.fract() == 0.0 {
+/// Behind the header in a single file; anywhere in a file of voxels alone.
+fn data_offset(fields: &Fields) -> Result<u64, FieldError> {
+    let (least, largest, expected) = match (fields.storage, fields.version) {
+        (Storage::SingleFile, Version::One) => {
+            (HEADER_BYTES as f64, LARGEST_OFFSET, "a whole number from 348 to 16777216")
+        }
+        (Storage::SingleFile, Version::Two) => {
+            (HEADER_2_BYTES as f64, LARGEST_OFFSET_2, "a whole number from 540 to 1073741824")
+        }
+        (Storage::Pair, Version::One) => (0.0, LARGEST_OFFSET, "a whole number from 0 to 16777216"),
+        (Storage::Pair, Version::Two) => (0.0, LARGEST_OFFSET_2, "a whole number from 0 to 1073741824"),
+    };
+    let offset = fields.vox_offset;
+    if (least..=largest).contains(&offset) && offset.fract() == 0.0 {
         return Ok(offset as u64);
     }
-    Err(error("vox_offset", 108, offset, "a whole number from 348 to 16777216"))
+    Err(FieldError::new("vox_offset", fields.layout.vox_offset, offset, expected))
 }
 
-fn forms(fields: &NiftiHeader) -> Result<Forms, FieldError> {
-    let pixdim = fields.pixdim.map(f64::from);
+fn forms(fields: &Fields) -> Result<Forms, FieldError> {
+    let layout = fields.layout;
+    let [handedness, x, y, z, ..] = fields.pixdim;
+    // A picture has no third spacing to give; as in the NIfTI reference library it counts as 1.
+    let z = if fields.dim[0] == 2 && !(z > 0.0 && z.is_finite()) { 1.0 } else { z };
     Ok(Forms {
         sform_code: fields.sform_code,
         qform_code: fields.qform_code,
-        sform_rows: [fields.srow_x, fields.srow_y, fields.srow_z].map(|row| row.map(f64::from)),
-        quaternion: [fields.quatern_b, fields.quatern_c, fields.quatern_d].map(f64::from),
-        offset: [fields.quatern_x, fields.quatern_y, fields.quatern_z].map(f64::from),
-        mirrored: pixdim[0] < 0.0,
-        spacing: [pixdim[1], pixdim[2], pixdim[3]],
-        millimetres: millimetres(fields.xyzt_units)?,
+        sform_rows: fields.sform_rows,
+        quaternion: fields.quaternion,
+        offset: fields.quaternion_offset,
+        mirrored: handedness < 0.0,
+        spacing: [x, y, z],
+        millimetres: millimetres(fields)?,
+        offsets: Offsets {
+            sform: layout.srow_x,
+            quaternion: layout.quatern_b,
+            spacing: std::array::from_fn(|axis| layout.pixdim + layout.pixdim_bytes * (axis + 1)),
+        },
     })
 }
 
 /// Millimetres in the header's length unit; an unknown unit is taken as the millimetre, as ITK does.
-fn millimetres(units: u8) -> Result<f64, FieldError> {
-    match units & 0b111 {
+fn millimetres(fields: &Fields) -> Result<f64, FieldError> {
+    match fields.xyzt_units & 0b111 {
         0 | 2 => Ok(1.0),
         1 => Ok(1000.0),
         3 => Ok(0.001),
-        other => Err(error("xyzt_units", 123, other, "0, 1 (metre), 2 (millimetre) or 3 (micrometre)")),
+        other => {
+            let expected = "0, 1 (metre), 2 (millimetre) or 3 (micrometre)";
+            Err(FieldError::new("xyzt_units", fields.layout.xyzt_units, other, expected))
+        }
     }
 }
 
@@ -179,6 +214,42 @@ mod tests {
     use super::*;
     use crate::imaging::affine::Affine;
     use crate::imaging::nifti_write::header_bytes;
+
+    /// A NIfTI-2 header of 4 × 5 × 6 16-bit integers, in either byte order.
+    fn header_2(big_endian: bool) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER_2_BYTES];
+        let mut put = |offset: usize, little_endian: &[u8]| {
+            let place = &mut bytes[offset..offset + little_endian.len()];
+            place.copy_from_slice(little_endian);
+            if big_endian {
+                place.reverse();
+            }
+        };
+        put(0, &540_i32.to_le_bytes());
+        put(12, &4_i16.to_le_bytes());
+        put(14, &16_i16.to_le_bytes());
+        for (axis, extent) in [3_i64, 4, 5, 6, 1, 1, 1, 1].into_iter().enumerate() {
+            put(16 + 8 * axis, &extent.to_le_bytes());
+        }
+        for (axis, spacing) in [-1.0, 0.7, 0.8, 2.0].into_iter().enumerate() {
+            put(104 + 8 * axis, &f64::to_le_bytes(spacing));
+        }
+        put(168, &544_i64.to_le_bytes());
+        put(176, &1.5_f64.to_le_bytes());
+        put(184, &(-7.25_f64).to_le_bytes());
+        put(344, &3_i32.to_le_bytes());
+        put(348, &2_i32.to_le_bytes());
+        for entry in 0..3 {
+            put(352 + 8 * entry, &(0.125 * (entry + 1) as f64).to_le_bytes());
+            put(376 + 8 * entry, &(10.5 * (entry + 1) as f64).to_le_bytes());
+        }
+        for entry in 0..12 {
+            put(400 + 8 * entry, &(entry as f64 + 0.25).to_le_bytes());
+        }
+        put(500, &(2_i32 + 8).to_le_bytes());
+        bytes[4..12].copy_from_slice(b"n+2\0\r\n\x1a\n");
+        bytes
+    }
 
     fn header() -> [u8; HEADER_BYTES] {
         header_bytes([4, 5, 6], &Affine::from_spacing([0.7, 0.8, 2.0])).expect("valid")
@@ -206,16 +277,22 @@ mod tests {
     #[test]
     fn every_unacceptable_field_is_named_with_its_byte() {
         for (offset, value, expected) in [
-            (0, &540_i32.to_le_bytes()[..], "sizeof_hdr (byte 0) is 540 (NIfTI-2)"),
+            (0, &540_i32.to_le_bytes()[..], "header (byte 348) is cut off, expected 348 or 540 bytes"),
             (0, &[9, 9, 9, 9], "sizeof_hdr (byte 0) is 151587081"),
-            (344, b"ni1\0", "magic (byte 344) is ni1\\x00"),
+            (0, &348_i32.to_be_bytes(), "dim[0] (byte 40) is \\x03\\x00, expected 1 to 7 in the byte order"),
             (344, b"zip\0", "magic (byte 344) is zip\\x00"),
-            (40, &0_i16.to_le_bytes(), "dim[0] (byte 40) is 0"),
-            (40, &2_i16.to_le_bytes(), "dim[0] (byte 40) is 2"),
+            (344, b"n+2\0", "magic (byte 344) is n+2\\x00"),
+            (344, &[0; 4], "magic (byte 344) is empty (an Analyze 7.5 header, which has no orientation)"),
+            (40, &0_i16.to_le_bytes(), "dim[0] (byte 40) is 0, expected 2 to 7 axes"),
+            (40, &1_i16.to_le_bytes(), "dim[0] (byte 40) is 1"),
+            (40, &8_i16.to_le_bytes(), "dim[0] (byte 40) is \\x08\\x00"),
+            (40, &(-3_i16).to_le_bytes(), "dim[0] (byte 40) is \\xfd\\xff"),
             (42, &0_i16.to_le_bytes(), "dim[1] (byte 42) is 0"),
             (46, &(-6_i16).to_le_bytes(), "dim[3] (byte 46) is -6"),
-            (70, &128_i16.to_le_bytes(), "datatype (byte 70) is 128"),
-            (70, &32_i16.to_le_bytes(), "datatype (byte 70) is 32"),
+            (70, &128_i16.to_le_bytes(), "datatype (byte 70) is 128 (RGB colours), expected a real"),
+            (70, &32_i16.to_le_bytes(), "datatype (byte 70) is 32 (complex64)"),
+            (70, &1536_i16.to_le_bytes(), "datatype (byte 70) is 1536 (float128)"),
+            (70, &77_i16.to_le_bytes(), "datatype (byte 70) is 77, expected"),
             (72, &8_i16.to_le_bytes(), "bitpix (byte 72) is 8"),
             (108, &347_f32.to_le_bytes(), "vox_offset (byte 108) is 347"),
             (108, &352.5_f32.to_le_bytes(), "vox_offset (byte 108) is 352.5"),
@@ -228,6 +305,82 @@ mod tests {
             let error = ScanHeader::parse(&with(offset, value)).expect_err(expected).to_string();
             assert!(error.starts_with(expected), "{error}");
         }
+    }
+
+    #[test]
+    fn nifti_2_headers_read_alike_in_both_byte_orders() {
+        for big_endian in [false, true] {
+            let found = ScanHeader::parse(&header_2(big_endian)).expect("valid");
+            assert_eq!((found.version, found.storage), (Version::Two, Storage::SingleFile));
+            assert_eq!((found.shape, found.data_type), ([4, 5, 6], DataType::Int16));
+            assert_eq!((found.slope, found.intercept), (1.5, -7.25));
+            assert_eq!((found.data_offset, found.big_endian), (544, big_endian));
+            let forms = found.forms;
+            assert_eq!((forms.qform_code, forms.sform_code, forms.millimetres), (3, 2, 1.0));
+            assert_eq!((forms.mirrored, forms.spacing), (true, [0.7, 0.8, 2.0]));
+            assert_eq!(forms.quaternion, [0.125, 0.25, 0.375]);
+            assert_eq!(forms.offset, [10.5, 21.0, 31.5]);
+            assert_eq!(
+                forms.sform_rows,
+                [0.0, 4.0, 8.0].map(|row| [0.25, 1.25, 2.25, 3.25].map(|v| row + v))
+            );
+        }
+    }
+
+    #[test]
+    fn unacceptable_fields_of_nifti_2_are_named_with_its_own_bytes() {
+        for (offset, value, expected) in [
+            (4, &b"n+2\0\n\n\x1a\n"[..], "magic (byte 4) is n+2\\x00\\n\\n\\x1a\\n, expected"),
+            (12, &1792_i16.to_le_bytes(), "datatype (byte 12) is 1792 (complex128)"),
+            (14, &8_i16.to_le_bytes(), "bitpix (byte 14) is 8"),
+            (16, &i64::MIN.to_le_bytes(), "dim[0] (byte 16) is -9223372036854775808"),
+            (16, &(1_i64 << 32 | 3).to_le_bytes(), "dim[0] (byte 16) is 4294967299"),
+            (24, &(-1_i64).to_le_bytes(), "dim[1] (byte 24) is -1, expected 1 to 1048576"),
+            (40, &i64::MAX.to_le_bytes(), "dim[3] (byte 40) is 9223372036854775807"),
+            (168, &539_i64.to_le_bytes(), "vox_offset (byte 168) is 539"),
+            (168, &(-544_i64).to_le_bytes(), "vox_offset (byte 168) is -544"),
+            (168, &i64::MAX.to_le_bytes(), "vox_offset (byte 168) is 922337203685477"),
+            (176, &f64::NEG_INFINITY.to_le_bytes(), "scl_slope (byte 176) is -inf"),
+            (184, &f64::NAN.to_le_bytes(), "scl_inter (byte 184) is NaN"),
+            (500, &7_i32.to_le_bytes(), "xyzt_units (byte 500) is 7"),
+        ] {
+            let mut bytes = header_2(false);
+            bytes[offset..offset + value.len()].copy_from_slice(value);
+            let error = ScanHeader::parse(&bytes).expect_err(expected).to_string();
+            assert!(error.starts_with(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn the_largest_sizes_that_a_header_may_declare_do_not_overflow() {
+        let mut bytes = header_2(false);
+        for axis in 1..=3 {
+            bytes[16 + 8 * axis..][..8].copy_from_slice(&(1_i64 << 20).to_le_bytes());
+        }
+        bytes[12..16].copy_from_slice(&[64, 0, 64, 0]);
+        bytes[168..176].copy_from_slice(&(1_i64 << 30).to_le_bytes());
+        let found = ScanHeader::parse(&bytes).expect("acceptable");
+        assert_eq!(found.data_end(), (1 << 63) + (1 << 30));
+    }
+
+    #[test]
+    fn voxels_in_a_file_of_their_own_may_begin_at_its_start() {
+        let mut bytes = with(344, b"ni1\0");
+        for (offset, accepted) in [(0.0, true), (16.0, true), (352.0, true), (-1.0, false), (0.5, false)] {
+            bytes[108..112].copy_from_slice(&f32::to_le_bytes(offset));
+            let found = ScanHeader::parse(&bytes).map(|header| (header.storage, header.data_offset as f32));
+            assert_eq!(found.ok(), accepted.then_some((Storage::Pair, offset)));
+        }
+    }
+
+    #[test]
+    fn a_picture_is_a_scan_of_one_slice() {
+        let mut bytes = with(40, &2_i16.to_le_bytes());
+        // Extents and spacings that are not counted say nothing.
+        bytes[46..48].copy_from_slice(&(-6_i16).to_le_bytes());
+        bytes[88..92].copy_from_slice(&0_f32.to_le_bytes());
+        let found = ScanHeader::parse(&bytes).expect("valid");
+        assert_eq!((found.shape, found.forms.spacing[2]), ([4, 5, 1], 1.0));
     }
 
     #[test]

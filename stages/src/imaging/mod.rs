@@ -1,11 +1,15 @@
-//! CT scans on disk: NIfTI-1 headers, orientation, and voxels read as a stream.
+//! CT scans on disk: NIfTI headers, orientation, and voxels read as a stream.
 //!
 //! Nothing here knows of nodules, crops or samples tables. World coordinates are NIfTI's own, RAS
 //! millimetres; whoever holds LPS points converts them.
 
 pub mod affine;
+mod error;
+mod fields;
+mod gzip;
 pub mod header;
 pub mod nifti;
 pub mod nifti_write;
 pub mod orientation;
+mod source;
 pub mod voxels;

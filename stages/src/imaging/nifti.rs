@@ -1,94 +1,42 @@
-//! Reading a NIfTI-1 scan (`.nii`, `.nii.gz`) as a stream.
+//! Reading a NIfTI scan as a stream: NIfTI-1 and NIfTI-2, in one file or as a pair, compressed or not.
 //!
 //! The header is read when a [`Scan`] is opened; the voxels pass by once, row by row, and only the
 //! regions asked for stay in memory. No memory is taken on the header's word alone: the declared
-//! extent is held against the file's size, and the regions against a limit. Whether a file is
-//! compressed is seen from its first bytes, not from its name.
+//! extent is held against the file's size, and the regions against a limit.
+//!
+//! By default a file is read up to the last row that some region needs ([`Reach::LastSlice`]). A
+//! truncated file, or one with something behind its voxels, is noticed all the same. Of a plain file
+//! the length is known. A gzip file ends in the length of its last member: when that is the length
+//! which the header declares, the file is one member that was written to its end, and the part that is
+//! needed is inflated without looking further. Otherwise (several members, padding, truncation) the
+//! file is read through to its end, where cut-off data and wrong checksums show. What a trusted prefix leaves open
+//! is its CRC-32, which covers the whole member; it protects against bytes that changed on their way,
+//! and that is what hashing a file for its identity is for. A caller without such a hash asks for
+//! [`Reach::WholeFile`].
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{Read, Seek};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use flate2::bufread::MultiGzDecoder;
-
 use super::affine::Affine;
-use super::header::{FieldError, HEADER_BYTES, ScanHeader};
-use super::orientation::{Orientation, OrientationError};
+use super::fields::{self, SIZE_BYTES};
+use super::header::{HEADER_BYTES, ScanHeader, Storage};
+use super::orientation::Orientation;
+use super::source::{BUFFER_BYTES, Source};
 use super::voxels::{Block, BlockBuilder, Region};
 
-const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
-/// Deflate expands by at most this factor (RFC 1951: 258 bytes for two bits).
-const LARGEST_EXPANSION: u64 = 1032;
-const BUFFER_BYTES: usize = 128 * 1024;
-
-/// Why a scan cannot be read. Every message names the file.
-#[derive(Debug, thiserror::Error)]
-pub enum NiftiError {
-    /// The file cannot be opened or looked at.
-    #[error("{}: cannot open: {cause}", path.display())]
-    Open {
-        /// The scan.
-        path: PathBuf,
-        /// What the system said.
-        cause: io::Error,
-    },
-    /// Reading failed, or the compressed stream is damaged.
-    #[error("{}: cannot read at byte {offset} of the uncompressed data: {cause}", path.display())]
-    Read {
-        /// The scan.
-        path: PathBuf,
-        /// Position in the uncompressed data.
-        offset: u64,
-        /// What the system or the decompressor said.
-        cause: io::Error,
-    },
-    /// The file ends before its last voxel.
-    #[error("{}: truncated: {expected} bytes of uncompressed data expected, ends near byte {found}", path.display())]
-    Truncated {
-        /// The scan.
-        path: PathBuf,
-        /// Bytes that a header takes, or that this one declares.
-        expected: u64,
-        /// Where the data ends, as far as can be told.
-        found: u64,
-    },
-    /// A header field is not acceptable.
-    #[error("{}: {cause}", path.display())]
-    Header {
-        /// The scan.
-        path: PathBuf,
-        /// The field, its byte and its value.
-        cause: FieldError,
-    },
-    /// The header gives no usable orientation.
-    #[error("{}: {cause}", path.display())]
-    Orientation {
-        /// The scan.
-        path: PathBuf,
-        /// What is wrong with it.
-        cause: OrientationError,
-    },
-    /// The regions asked for need more memory than allowed, or than there is.
-    #[error("{}: needs {needed} bytes of memory, above the limit of {limit}", path.display())]
-    TooLarge {
-        /// The scan.
-        path: PathBuf,
-        /// Bytes needed for the voxels.
-        needed: u64,
-        /// Bytes allowed.
-        limit: u64,
-    },
-}
+pub use super::error::NiftiError;
+pub use super::gzip::GzipError;
 
 /// How much of a scan is read when its last slices are not needed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Reach {
     /// To the end of the file, so that truncation and the checksum of a compressed file are
     /// noticed wherever they lie.
-    #[default]
     WholeFile,
-    /// To the last slice that is needed. Damage behind it goes unnoticed, and the checksum of a
-    /// compressed file is not reached.
+    /// To the last row that is needed, unless the end of a compressed file is not as the header lets
+    /// expect. Changed bytes may go unnoticed: the checksum of a compressed file is not reached.
+    #[default]
     LastSlice,
 }
 
@@ -97,25 +45,49 @@ pub enum Reach {
 pub struct ReadLimits {
     /// How far to read.
     pub reach: Reach,
-    /// Bytes that the regions of one scan may take in memory.
+    /// Bytes that the regions of one scan may take in memory, beside a buffer that holds at least a
+    /// row of voxels and is no larger than 8 MiB.
     pub memory_bytes: u64,
 }
 
 impl Default for ReadLimits {
-    /// The whole file, and 4 GiB.
+    /// To the last row needed, and 4 GiB.
     fn default() -> Self {
         Self { reach: Reach::default(), memory_bytes: 4 << 30 }
     }
 }
 
+/// The name of the image file that belongs to a header file's name, and the other way round:
+/// `.hdr` and `.img`, `.hdr.gz` and `.img.gz`, in lower or upper case. `None` for any other name.
+///
+/// ```
+/// use pipe_stages::imaging::nifti::pair_of;
+/// assert_eq!(pair_of("scans/0001.hdr.gz").as_deref(), Some("scans/0001.img.gz"));
+/// assert_eq!(pair_of("0001.IMG").as_deref(), Some("0001.HDR"));
+/// assert_eq!(pair_of("0001.nii.gz"), None);
+/// ```
+pub fn pair_of(name: &str) -> Option<String> {
+    let (stem, compression) = match name.rsplit_once('.') {
+        Some((stem, last)) if last.eq_ignore_ascii_case("gz") => name.split_at(stem.len()),
+        _ => (name, ""),
+    };
+    let (base, extension) = stem.rsplit_once('.')?;
+    let pairs = [("hdr", "img"), ("HDR", "IMG"), ("Hdr", "Img")];
+    let other = pairs.iter().find_map(|&(header, image)| match extension {
+        found if found == header => Some(image),
+        found if found == image => Some(header),
+        _ => None,
+    })?;
+    Some(format!("{base}.{other}{compression}"))
+}
+
 /// A scan whose header has been read and whose voxels have not.
 pub struct Scan {
+    /// The file that holds the header.
     path: PathBuf,
     header: ScanHeader,
-    stream: Box<dyn BufRead + Send>,
-    compressed: bool,
-    /// Position in the uncompressed data.
-    position: u64,
+    /// The file that holds the voxels.
+    voxels: Source,
 }
 
 impl std::fmt::Debug for Scan {
@@ -124,6 +96,7 @@ impl std::fmt::Debug for Scan {
             .debug_struct("Scan")
             .field("path", &self.path)
             .field("header", &self.header)
+            .field("voxels", &self.voxels.path())
             .finish_non_exhaustive()
     }
 }
@@ -132,39 +105,72 @@ impl Scan {
     /// Opens a `.nii` or `.nii.gz` file and reads its header.
     ///
     /// # Errors
-    /// [`NiftiError`] when the file cannot be read, is no acceptable NIfTI-1 scan, or is too short
-    /// for what it declares.
+    /// [`NiftiError`] when the file cannot be read, is no acceptable NIfTI scan, is too short for what
+    /// it declares, or is a header whose voxels are in another file ([`NiftiError::NoImage`]).
     pub fn open(path: &Path) -> Result<Self, NiftiError> {
-        let open = || {
-            let file = File::open(path)?;
-            let metadata = file.metadata()?;
-            if metadata.is_file() { Ok((file, metadata.len())) } else { Err(io::Error::other("not a file")) }
-        };
-        let (file, length) = open().map_err(|cause| NiftiError::Open { path: path.to_owned(), cause })?;
-        Self::from_reader(path, file, length)
+        Self::single(Source::open(path)?)
     }
 
-    /// Reads the header from a stream of `length` bytes; `path` serves messages only.
+    /// Opens a header file and the image file that belongs to it (`.hdr` and `.img`), each of them
+    /// compressed or not, under whatever names.
+    ///
+    /// # Errors
+    /// As [`Scan::open`]; [`NiftiError::NoPair`] when the header has its voxels in its own file.
+    pub fn open_pair(header: &Path, image: &Path) -> Result<Self, NiftiError> {
+        Self::pair(Source::open(header)?, Source::open(image)?)
+    }
+
+    /// As [`Scan::open`], from a stream of `length` bytes; `path` serves messages only.
     ///
     /// # Errors
     /// As [`Scan::open`].
     pub fn from_reader(
         path: &Path,
-        reader: impl Read + Send + 'static,
+        reader: impl Read + Seek + Send + 'static,
         length: u64,
     ) -> Result<Self, NiftiError> {
-        let failed = |cause| read_error(path, 0, HEADER_BYTES as u64, cause);
-        let (mut stream, compressed) = uncompressed(reader).map_err(failed)?;
-        let mut bytes = [0; HEADER_BYTES];
-        stream.read_exact(&mut bytes).map_err(failed)?;
-        let header =
-            ScanHeader::parse(&bytes).map_err(|cause| NiftiError::Header { path: path.to_owned(), cause })?;
-        let expected = header.data_end();
-        let found = if compressed { length.saturating_mul(LARGEST_EXPANSION) } else { length };
-        if expected > found {
-            return Err(NiftiError::Truncated { path: path.to_owned(), expected, found });
+        Self::single(Source::new(path, reader, length)?)
+    }
+
+    /// As [`Scan::open_pair`], from two streams, each with its path for messages and its length.
+    ///
+    /// # Errors
+    /// As [`Scan::open_pair`].
+    pub fn from_pair_of_readers(
+        (header_path, header, header_length): (&Path, impl Read + Seek + Send + 'static, u64),
+        (image_path, image, image_length): (&Path, impl Read + Seek + Send + 'static, u64),
+    ) -> Result<Self, NiftiError> {
+        Self::pair(
+            Source::new(header_path, header, header_length)?,
+            Source::new(image_path, image, image_length)?,
+        )
+    }
+
+    fn single(mut file: Source) -> Result<Self, NiftiError> {
+        let header = read_header(&mut file)?;
+        let path = file.path().to_owned();
+        match header.storage {
+            Storage::SingleFile => Self::new(path, header, file),
+            Storage::Pair => Err(NiftiError::NoImage { path, offset: header.version.magic_offset() }),
         }
-        Ok(Self { path: path.to_owned(), header, stream, compressed, position: HEADER_BYTES as u64 })
+    }
+
+    fn pair(mut header_file: Source, image: Source) -> Result<Self, NiftiError> {
+        let header = read_header(&mut header_file)?;
+        header_file.finish()?;
+        let path = header_file.path().to_owned();
+        match header.storage {
+            Storage::Pair => Self::new(path, header, image),
+            Storage::SingleFile => {
+                let (image, offset) = (image.path().to_owned(), header.version.magic_offset());
+                Err(NiftiError::NoPair { path, image, offset })
+            }
+        }
+    }
+
+    fn new(path: PathBuf, header: ScanHeader, mut voxels: Source) -> Result<Self, NiftiError> {
+        voxels.expect(header.data_end())?;
+        Ok(Self { path, header, voxels })
     }
 
     /// What the header says.
@@ -187,11 +193,16 @@ impl Scan {
     /// [`NiftiError`] when the regions exceed the memory limit or the file cannot be read through.
     pub fn read_blocks(mut self, regions: &[Region], limits: ReadLimits) -> Result<Vec<Block>, NiftiError> {
         let mut builders = self.builders(regions, limits.memory_bytes)?;
+        let last_slice = builders.iter().map(|builder| builder.region().end[2]).max().unwrap_or(0);
+        let to_the_end = limits.reach == Reach::WholeFile
+            || last_slice == self.header.shape[2]
+            || !self.voxels.ends_as_expected();
+        if !to_the_end {
+            self.voxels.without_checksum();
+        }
         self.read_rows(&mut builders)?;
-        // An uncompressed file has no checksum, and its length is known to suffice.
-        if limits.reach == Reach::WholeFile && self.compressed {
-            self.skip_to(self.header.data_end())?;
-            io::copy(&mut self.stream, &mut io::sink()).map_err(|cause| self.failed(cause))?;
+        if to_the_end {
+            self.voxels.finish()?;
         }
         Ok(builders.into_iter().map(BlockBuilder::finish).collect())
     }
@@ -199,7 +210,9 @@ impl Scan {
     fn builders(&self, regions: &[Region], limit: u64) -> Result<Vec<BlockBuilder>, NiftiError> {
         let regions: Vec<Region> = regions.iter().map(|region| region.within(self.header.shape)).collect();
         let bytes = self.header.data_type.bytes_in_memory() as u64;
-        let needed = regions.iter().map(|region| region.voxels() as u64 * bytes).sum::<u64>();
+        let needed = regions
+            .iter()
+            .fold(0_u64, |sum, region| sum.saturating_add((region.voxels() as u64).saturating_mul(bytes)));
         let too_large = || NiftiError::TooLarge { path: self.path.clone(), needed, limit };
         if needed > limit {
             return Err(too_large());
@@ -210,63 +223,71 @@ impl Scan {
 
     /// Passes every row that some region needs to the builders, skipping the others.
     fn read_rows(&mut self, builders: &mut [BlockBuilder]) -> Result<(), NiftiError> {
-        let [_, rows, slices] = self.header.shape;
-        let mut bytes = vec![0; self.header.row_bytes()];
-        let mut row_start = self.header.data_offset;
-        for slice in 0..slices {
-            for row in 0..rows {
-                if builders.iter().any(|builder| builder.region().has_row(row, slice)) {
-                    self.skip_to(row_start)?;
-                    self.read_exact(&mut bytes)?;
-                    builders.iter_mut().for_each(|builder| builder.take_row(row, slice, &bytes));
-                }
-                row_start += bytes.len() as u64;
+        let regions: Vec<Region> = builders.iter().map(|builder| *builder.region()).collect();
+        for slice in spans(regions.iter().map(|region| along(region, 2))).into_iter().flatten() {
+            let in_slice = regions.iter().filter(|region| along(region, 2).contains(&slice));
+            for rows in spans(in_slice.map(|region| along(region, 1))) {
+                self.read_span(slice, rows, builders)?;
             }
         }
         Ok(())
     }
 
-    fn read_exact(&mut self, bytes: &mut [u8]) -> Result<(), NiftiError> {
-        self.stream.read_exact(bytes).map_err(|cause| self.failed(cause))?;
-        self.position += bytes.len() as u64;
+    /// Reads neighbouring rows of a slice, a buffer of whole rows at a time.
+    fn read_span(
+        &mut self,
+        slice: usize,
+        rows: Range<usize>,
+        builders: &mut [BlockBuilder],
+    ) -> Result<(), NiftiError> {
+        let row_bytes = self.header.row_bytes();
+        let rows_at_once = (BUFFER_BYTES / row_bytes).max(1);
+        self.voxels.skip_to(self.header.row_start(rows.start, slice))?;
+        for start in rows.clone().step_by(rows_at_once) {
+            let count = rows_at_once.min(rows.end - start);
+            let bytes = self.voxels.read(count * row_bytes)?;
+            for (row, bytes) in (start..).zip(bytes.chunks_exact(row_bytes)) {
+                builders.iter_mut().for_each(|builder| builder.take_row(row, slice, bytes));
+            }
+        }
         Ok(())
     }
-
-    fn skip_to(&mut self, target: u64) -> Result<(), NiftiError> {
-        let missing = target.saturating_sub(self.position);
-        let skipped = io::copy(&mut self.stream.by_ref().take(missing), &mut io::sink());
-        self.position += skipped.map_err(|cause| self.failed(cause))?;
-        if self.position < target { Err(self.failed(io::ErrorKind::UnexpectedEof.into())) } else { Ok(()) }
-    }
-
-    fn failed(&self, cause: io::Error) -> NiftiError {
-        read_error(&self.path, self.position, self.header.data_end(), cause)
-    }
 }
 
-/// The uncompressed stream, and whether it is compressed in the file.
-fn uncompressed(mut reader: impl Read + Send + 'static) -> io::Result<(Box<dyn BufRead + Send>, bool)> {
-    let mut first = Vec::new();
-    reader.by_ref().take(GZIP_MAGIC.len() as u64).read_to_end(&mut first)?;
-    let compressed = first == GZIP_MAGIC;
-    let stored = BufReader::with_capacity(BUFFER_BYTES, Cursor::new(first).chain(reader));
-    if !compressed {
-        return Ok((Box::new(stored), false));
-    }
-    Ok((Box::new(BufReader::with_capacity(BUFFER_BYTES, MultiGzDecoder::new(stored))), true))
+fn read_header(file: &mut Source) -> Result<ScanHeader, NiftiError> {
+    let path = file.path().to_owned();
+    let refused = |cause| NiftiError::header(&path, cause);
+    file.expect(HEADER_BYTES as u64)?;
+    let mut bytes = file.read(SIZE_BYTES)?.to_vec();
+    let size = bytes.first_chunk().copied().unwrap_or_default();
+    let length = fields::version(size).map_err(refused)?.0.header_bytes();
+    file.expect(length as u64)?;
+    bytes.extend(file.read(length - SIZE_BYTES)?);
+    ScanHeader::parse(&bytes).map_err(refused)
 }
 
-fn read_error(path: &Path, offset: u64, expected: u64, cause: io::Error) -> NiftiError {
-    let path = path.to_owned();
-    if cause.kind() == io::ErrorKind::UnexpectedEof {
-        return NiftiError::Truncated { path, expected, found: offset };
+/// What a region covers of an axis; nothing for one without voxels.
+fn along(region: &Region, axis: usize) -> Range<usize> {
+    if region.voxels() == 0 { 0..0 } else { region.start[axis]..region.end[axis] }
+}
+
+/// The union of ranges, as ranges in order that neither overlap nor touch.
+fn spans(ranges: impl Iterator<Item = Range<usize>>) -> Vec<Range<usize>> {
+    let mut ranges: Vec<_> = ranges.filter(|range| !range.is_empty()).collect();
+    ranges.sort_unstable_by_key(|range| range.start);
+    let mut union: Vec<Range<usize>> = Vec::new();
+    for range in ranges {
+        match union.last_mut() {
+            Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+            _ => union.push(range),
+        }
     }
-    NiftiError::Read { path, offset, cause }
+    union
 }
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write as _;
+    use std::io::{Cursor, Write as _};
 
     use super::*;
     use crate::imaging::nifti_write::{Volume, header_bytes, nii_bytes, nii_gz_bytes};
@@ -448,11 +469,124 @@ mod tests {
         assert_eq!(found.expect("readable")[0].values(), expected()[..6]);
     }
 
+    /// The first slice of the file, read with the default limits.
+    fn first_slice(bytes: Vec<u8>) -> Result<Vec<f32>, NiftiError> {
+        let region = Region { end: [3, 2, 1], ..Region::whole(SHAPE) };
+        Ok(scan(bytes)?.read_blocks(&[region], ReadLimits::default())?[0].values())
+    }
+
+    #[test]
+    fn a_prefix_is_trusted_only_when_the_end_is_as_declared() {
+        let whole = compressed();
+        // What nobody needs is not looked at …
+        let mut damaged = whole.clone();
+        let checksum = damaged.len() - 8;
+        damaged[checksum] ^= 1;
+        assert_eq!(first_slice(damaged.clone()).expect("trusted"), expected()[..6]);
+        // … unless the file's end is not the declared length: cut off, padded, or a wrong length.
+        for length in 100..whole.len() {
+            let message = first_slice(whole[..length].to_vec()).expect_err("cut off").to_string();
+            assert!(message.starts_with("scan.nii: truncated: 400 bytes"), "{length}: {message}");
+        }
+        damaged.extend([0; 3]);
+        let message = first_slice(damaged).expect_err("read through").to_string();
+        assert!(message.contains("gzip member 1: CRC-32 (byte "), "{message}");
+        let mut wrong_length = whole.clone();
+        wrong_length[checksum + 4] ^= 1;
+        let message = first_slice(wrong_length).expect_err("read through").to_string();
+        assert!(message.contains("ISIZE"), "{message}");
+        let padded = [whole, vec![0; 1000]].concat();
+        assert_eq!(first_slice(padded).expect("padding"), expected()[..6]);
+    }
+
     #[test]
     fn several_gzip_members_are_one_file() {
         let bytes = plain();
         let members = [gzip(&bytes[..200]), gzip(&bytes[200..380]), gzip(&bytes[380..])].concat();
-        assert_eq!(values(members).expect("readable"), expected());
+        assert_eq!(values(members.clone()).expect("readable"), expected());
+        assert_eq!(first_slice(members.clone()).expect("readable"), expected()[..6]);
+        // A last member that is cut off is noticed although no voxel of it is needed.
+        let message = first_slice(members[..members.len() - 1].to_vec()).expect_err("cut off").to_string();
+        assert!(message.starts_with("scan.nii: truncated: "), "{message}");
+    }
+
+    #[test]
+    fn what_follows_the_voxels_is_bounded() {
+        let with_surplus = |bytes: usize| gzip(&[plain(), vec![0; bytes]].concat());
+        assert_eq!(first_slice(with_surplus(1 << 20)).expect("a little"), expected()[..6]);
+        let message = first_slice(with_surplus(17 << 20)).expect_err("too much").to_string();
+        assert_eq!(
+            message,
+            "scan.nii: more than 16777216 bytes behind the 400 bytes of uncompressed data that its header declares"
+        );
+    }
+
+    /// Header and voxels as two files.
+    fn pair() -> (Vec<u8>, Vec<u8>) {
+        let mut bytes = plain();
+        put(&mut bytes, 344, b"ni1\0");
+        put(&mut bytes, 108, &0_f32.to_le_bytes());
+        let voxels = bytes.split_off(352);
+        (bytes, voxels)
+    }
+
+    fn open_pair(header: Vec<u8>, voxels: Vec<u8>) -> Result<Vec<f32>, NiftiError> {
+        let [header_length, length] = [&header, &voxels].map(|bytes| bytes.len() as u64);
+        let scan = Scan::from_pair_of_readers(
+            (Path::new("scan.hdr"), Cursor::new(header), header_length),
+            (Path::new("scan.img"), Cursor::new(voxels), length),
+        )?;
+        Ok(scan.read_blocks(&[Region::whole(SHAPE)], ReadLimits::default())?[0].values())
+    }
+
+    #[test]
+    fn pairs_are_read_compressed_or_not() {
+        let (header, voxels) = pair();
+        for header in [header.clone(), header[..348].to_vec(), gzip(&header)] {
+            for voxels in [voxels.clone(), gzip(&voxels)] {
+                assert_eq!(open_pair(header.clone(), voxels).expect("a pair"), expected());
+            }
+        }
+    }
+
+    #[test]
+    fn errors_of_pairs_name_the_file_at_fault() {
+        let (header, voxels) = pair();
+        let said = |header: &[u8], voxels: &[u8]| {
+            open_pair(header.to_vec(), voxels.to_vec()).expect_err("bad").to_string()
+        };
+        assert_eq!(
+            said(&header, &voxels[..40]),
+            "scan.img: truncated: 48 bytes of uncompressed data expected, ends near byte 40"
+        );
+        assert!(said(&header[..300], &voxels).starts_with("scan.hdr: truncated: 348 bytes"));
+        assert!(
+            said(&plain(), &voxels)
+                .starts_with("scan.hdr: magic (byte 344) says that the voxels are in this")
+        );
+        let zipped = gzip(&header);
+        assert!(said(&zipped[..zipped.len() - 1], &voxels).starts_with("scan.hdr: truncated"));
+        assert_eq!(
+            message(header),
+            "scan.nii: magic (byte 344) says that the voxels are in a file of their own: its image file (.img) is \
+             missing"
+        );
+    }
+
+    #[test]
+    fn names_of_pairs_keep_their_case_and_compression() {
+        for (name, other) in [
+            ("a/b.hdr", "a/b.img"),
+            ("a.b.hdr.gz", "a.b.img.gz"),
+            ("SCAN.HDR.GZ", "SCAN.IMG.GZ"),
+            (".hdr", ".img"),
+        ] {
+            assert_eq!(pair_of(name).as_deref(), Some(other));
+            assert_eq!(pair_of(other).as_deref(), Some(name));
+        }
+        for name in ["", "hdr", "a.nii", "a.hdr.bz2", "a.gz", "a.hdr/b", ".gz", "a.hDr"] {
+            assert_eq!(pair_of(name), None, "{name}");
+        }
     }
 
     #[test]

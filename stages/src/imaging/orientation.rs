@@ -26,25 +26,36 @@ pub enum Orientation {
     Qform,
 }
 
-/// One of the two orientations, for messages.
+/// One of the orientations and the header byte where it lies, for messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
     /// `srow_x`, `srow_y`, `srow_z`.
-    Sform,
+    Sform(usize),
     /// Quaternion, offsets and `pixdim`.
-    Qform,
+    Qform(usize),
     /// Neither is coded: `pixdim` alone.
-    Spacing,
+    Spacing(usize),
 }
 
 impl std::fmt::Display for Form {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(match self {
-            Self::Sform => "sform (srow_x, byte 280)",
-            Self::Qform => "qform (quatern_b, byte 256)",
-            Self::Spacing => "voxel spacing (pixdim, byte 76)",
-        })
+        match self {
+            Self::Sform(byte) => write!(formatter, "sform (srow_x, byte {byte})"),
+            Self::Qform(byte) => write!(formatter, "qform (quatern_b, byte {byte})"),
+            Self::Spacing(byte) => write!(formatter, "voxel spacing (pixdim[1], byte {byte})"),
+        }
     }
+}
+
+/// Header bytes of the orientation fields, for messages: they differ between NIfTI-1 and NIfTI-2.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offsets {
+    /// `srow_x`.
+    pub sform: usize,
+    /// `quatern_b`.
+    pub quaternion: usize,
+    /// `pixdim[1..=3]`.
+    pub spacing: [usize; 3],
 }
 
 /// Why a header gives no usable orientation.
@@ -69,35 +80,42 @@ pub enum OrientationError {
         form: Form,
     },
     /// A spacing that is zero or negative.
-    #[error("pixdim[{axis}] (byte {}) is {found}, expected a positive spacing", 76 + 4 * axis)]
+    #[error("pixdim[{axis}] (byte {offset}) is {found}, expected a positive spacing")]
     Spacing {
         /// Axis, 1 to 3.
         axis: usize,
+        /// The field's byte in the header.
+        offset: usize,
         /// The spacing found.
         found: f64,
     },
     /// The quaternion is longer than 1.
-    #[error("quatern_b, c, d (byte 256) have the squared length {found}, expected at most 1")]
+    #[error("quatern_b, c, d (byte {offset}) have the squared length {found}, expected at most 1")]
     Quaternion {
+        /// The first field's byte in the header.
+        offset: usize,
         /// b² + c² + d².
         found: f64,
     },
     /// The sform has oblique voxel axes.
     #[error(
-        "the {} is sheared (cosine {cosine:.4} between voxel axes); choose orientation = \"sform\" or \"qform\"",
-        Form::Sform
+        "the {form} is sheared (cosine {cosine:.4} between voxel axes); choose orientation = \"sform\" or \"qform\""
     )]
     Sheared {
+        /// The sform.
+        form: Form,
         /// The largest |cosine| between two axes.
         cosine: f64,
     },
     /// The two forms contradict each other.
     #[error(
-        "the {} and the {} differ by {difference:.4}; choose orientation = \"sform\" or \"qform\"",
-        Form::Sform,
-        Form::Qform
+        "the {sform} and the {qform} differ by {difference:.4}; choose orientation = \"sform\" or \"qform\""
     )]
     Disagree {
+        /// One of them.
+        sform: Form,
+        /// The other.
+        qform: Form,
         /// The largest difference of an entry: mm, or a share of the voxel's edge.
         difference: f64,
     },
@@ -107,9 +125,9 @@ pub enum OrientationError {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forms {
     /// `sform_code`; above 0 when the sform is given.
-    pub sform_code: i16,
+    pub sform_code: i32,
     /// `qform_code`; above 0 when the qform is given.
-    pub qform_code: i16,
+    pub qform_code: i32,
     /// `srow_x`, `srow_y`, `srow_z`.
     pub sform_rows: [[f64; 4]; 3],
     /// `quatern_b`, `quatern_c`, `quatern_d`.
@@ -122,6 +140,8 @@ pub struct Forms {
     pub spacing: [f64; 3],
     /// Millimetres in one of the header's length units (`xyzt_units`).
     pub millimetres: f64,
+    /// Where the header has these fields.
+    pub offsets: Offsets,
 }
 
 impl Forms {
@@ -143,13 +163,14 @@ impl Forms {
         match (self.sform_code > 0, self.qform_code > 0) {
             (false, false) => self.spacing_only(),
             (false, true) => self.qform(),
-            (true, false) => rectangular(self.sform()?),
+            (true, false) => self.rectangular_sform(),
             (true, true) => {
-                let sform = rectangular(self.sform()?)?;
+                let sform = self.rectangular_sform()?;
                 let qform = self.qform()?;
                 let difference = difference(&sform, &qform);
                 if difference > AGREEMENT {
-                    return Err(OrientationError::Disagree { difference });
+                    let (sform, qform) = (self.sform_name(), self.qform_name());
+                    return Err(OrientationError::Disagree { sform, qform, difference });
                 }
                 Ok(if self.sform_code == 1 { sform } else { qform })
             }
@@ -158,52 +179,66 @@ impl Forms {
 
     fn sform(&self) -> Result<Affine, OrientationError> {
         if self.sform_code <= 0 {
-            return Err(OrientationError::Missing { form: Form::Sform });
+            return Err(OrientationError::Missing { form: self.sform_name() });
         }
-        self.usable(Affine::from_rows(self.sform_rows), Form::Sform)
+        self.usable(Affine::from_rows(self.sform_rows), self.sform_name())
+    }
+
+    fn rectangular_sform(&self) -> Result<Affine, OrientationError> {
+        let sform = self.sform()?;
+        let cosine = sform.shear();
+        if cosine > RECTANGULAR {
+            return Err(OrientationError::Sheared { form: self.sform_name(), cosine });
+        }
+        Ok(sform)
     }
 
     fn qform(&self) -> Result<Affine, OrientationError> {
         if self.qform_code <= 0 {
-            return Err(OrientationError::Missing { form: Form::Qform });
+            return Err(OrientationError::Missing { form: self.qform_name() });
         }
         self.check_spacing()?;
         let found = self.quaternion.iter().map(|entry| entry * entry).sum::<f64>();
         if found > 1.0 + QUATERNION_ROUNDING {
-            return Err(OrientationError::Quaternion { found });
+            return Err(OrientationError::Quaternion { offset: self.offsets.quaternion, found });
         }
         let affine = Affine::from_quaternion(self.quaternion, self.spacing, self.mirrored, self.offset);
-        self.usable(affine, Form::Qform)
+        self.usable(affine, self.qform_name())
     }
 
     fn spacing_only(&self) -> Result<Affine, OrientationError> {
         self.check_spacing()?;
-        self.usable(Affine::from_spacing(self.spacing), Form::Spacing)
+        self.usable(Affine::from_spacing(self.spacing), Form::Spacing(self.offsets.spacing[0]))
     }
 
     fn check_spacing(&self) -> Result<(), OrientationError> {
-        for (axis, &found) in (1..).zip(&self.spacing) {
+        for (axis, (&found, offset)) in (1..).zip(self.spacing.iter().zip(self.offsets.spacing)) {
             if !(found > 0.0 && found.is_finite()) {
-                return Err(OrientationError::Spacing { axis, found });
+                return Err(OrientationError::Spacing { axis, offset, found });
             }
         }
         Ok(())
     }
 
     fn usable(&self, affine: Affine, form: Form) -> Result<Affine, OrientationError> {
+        // Finite fields may still leave the range once they are turned into millimetres.
+        let affine = affine.scaled(self.millimetres);
         if !affine.is_finite() {
             return Err(OrientationError::NotFinite { form });
         }
         if affine.is_singular() {
             return Err(OrientationError::Singular { form });
         }
-        Ok(affine.scaled(self.millimetres))
+        Ok(affine)
     }
-}
 
-fn rectangular(sform: Affine) -> Result<Affine, OrientationError> {
-    let cosine = sform.shear();
-    if cosine > RECTANGULAR { Err(OrientationError::Sheared { cosine }) } else { Ok(sform) }
+    fn sform_name(&self) -> Form {
+        Form::Sform(self.offsets.sform)
+    }
+
+    fn qform_name(&self) -> Form {
+        Form::Qform(self.offsets.quaternion)
+    }
 }
 
 /// The largest difference of an entry; a voxel step longer than 1 mm counts relative to its length,
@@ -231,6 +266,7 @@ mod tests {
             mirrored: false,
             spacing: [0.7, 0.7, 2.0],
             millimetres: 1.0,
+            offsets: Offsets { sform: 280, quaternion: 256, spacing: [80, 84, 88] },
         }
     }
 

@@ -1,4 +1,4 @@
-//! Stored voxels, decoded: every scalar type of NIfTI-1, and blocks of a scan in memory.
+//! Stored voxels, decoded: every real scalar type of NIfTI, and blocks of a scan in memory.
 //!
 //! A [`Block`] keeps small integers as they are stored and everything else as scaled f32, so that a
 //! CT takes two bytes a voxel. It knows where in its scan it lies, but not what it is for.
@@ -42,6 +42,21 @@ impl DataType {
             768 => Self::Uint32,
             1024 => Self::Int64,
             1280 => Self::Uint64,
+            _ => return None,
+        })
+    }
+
+    /// The name of a type of the standard that is no real number of up to 64 bits.
+    pub(super) fn refused(code: i16) -> Option<&'static str> {
+        Some(match code {
+            0 => "unknown",
+            1 => "binary, one bit",
+            32 => "complex64",
+            128 => "RGB colours",
+            1536 => "float128",
+            1792 => "complex128",
+            2048 => "complex256",
+            2304 => "RGBA colours",
             _ => return None,
         })
     }

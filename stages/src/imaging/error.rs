@@ -1,0 +1,111 @@
+//! What can be wrong with a scan. Every message names the file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::gzip::GzipError;
+use super::header::FieldError;
+use super::orientation::OrientationError;
+
+/// Why a scan cannot be read. Every message names the file.
+#[derive(Debug, thiserror::Error)]
+pub enum NiftiError {
+    /// The file cannot be opened or looked at.
+    #[error("{}: cannot open: {cause}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// Reading failed.
+    #[error("{}: cannot read at byte {offset} of the uncompressed data: {cause}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Position in the uncompressed data.
+        offset: u64,
+        /// What the system said.
+        cause: io::Error,
+    },
+    /// The compressed data is damaged.
+    #[error("{}: cannot read at byte {offset} of the uncompressed data: {cause}", path.display())]
+    Gzip {
+        /// The file.
+        path: PathBuf,
+        /// Position in the uncompressed data.
+        offset: u64,
+        /// What is wrong, and where in the compressed file.
+        cause: GzipError,
+    },
+    /// The file ends before its last voxel.
+    #[error("{}: truncated: {expected} bytes of uncompressed data expected, ends near byte {found}", path.display())]
+    Truncated {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that a header takes, or that this one declares.
+        expected: u64,
+        /// Where the data ends, as far as can be told.
+        found: u64,
+    },
+    /// A compressed file goes on and on behind its last voxel.
+    #[error("{}: more than {allowed} bytes behind the {expected} bytes of uncompressed data that its header declares", path.display())]
+    Surplus {
+        /// The file.
+        path: PathBuf,
+        /// Bytes that the header declares.
+        expected: u64,
+        /// Bytes that may follow.
+        allowed: u64,
+    },
+    /// A header field is not acceptable.
+    #[error("{}: {cause}", path.display())]
+    Header {
+        /// The file.
+        path: PathBuf,
+        /// The field, its byte and its value.
+        cause: FieldError,
+    },
+    /// A header alone: its voxels are in another file, which was not given.
+    #[error("{}: magic (byte {offset}) says that the voxels are in a file of their own: its image file (.img) is missing", path.display())]
+    NoImage {
+        /// The header.
+        path: PathBuf,
+        /// The magic's byte in the header.
+        offset: usize,
+    },
+    /// A file that holds header and voxels was given as one of two.
+    #[error("{}: magic (byte {offset}) says that the voxels are in this file, expected a header whose voxels are in {}", path.display(), image.display())]
+    NoPair {
+        /// The supposed header.
+        path: PathBuf,
+        /// The supposed voxels.
+        image: PathBuf,
+        /// The magic's byte in the header.
+        offset: usize,
+    },
+    /// The header gives no usable orientation.
+    #[error("{}: {cause}", path.display())]
+    Orientation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        cause: OrientationError,
+    },
+    /// The regions asked for need more memory than allowed, or than there is.
+    #[error("{}: needs {needed} bytes of memory, above the limit of {limit}", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// Bytes needed for the voxels.
+        needed: u64,
+        /// Bytes allowed.
+        limit: u64,
+    },
+}
+
+impl NiftiError {
+    pub(super) fn header(path: &Path, cause: FieldError) -> Self {
+        Self::Header { path: path.to_owned(), cause }
+    }
+}

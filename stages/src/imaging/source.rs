@@ -1,0 +1,226 @@
+//! The bytes of a scan's file, compressed or not, read in order.
+//!
+//! Whether a file is compressed is seen from its first bytes, not from its name. Bytes are inflated,
+//! or read, straight into one buffer that is lent out. Parts of a plain file that nobody needs are
+//! passed by seeking; those of a compressed one have to be inflated. What the bytes mean is not known
+//! here, but for how many are expected.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use super::error::NiftiError;
+use super::gzip::{GzipError, GzipReader, LARGEST_EXPANSION, MAGIC};
+
+/// The size of a lent buffer that pays: large beside the inflater's window of 32 KiB, which it copies
+/// whenever a buffer is full, and small beside a second-level cache.
+pub(super) const BUFFER_BYTES: usize = 256 * 1024;
+const STORED_BUFFER_BYTES: usize = 64 * 1024;
+/// What may follow behind the declared data of a compressed file. The standard has nothing there, but
+/// some writers do; without a bound a small file could inflate for hours.
+pub(super) const LARGEST_SURPLUS: u64 = 16 << 20;
+
+trait Stored: Read + Seek + Send {}
+impl<T: Read + Seek + Send> Stored for T {}
+
+enum Stream {
+    Plain(Box<dyn Stored>),
+    Gzip {
+        reader: Box<GzipReader<BufReader<Box<dyn Stored>>>>,
+        /// The file's last four bytes: ISIZE, when they end a member.
+        last_word: u32,
+    },
+}
+
+/// A file of a scan.
+pub(super) struct Source {
+    path: PathBuf,
+    stream: Stream,
+    /// Length of the file as it is stored.
+    stored_length: u64,
+    /// Position in the uncompressed data.
+    position: u64,
+    /// Bytes of uncompressed data that there should be.
+    expected: u64,
+    buffer: Vec<u8>,
+}
+
+impl Source {
+    pub(super) fn open(path: &Path) -> Result<Self, NiftiError> {
+        let open = || {
+            let file = File::open(path)?;
+            let metadata = file.metadata()?;
+            if metadata.is_file() { Ok((file, metadata.len())) } else { Err(io::Error::other("not a file")) }
+        };
+        let (file, length) = open().map_err(|cause| NiftiError::Open { path: path.to_owned(), cause })?;
+        Self::new(path, file, length)
+    }
+
+    /// From `length` stored bytes; `path` serves messages only.
+    pub(super) fn new(
+        path: &Path,
+        stored: impl Read + Seek + Send + 'static,
+        length: u64,
+    ) -> Result<Self, NiftiError> {
+        let stream = Stream::new(Box::new(stored), length).map_err(|cause| NiftiError::Read {
+            path: path.to_owned(),
+            offset: 0,
+            cause,
+        })?;
+        let path = path.to_owned();
+        Ok(Self { path, stream, stored_length: length, position: 0, expected: 0, buffer: Vec::new() })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Says how many bytes of uncompressed data there should be.
+    ///
+    /// # Errors
+    /// [`NiftiError::Truncated`] when a file of this length cannot hold them.
+    pub(super) fn expect(&mut self, expected: u64) -> Result<(), NiftiError> {
+        self.expected = expected;
+        let found = match self.stream {
+            Stream::Plain(_) => self.stored_length,
+            Stream::Gzip { .. } => self.stored_length.saturating_mul(LARGEST_EXPANSION),
+        };
+        if expected > found { Err(self.truncated(found)) } else { Ok(()) }
+    }
+
+    /// Whether the file's end shows that it holds the expected bytes and nothing else, as far as can
+    /// be told without reading it through. A plain file holds what its length says.
+    pub(super) fn ends_as_expected(&self) -> bool {
+        match self.stream {
+            Stream::Plain(_) => true,
+            Stream::Gzip { last_word, .. } => last_word == self.expected as u32,
+        }
+    }
+
+    /// Leaves checksums out, for a caller that will not come to the end.
+    pub(super) fn without_checksum(&mut self) {
+        if let Stream::Gzip { reader, .. } = &mut self.stream {
+            reader.without_checksum();
+        }
+    }
+
+    /// Lends the next `length` bytes.
+    pub(super) fn read(&mut self, length: usize) -> Result<&[u8], NiftiError> {
+        self.fill(length)?;
+        Ok(self.buffer.get(..length).unwrap_or_default())
+    }
+
+    /// Passes over the bytes up to `target`; one that lies behind is left alone.
+    pub(super) fn skip_to(&mut self, target: u64) -> Result<(), NiftiError> {
+        let missing = target.saturating_sub(self.position);
+        match (&mut self.stream, i64::try_from(missing)) {
+            (_, Ok(0)) => Ok(()),
+            (Stream::Plain(stored), Ok(step)) => {
+                let sought = stored.seek(SeekFrom::Current(step));
+                sought.map_err(|cause| self.failed(cause))?;
+                self.position = target;
+                Ok(())
+            }
+            (Stream::Plain(_), Err(_)) => Err(self.truncated(self.stored_length)),
+            (Stream::Gzip { .. }, _) => {
+                while self.position < target {
+                    let step = (target - self.position).min(BUFFER_BYTES as u64);
+                    self.fill(step as usize)?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Reads a compressed file to its end, so that damage and truncation are noticed.
+    ///
+    /// # Errors
+    /// [`NiftiError`] when it is damaged, too short, or goes on far behind the expected bytes.
+    pub(super) fn finish(&mut self) -> Result<(), NiftiError> {
+        if matches!(self.stream, Stream::Plain(_)) {
+            return Ok(());
+        }
+        self.skip_to(self.expected)?;
+        self.reserve(BUFFER_BYTES)?;
+        while let count @ 1.. = self.some(0, BUFFER_BYTES)? {
+            self.position += count as u64;
+            if self.position - self.expected > LARGEST_SURPLUS {
+                let (path, expected) = (self.path.clone(), self.expected);
+                return Err(NiftiError::Surplus { path, expected, allowed: LARGEST_SURPLUS });
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self, length: usize) -> Result<(), NiftiError> {
+        self.reserve(length)?;
+        let mut filled = 0;
+        while filled < length {
+            let count = self.some(filled, length)?;
+            if count == 0 {
+                return Err(self.truncated(self.position));
+            }
+            filled += count;
+            self.position += count as u64;
+        }
+        Ok(())
+    }
+
+    fn reserve(&mut self, length: usize) -> Result<(), NiftiError> {
+        let missing = length.saturating_sub(self.buffer.len());
+        if missing > 0 {
+            let reserved = self.buffer.try_reserve_exact(missing);
+            reserved.map_err(|_| self.failed(io::ErrorKind::OutOfMemory.into()))?;
+            self.buffer.resize(length, 0);
+        }
+        Ok(())
+    }
+
+    /// Reads some bytes into a part of the buffer; 0 at the end of the data.
+    fn some(&mut self, start: usize, end: usize) -> Result<usize, NiftiError> {
+        let part = self.buffer.get_mut(start..end).unwrap_or_default();
+        match &mut self.stream {
+            Stream::Plain(stored) => loop {
+                match stored.read(part) {
+                    Err(cause) if cause.kind() == io::ErrorKind::Interrupted => {}
+                    read => return read.map_err(|cause| self.failed(cause)),
+                }
+            },
+            Stream::Gzip { reader, .. } => reader.read(part).map_err(|cause| self.damaged(cause)),
+        }
+    }
+
+    fn damaged(&self, cause: GzipError) -> NiftiError {
+        match cause {
+            GzipError::CutOff { .. } => self.truncated(self.position),
+            GzipError::Read(cause) => self.failed(cause),
+            cause => NiftiError::Gzip { path: self.path.clone(), offset: self.position, cause },
+        }
+    }
+
+    fn failed(&self, cause: io::Error) -> NiftiError {
+        NiftiError::Read { path: self.path.clone(), offset: self.position, cause }
+    }
+
+    fn truncated(&self, found: u64) -> NiftiError {
+        NiftiError::Truncated { path: self.path.clone(), expected: self.expected, found }
+    }
+}
+
+impl Stream {
+    fn new(mut stored: Box<dyn Stored>, length: u64) -> io::Result<Self> {
+        let mut first = Vec::new();
+        stored.by_ref().take(MAGIC.len() as u64).read_to_end(&mut first)?;
+        if first != MAGIC {
+            stored.rewind()?;
+            return Ok(Self::Plain(stored));
+        }
+        stored.seek(SeekFrom::Start(length.saturating_sub(4)))?;
+        let mut last = Vec::new();
+        stored.by_ref().take(4).read_to_end(&mut last)?;
+        let last_word = last.first_chunk().map_or(0, |&word| u32::from_le_bytes(word));
+        stored.rewind()?;
+        let reader = GzipReader::new(BufReader::with_capacity(STORED_BUFFER_BYTES, stored));
+        Ok(Self::Gzip { reader: Box::new(reader), last_word })
+    }
+}
