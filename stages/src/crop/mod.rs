@@ -29,7 +29,7 @@ pub const LARGEST_SIZE: usize = 512;
 /// Where a crop's voxels are read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Sampling {
-    /// Where the published pipeline reads them: see [`reference`].
+    /// Where the published pipeline reads them: see [`mod@reference`].
     #[default]
     Reference,
     /// Where they are said to be: see [`exact`].

@@ -1,7 +1,7 @@
 //! Trilinear interpolation of a crop's voxels in a block of the stored scan.
 //!
 //! Values are combined in f64 in a fixed order, along the stored axes from the first to the third, and
-//! rounded to f32 once. Where no axis of the scan is oblique, [`super::separable`] gives the same bits
+//! rounded to f32 once. Where no axis of the scan is oblique, `separable` gives the same bits
 //! in a fraction of the time.
 
 use super::geometry::CropBox;

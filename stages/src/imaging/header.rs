@@ -1,6 +1,6 @@
 //! A NIfTI header: what a CT reader needs of it, checked.
 //!
-//! Fields come from [`super::fields`]; this module decides which values are acceptable. It knows
+//! Fields come from `fields`; this module decides which values are acceptable. It knows
 //! neither files nor streams, so its errors name field and byte, and the reader adds the path.
 
 use super::fields::{Fields, Layout};
