@@ -11,9 +11,10 @@ use flate2::{Decompress, FlushDecompress};
 use pipe_stages::crop::geometry::{Grid, LpsPoint};
 use pipe_stages::crop::{CropParameters, crop};
 use pipe_stages::imaging::affine::Affine;
-use pipe_stages::imaging::nifti::Scan;
+use pipe_stages::imaging::nifti::{ReadLimits, Scan};
 use pipe_stages::imaging::nifti_write::{Volume, write};
 use pipe_stages::imaging::orientation::Orientation;
+use pipe_stages::imaging::voxels::Block;
 use rayon::prelude::*;
 use tempfile::TempDir;
 
@@ -60,11 +61,24 @@ impl Workload {
         crops.into_iter().map(Result::unwrap).collect()
     }
 
-    /// Bytes of the uncompressed file up to the last row that a nodule's crop needs.
-    pub fn prefix(&self, nodule: LpsPoint) -> u64 {
+    /// Reads the voxels that the crops need, without interpolating.
+    pub fn read(&self, nodules: &[LpsPoint]) -> Vec<Block> {
+        let (scan, grid) = self.opened();
+        let size = CropParameters::default().size_mm;
+        let regions: Vec<_> = nodules.iter().map(|&nodule| grid.crop_box(nodule, size).region()).collect();
+        scan.read_blocks(&regions, ReadLimits::default()).unwrap()
+    }
+
+    fn opened(&self) -> (Scan, Grid) {
         let scan = Scan::open(&self.path).unwrap();
         let affine = scan.affine(Orientation::Auto).unwrap();
         let grid = Grid::new(scan.header().shape, &affine).unwrap();
+        (scan, grid)
+    }
+
+    /// Bytes of the uncompressed file up to the last row that a nodule's crop needs.
+    pub fn prefix(&self, nodule: LpsPoint) -> u64 {
+        let (scan, grid) = self.opened();
         let [_, row, slice] = grid.crop_box(nodule, CropParameters::default().size_mm).region().end;
         scan.header().row_start(row, slice - 1)
     }
