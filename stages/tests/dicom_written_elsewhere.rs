@@ -118,6 +118,18 @@ fn damaged_fixtures_never_panic() {
     }
 }
 
+/// Found by the fuzz target: inputs on which a decoder panics, at least in builds that check for overflow.
+#[test]
+fn a_panic_of_a_decoder_is_an_error() {
+    for path in cases(&folder("tests/fixtures/dicom_damaged")) {
+        let file = SeriesFile { name: "a".to_owned(), content: Content::Path(path) };
+        match read_series(&[file], &ReadOptions::default()) {
+            Ok(series) => assert_eq!(series.shape, [33, 32, 1]),
+            Err(error) => assert!(error.to_string().contains("damaged JPEG 2000 data"), "{error}"),
+        }
+    }
+}
+
 fn cases_of_images(case: &Path) -> Vec<PathBuf> {
     let is_image = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "dcm");
     cases(case).into_iter().filter(is_image).collect()

@@ -19,7 +19,7 @@ const PREAMBLE_BYTES: u64 = 128;
 const MAGIC: &[u8; 4] = b"DICM";
 const META_GROUP: u16 = 0x0002;
 /// What a deflated file may become: far above any single CT slice.
-const LARGEST_INFLATED: u64 = 256 << 20;
+const LARGEST_INFLATED: u64 = 64 << 20;
 /// The longest value that is read into memory; those wanted are far shorter.
 const LONGEST_VALUE: u64 = 1 << 16;
 
@@ -185,11 +185,15 @@ fn meta_information(input: Input<'_>) -> Result<(Input<'_>, Meta), FileError> {
 
 fn inflated(mut input: Input<'_>) -> Result<Input<'static>, FileError> {
     let offset = input.position();
+    let too_large = FileError::Structure { offset, expected: "deflated data of at most 64 MiB" };
+    if input.remaining() > LARGEST_INFLATED {
+        return Err(too_large);
+    }
     let compressed = input.exactly(input.remaining())?;
     let mut bytes = Vec::new();
     let read = DeflateDecoder::new(compressed.as_slice()).take(LARGEST_INFLATED + 1).read_to_end(&mut bytes);
     if read.is_err() || bytes.len() as u64 > LARGEST_INFLATED {
-        return Err(FileError::Structure { offset, expected: "deflated data of at most 256 MiB" });
+        return Err(too_large);
     }
     let length = bytes.len() as u64;
     Ok(Input::new(Box::new(Cursor::new(bytes)), length))

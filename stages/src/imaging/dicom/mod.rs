@@ -35,6 +35,9 @@ use self::series::{Image, Slice, Stack};
 use super::affine::Affine;
 use super::nifti_write::{self, NiftiWriteError, Volume};
 
+/// Headers of a compressed image, in bytes.
+const LARGEST_OVERHEAD: u64 = 1 << 20;
+
 /// One file of a series folder.
 #[derive(Clone, Debug)]
 pub struct SeriesFile {
@@ -83,7 +86,7 @@ impl Tolerance {
 pub struct ReadOptions {
     /// Evenness asked of the slices.
     pub tolerance: Tolerance,
-    /// What the voxels may take in memory (at two bytes each).
+    /// What the voxels may take in memory, at two bytes each, or four in single precision.
     pub memory_bytes: u64,
 }
 
@@ -150,8 +153,8 @@ pub fn read_series(files: &[SeriesFile], options: &ReadOptions) -> Result<Series
         return Err(DicomError::NoImage { files: files.len() });
     }
     let stack = series::stack(&images, options.tolerance)?;
-    let shape = shape(&stack, options.memory_bytes)?;
-    let voxels = voxels(&files, &stack, shape)?;
+    let shape = shape(&stack)?;
+    let voxels = voxels(&files, &stack, shape, options.memory_bytes)?;
     let [first, second, _] = stack.affine.spacing();
     Ok(Series {
         shape,
@@ -178,22 +181,26 @@ fn images<'a>(files: &[&'a SeriesFile]) -> Result<(Vec<Image<'a>>, Vec<String>),
     Ok((images, skipped))
 }
 
-fn shape(stack: &Stack, limit: u64) -> Result<[usize; 3], DicomError> {
-    let slices = stack.slices.len();
+fn shape(stack: &Stack) -> Result<[usize; 3], DicomError> {
     let Some(first) = stack.slices.first() else { return Err(DicomError::NoImage { files: 0 }) };
     let format = first.image.facts.format;
-    let [columns, rows] = [format.columns, format.rows].map(usize::from);
-    let needed = (format.pixels() as u64).saturating_mul(slices as u64).saturating_mul(2);
+    Ok([usize::from(format.columns), usize::from(format.rows), stack.slices.len()])
+}
+
+/// A volume of zeros, unless it exceeds the limit.
+fn zeros<T: Copy + Default>(shape: [usize; 3], limit: u64) -> Result<Vec<T>, DicomError> {
+    let [columns, rows, slices] = shape;
+    let needed =
+        shape.iter().fold(size_of::<T>() as u64, |bytes, &extent| bytes.saturating_mul(extent as u64));
     if needed > limit {
         return Err(DicomError::TooLarge { columns, rows, slices, needed, limit });
     }
-    Ok([columns, rows, slices])
+    Ok(vec![T::default(); columns * rows * slices])
 }
 
 /// Decodes all slices: to integers, and once more to single precision if that does not do.
-fn voxels(files: &[&SeriesFile], stack: &Stack, shape: [usize; 3]) -> Result<Voxels, DicomError> {
-    let count = shape.iter().product();
-    let mut integers = vec![0; count];
+fn voxels(files: &[&SeriesFile], stack: &Stack, shape: [usize; 3], limit: u64) -> Result<Voxels, DicomError> {
+    let mut integers = zeros(shape, limit)?;
     let stop = AtomicBool::new(false);
     each_slice(files, stack, &mut integers, |cells, slice, out: &mut [i16]| {
         // Once a value did not fit, what becomes of the others does not matter.
@@ -208,7 +215,7 @@ fn voxels(files: &[&SeriesFile], stack: &Stack, shape: [usize; 3]) -> Result<Vox
         return Ok(Voxels::Integers(integers));
     }
     drop(integers);
-    let mut reals = vec![0.0; count];
+    let mut reals = zeros(shape, limit)?;
     each_slice(files, stack, &mut reals, |cells, slice, out: &mut [f32]| {
         pixels::to_reals(cells, &slice.image.facts.format, slice.frame, out)
     })?;
@@ -247,6 +254,13 @@ fn cells(content: &Content, slice: &Slice) -> Result<Vec<u32>, FileError> {
     let facts = &slice.image.facts;
     let changed = || FileError::Structure { offset: 0, expected: "the file that was there a moment ago" };
     let mut input = input::open(content)?.ok_or_else(changed)?.input;
+    let length = slice.frame.data.iter().fold(0, |sum: u64, extent| sum.saturating_add(extent.length));
+    let uncompressed = (facts.format.pixels() * facts.format.pixel_bytes()) as u64;
+    // No compression makes an image so much larger, and a file may claim any length.
+    if length > 2 * uncompressed + LARGEST_OVERHEAD {
+        let cause = PixelError::Length { found: length, expected: uncompressed };
+        return Err(FileError::Pixels { frame: slice.index + 1, cause });
+    }
     let mut bytes = Vec::new();
     for extent in &slice.frame.data {
         input.skip(extent.offset.checked_sub(input.position()).ok_or_else(changed)?)?;

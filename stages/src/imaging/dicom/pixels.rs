@@ -14,21 +14,10 @@ pub(super) enum Fit {
 
 impl PixelFormat {
     /// The number that the stored bits of a cell mean.
-    pub fn number(&self, cell: u32) -> i32 {
-        let unused_above = 31 - u32::from(self.high_bit);
-        let unused = 32 - u32::from(self.bits_stored);
-        let aligned = cell << unused_above;
-        if self.signed {
-            aligned.cast_signed() >> unused
-        } else {
-            // 32 unsigned bits do not fit; see `unsigned`.
-            (aligned >> unused).cast_signed()
-        }
-    }
-
     fn value(&self, cell: u32) -> f64 {
-        let number = self.number(cell);
-        if self.signed { f64::from(number) } else { f64::from(number.cast_unsigned()) }
+        let aligned = cell << (31 - u32::from(self.high_bit));
+        let unused = 32 - u32::from(self.bits_stored);
+        if self.signed { f64::from(aligned.cast_signed() >> unused) } else { f64::from(aligned >> unused) }
     }
 }
 
