@@ -70,6 +70,7 @@ fn unknown_names_on_the_command_line() {
     workspace.copy("tests/invalid", ".");
     for (arguments, code, message) in [
         (&["run", "unreadable_scan.toml", "--only", "corp"][..], 2, "there is no stage `corp`; stages: crop"),
+        (&["plan", "unreadable_scan.toml", "--force", "corp"], 2, "there is no stage `corp`; stages: crop"),
         (&["run", "unreadable_scan.toml", "--device", "cuda"], 2, "this build of pipe has no CUDA support"),
         (&["run", "unreadable_scan.toml", "--executor", "slurm"], 2, "the Slurm executor is not built yet"),
         (&["run", "nowhere.toml"], 2, "cannot read the manifest nowhere.toml"),
@@ -93,5 +94,19 @@ fn commands_without_a_cache_say_so() {
         let ran = workspace.pipe(command);
         assert_eq!(ran.code, 2);
         assert!(ran.stderr.contains("there is no cache in [HERE] or above it"), "{}", ran.stderr);
+    }
+}
+
+/// `/dev/full` takes no byte: a disk without room.
+#[cfg(target_os = "linux")]
+#[test]
+fn output_that_is_lost_is_an_error() {
+    for arguments in [&["stages"][..], &["completions", "bash"], &["schema"]] {
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_pipe"));
+        let output = command.args(arguments).stdout(full).output().unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {told}");
+        assert!(told.starts_with("error: cannot write on stdout: "), "{arguments:?}: {told}");
     }
 }

@@ -137,6 +137,18 @@ fn testing_on_training_patients_is_refused() {
 }
 
 #[test]
+fn a_calibrator_of_another_checkpoint_is_refused() {
+    let workspace = with_pipelines();
+    let folds = ["train.foreach.fold=[0]", "calibrate.foreach.fold=[0]"];
+    let ran = run_phantom(&workspace, ".pipe", &["evaluate.checkpoint=last", folds[0], folds[1]], &[]);
+    assert_eq!(ran.code, 1, "{}", ran.stdout);
+    let failure = ran.stdout.lines().find(|line| line.contains("stage-failed")).unwrap();
+    assert!(failure.contains("calibrates checkpoint best_both, but last predicts"), "{failure}");
+    let both = ["evaluate.checkpoint=last", "calibrate.checkpoint=last", folds[0], folds[1]];
+    assert_eq!(run_phantom(&workspace, ".pipe", &both, &[]).code, 0);
+}
+
+#[test]
 fn a_loss_that_is_not_a_number_stops_the_fold_and_leaves_the_rest() {
     let workspace = with_pipelines();
     let folds = ["train.foreach.fold=[0]", "calibrate.foreach.fold=[0]"];
@@ -199,14 +211,25 @@ fn touching_moving_and_relabelling_run_no_crop_and_a_voxel_runs_one() {
     assert_eq!(run(), (0, 0, 2 * nodules), "relabelled");
 }
 
-#[test]
-fn a_changed_voxel_near_one_nodule_changes_what_its_bytes_reach() {
+/// The scans of the crop fixtures, and the text of their table of cases.
+fn with_scans() -> (Workspace, String) {
     let workspace = Workspace::new();
     workspace.copy("stages/tests/fixtures/crop/images", "images");
-    let header = "pid,nodule_id,image_path,coordX,coordY,coordZ\n";
-    let cases =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/stages/tests/fixtures/crop/cases.csv"))
-            .unwrap();
+    let cases = concat!(env!("CARGO_MANIFEST_DIR"), "/stages/tests/fixtures/crop/cases.csv");
+    (workspace, fs::read_to_string(cases).unwrap())
+}
+
+/// A pipeline that crops and slices these rows, in the folder as `p.toml`.
+fn crops_and_slices(workspace: &Workspace, rows: &str, size_mm: usize) {
+    workspace.write("cases.csv", format!("pid,nodule_id,image_path,coordX,coordY,coordZ\n{rows}"));
+    let crop =
+        format!("[stage.crop]\ninputs = {{ dataset = \"cases.csv\" }}\nparams = {{ size_mm = {size_mm} }}\n");
+    workspace.write("p.toml", format!("{crop}[stage.slice]\ninputs = {{ volumes = \"@crop\" }}\n"));
+}
+
+#[test]
+fn a_changed_voxel_near_one_nodule_changes_what_its_bytes_reach() {
+    let (workspace, cases) = with_scans();
     let rows: String = cases
         .lines()
         .filter(|line| {
@@ -214,12 +237,7 @@ fn a_changed_voxel_near_one_nodule_changes_what_its_bytes_reach() {
         })
         .map(|line| format!("{}\n", line.rsplit_once(',').unwrap().0))
         .collect();
-    workspace.write("cases.csv", format!("{header}{rows}"));
-    workspace.write(
-        "p.toml",
-        "[stage.crop]\ninputs = { dataset = \"cases.csv\" }\nparams = { size_mm = 40 }\n\
-         [stage.slice]\ninputs = { volumes = \"@crop\" }\n",
-    );
+    crops_and_slices(&workspace, &rows, 40);
     assert_eq!(items_of(&workspace.pipe_ok(&["run", "p.toml", "--json"])), (2, 6, 0));
     // An uncompressed scan: one voxel in its middle, two bytes.
     let path = workspace.path("images/big_endian.nii");
@@ -235,11 +253,7 @@ fn a_changed_voxel_near_one_nodule_changes_what_its_bytes_reach() {
 /// sliced again.
 #[test]
 fn a_changed_voxel_cuts_all_nodules_of_its_scan_and_slices_one() {
-    let workspace = Workspace::new();
-    workspace.copy("stages/tests/fixtures/crop/images", "images");
-    let cases =
-        fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/stages/tests/fixtures/crop/cases.csv"))
-            .unwrap();
+    let (workspace, cases) = with_scans();
     let case = cases.lines().find(|line| line.starts_with("big_endian")).unwrap();
     let cells: Vec<&str> = case.split(',').collect();
     let z: f64 = cells[5].parse().unwrap();
@@ -248,12 +262,7 @@ fn a_changed_voxel_cuts_all_nodules_of_its_scan_and_slices_one() {
         .enumerate()
         .map(|(id, shift)| format!("p,{id},{},{},{},{}\n", cells[2], cells[3], cells[4], z + shift))
         .collect();
-    workspace.write("cases.csv", format!("pid,nodule_id,image_path,coordX,coordY,coordZ\n{rows}"));
-    workspace.write(
-        "p.toml",
-        "[stage.crop]\ninputs = { dataset = \"cases.csv\" }\nparams = { size_mm = 8 }\n\
-         [stage.slice]\ninputs = { volumes = \"@crop\" }\n",
-    );
+    crops_and_slices(&workspace, &rows, 8);
     assert_eq!(items_of(&workspace.pipe_ok(&["run", "p.toml", "--json"])), (2, 6, 0));
     let path = workspace.path("images/big_endian.nii");
     let mut bytes = fs::read(&path).unwrap();

@@ -335,3 +335,46 @@ fn list_folder(
     }
     Ok(())
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_rewritten_at_once_is_noticed_even_if_its_times_do_not_tell() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join(".pipe")).unwrap();
+        let memo = InputMemo::open(&store, true);
+        let path = folder.path().join("scan.nii");
+        // Times have a grain of some milliseconds: of so many quick rewrites some leave the same stamp.
+        for round in 0..200u32 {
+            fs::write(&path, round.to_le_bytes()).unwrap();
+            let file = InputFile::outside(&memo, &path).unwrap();
+            file.check_unchanged().unwrap();
+            fs::write(&path, (!round).to_le_bytes()).unwrap();
+            assert!(matches!(file.check_unchanged(), Err(InputError::Changed { .. })), "round {round}");
+        }
+    }
+
+    #[test]
+    fn a_part_is_the_named_files_and_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join(".pipe")).unwrap();
+        let memo = InputMemo::open(&store, true);
+        for name in ["fold_1/a.csv", "fold_1/b.csv", "fold_10/a.csv", "fold_1.csv", "fold_2"] {
+            let path = folder.path().join("splits").join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, name).unwrap();
+        }
+        let files = Files::outside(&memo, &folder.path().join("splits"), Form::Tree).unwrap();
+        let part = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|name| (*name).to_string()).collect();
+            files.part(&names).unwrap()
+        };
+        assert_eq!(part(&["fold_1"]).names().collect::<Vec<_>>(), ["fold_1/a.csv", "fold_1/b.csv"]);
+        assert_eq!(part(&["fold_2", "fold_1/a.csv"]).names().collect::<Vec<_>>(), ["fold_1/a.csv", "fold_2"]);
+        assert!(part(&[]).is_empty());
+        assert_eq!(part(&["fold_2"]).read("fold_2").unwrap(), b"fold_2");
+    }
+}

@@ -166,16 +166,14 @@ pub fn check_stages<'a>(
     pipeline: &Pipeline,
     names: impl IntoIterator<Item = &'a String>,
 ) -> Result<(), RunError> {
-    names.into_iter().try_for_each(|name| check_stage(pipeline, name))
-}
-
-fn check_stage(pipeline: &Pipeline, name: &str) -> Result<(), RunError> {
     let known: BTreeSet<&str> = pipeline.instances.iter().map(|instance| instance.stage.as_str()).collect();
-    if known.contains(name) {
-        return Ok(());
+    match names.into_iter().find(|name| !known.contains(name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(RunError::UnknownStage {
+            name: name.clone(),
+            known: known.into_iter().collect::<Vec<_>>().join(", "),
+        }),
     }
-    let known = known.into_iter().collect::<Vec<_>>().join(", ");
-    Err(RunError::UnknownStage { name: name.to_string(), known })
 }
 
 /// One bounded pool for everything that computes; deep graphs of operations need roomy stacks.

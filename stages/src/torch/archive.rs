@@ -152,16 +152,9 @@ pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<BTreeMap<Str
     let mut archive = Archive::open(source, length)?;
     let pickle = Pickle::read(&archive.entry("data.pkl")?)?;
     let mut tensors = BTreeMap::new();
-    let mut budget = length.saturating_mul(LARGEST_SHARING);
-    for (name, placement) in placements(&pickle)? {
-        let size = placement.bytes().filter(|size| *size <= budget);
-        let size = size.ok_or_else(|| ArchiveError::Tensor {
-            name: name.clone(),
-            what: format!(
-                "with the tensors before it, it is larger than an archive of {length} bytes can be"
-            ),
-        })?;
-        budget -= size;
+    let placements = placements(&pickle)?;
+    check_size(&placements, length)?;
+    for (name, placement) in placements {
         let bytes = archive.entry(&format!("data/{}", placement.storage))?;
         let values = placement.values(&bytes).map_err(|what| {
             let name = name.clone();
@@ -171,6 +164,21 @@ pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<BTreeMap<Str
         tensors.insert(name, tensor);
     }
     Ok(tensors)
+}
+
+/// Refuses tensors that together are larger than an archive of `length` bytes can hold.
+fn check_size(placements: &BTreeMap<String, Placement>, length: u64) -> Result<(), ArchiveError> {
+    let mut budget = length.saturating_mul(LARGEST_SHARING);
+    for (name, placement) in placements {
+        let size = placement.bytes().filter(|size| *size <= budget);
+        budget -= size.ok_or_else(|| ArchiveError::Tensor {
+            name: name.clone(),
+            what: format!(
+                "with the tensors before it, it is larger than an archive of {length} bytes can be"
+            ),
+        })?;
+    }
+    Ok(())
 }
 
 /// An open zip archive whose entries share one folder.
@@ -431,6 +439,23 @@ mod tests {
         for placement in table {
             assert!(placement.values(&storage).is_err(), "{placement:?}");
         }
+    }
+
+    #[test]
+    fn an_empty_tensor_of_huge_dimensions_is_empty() {
+        let placement = placement(0, &[0, 1 << 40, 1 << 40], &[1, 1 << 40, 1]);
+        assert!(placement.values(&bytes(&[0.0])).expect("values").is_empty());
+    }
+
+    #[test]
+    fn tensors_that_share_storages_have_a_limit_together() {
+        let tensors = |count: usize, shape: &[usize]| -> BTreeMap<String, Placement> {
+            (0..count).map(|name| (name.to_string(), placement(0, shape, &vec![1; shape.len()]))).collect()
+        };
+        assert!(check_size(&tensors(4, &[25]), 100).is_ok());
+        let error = check_size(&tensors(5, &[25]), 100).expect_err("too much").to_string();
+        assert!(error.starts_with("tensor `4`: with the tensors before it"), "{error}");
+        assert!(check_size(&tensors(1, &[1 << 40, 1 << 40]), u64::MAX).is_err());
     }
 
     #[test]

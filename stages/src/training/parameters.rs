@@ -185,21 +185,27 @@ impl TrainParameters {
     /// Gives every parameter its final value: defaults that depend on others, and the default for those that do not
     /// count, so that changing them changes nothing.
     pub fn settle(&mut self) {
-        let Self { position, encoder, params, r, alpha, dropout_rate, .. } = Self::default();
+        let standard = Self::default();
         if self.tuning != Tuning::Lora {
-            (self.position, self.encoder, self.params) = (position, encoder, params);
-            (self.r, self.alpha, self.dropout_rate) = (r, alpha, dropout_rate);
+            self.position = standard.position;
+            self.encoder = standard.encoder;
+            self.params = standard.params;
+            self.r = standard.r;
+            self.alpha = standard.alpha;
+            self.dropout_rate = standard.dropout_rate;
         }
-        let Self { random_flip_prob, random_affine_degree, random_noise_mean, .. } = Self::default();
-        let Self { random_noise_std, random_gamma, reverse_max, random_crop_prob, .. } = Self::default();
         if !self.augmentation {
-            (self.random_flip_prob, self.random_affine_degree) = (random_flip_prob, random_affine_degree);
-            (self.random_noise_mean, self.random_noise_std) = (random_noise_mean, random_noise_std);
-            self.random_gamma = random_gamma;
+            self.random_flip_prob = standard.random_flip_prob;
+            self.random_affine_degree = standard.random_affine_degree;
+            self.random_noise_mean = standard.random_noise_mean;
+            self.random_noise_std = standard.random_noise_std;
+            self.random_gamma = standard.random_gamma;
         }
-        self.text_augmentation = Some(self.text_augmentation().is_some());
-        if self.text_augmentation == Some(false) {
-            (self.reverse_max, self.random_crop_prob) = (reverse_max, random_crop_prob);
+        let text_augmentation = self.text_augmentation().is_some();
+        self.text_augmentation = Some(text_augmentation);
+        if !text_augmentation {
+            self.reverse_max = standard.reverse_max;
+            self.random_crop_prob = standard.random_crop_prob;
         }
     }
 
