@@ -1,9 +1,10 @@
-//! CT scans on disk: NIfTI headers, orientation, and voxels read as a stream.
+//! CT scans on disk: DICOM series, NIfTI headers, orientation, and voxels read as a stream.
 //!
 //! Nothing here knows of nodules, crops or samples tables. World coordinates are NIfTI's own, RAS
 //! millimetres; whoever holds LPS points converts them.
 
 pub mod affine;
+pub mod dicom;
 mod error;
 mod fields;
 mod gzip;

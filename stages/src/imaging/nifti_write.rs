@@ -1,6 +1,8 @@
-//! Writing NIfTI-1 scans of 16-bit integers, always with the same bytes.
+//! Writing NIfTI-1 scans, always with the same bytes.
 //!
-//! Little-endian, one file, sform and qform both coded 1 and equal, no scaling, millimetres. The gzip
+//! Little-endian, one file, no scaling, millimetres, no text in any header field. The sform is coded 1;
+//! so is an equal qform, except when voxels are sheared (a tilted gantry): no qform can say that, and
+//! its code is 0. The gzip
 //! form carries neither name nor time and is compressed at one fixed level by a compressor whose
 //! output does not depend on the machine.
 
@@ -52,30 +54,58 @@ pub enum NiftiWriteError {
         /// Voxels given.
         voxels: usize,
     },
-    /// The affine is singular, sheared or not finite, so that no qform equals it.
-    #[error("an affine that is singular, sheared or not finite cannot be written: {affine:?}")]
+    /// The affine is singular or not finite.
+    #[error("an affine that is singular or not finite cannot be written: {affine:?}")]
     Affine {
         /// The affine given.
         affine: Affine,
     },
 }
 
+/// A type of voxels that can be written.
+pub trait Voxel: Copy {
+    /// NIfTI's `datatype`.
+    const CODE: i16;
+    /// Its little-endian bytes.
+    type Bytes: IntoIterator<Item = u8>;
+    /// This voxel's bytes.
+    fn bytes(self) -> Self::Bytes;
+}
+
+impl Voxel for i16 {
+    const CODE: i16 = 4;
+    type Bytes = [u8; 2];
+
+    fn bytes(self) -> Self::Bytes {
+        self.to_le_bytes()
+    }
+}
+
+impl Voxel for f32 {
+    const CODE: i16 = 16;
+    type Bytes = [u8; 4];
+
+    fn bytes(self) -> Self::Bytes {
+        self.to_le_bytes()
+    }
+}
+
 /// A scan to be written.
 #[derive(Clone, Copy, Debug)]
-pub struct Volume<'a> {
+pub struct Volume<'a, T = i16> {
     /// Voxels along the stored axes; the first varies fastest.
     pub shape: [usize; 3],
     /// Voxel indices to RAS millimetres.
     pub affine: Affine,
     /// Values in HU, as many as the shape says.
-    pub voxels: &'a [i16],
+    pub voxels: &'a [T],
 }
 
 /// Writes a scan to `path`, compressed when the name ends in `.nii.gz`.
 ///
 /// # Errors
 /// [`NiftiWriteError`] when shape, affine or name will not do, or when writing fails.
-pub fn write(path: &Path, volume: &Volume) -> Result<(), NiftiWriteError> {
+pub fn write<T: Voxel>(path: &Path, volume: &Volume<T>) -> Result<(), NiftiWriteError> {
     let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let compressed = name.ends_with(".nii.gz");
     if !compressed && !name.ends_with(".nii") {
@@ -98,7 +128,7 @@ pub fn write(path: &Path, volume: &Volume) -> Result<(), NiftiWriteError> {
 ///
 /// # Errors
 /// [`NiftiWriteError`] when shape, number of voxels or affine will not do.
-pub fn nii_bytes(volume: &Volume) -> Result<Vec<u8>, NiftiWriteError> {
+pub fn nii_bytes<T: Voxel>(volume: &Volume<T>) -> Result<Vec<u8>, NiftiWriteError> {
     let header = volume_header(volume)?;
     in_memory(|bytes| write_plain(bytes, &header, volume))
 }
@@ -107,7 +137,7 @@ pub fn nii_bytes(volume: &Volume) -> Result<Vec<u8>, NiftiWriteError> {
 ///
 /// # Errors
 /// [`NiftiWriteError`] when shape, number of voxels or affine will not do.
-pub fn nii_gz_bytes(volume: &Volume) -> Result<Vec<u8>, NiftiWriteError> {
+pub fn nii_gz_bytes<T: Voxel>(volume: &Volume<T>) -> Result<Vec<u8>, NiftiWriteError> {
     let header = volume_header(volume)?;
     in_memory(|bytes| write_gzip(bytes, &header, volume))
 }
@@ -117,20 +147,28 @@ pub fn nii_gz_bytes(volume: &Volume) -> Result<Vec<u8>, NiftiWriteError> {
 /// # Errors
 /// [`NiftiWriteError::Shape`] and [`NiftiWriteError::Affine`].
 pub fn header_bytes(shape: [usize; 3], affine: &Affine) -> Result<[u8; HEADER_BYTES], NiftiWriteError> {
+    header_of::<i16>(shape, affine)
+}
+
+fn header_of<T: Voxel>(shape: [usize; 3], affine: &Affine) -> Result<[u8; HEADER_BYTES], NiftiWriteError> {
     let extents = extents(shape).ok_or(NiftiWriteError::Shape { shape })?;
-    let (quaternion, mirrored) = rigid(affine).ok_or(NiftiWriteError::Affine { affine: *affine })?;
+    if !affine.is_finite() || affine.is_singular() {
+        return Err(NiftiWriteError::Affine { affine: *affine });
+    }
+    let qform = rigid(affine);
+    let (quaternion, mirrored) = qform.unwrap_or_default();
     let mut header = HeaderWriter([0; HEADER_BYTES]);
     header.put(0, (HEADER_BYTES as i32).to_le_bytes());
     header.put(38, *b"r");
     header.put_each(40, [3, extents[0], extents[1], extents[2], 1, 1, 1, 1].map(i16::to_le_bytes));
-    header.put(70, 4_i16.to_le_bytes());
-    header.put(72, 16_i16.to_le_bytes());
+    header.put(70, T::CODE.to_le_bytes());
+    header.put(72, (8 * size_of::<T>() as i16).to_le_bytes());
     let [x, y, z] = affine.spacing();
     header.put_each(76, [if mirrored { -1.0 } else { 1.0 }, x, y, z, 1.0, 1.0, 1.0, 1.0].map(single));
     header.put(108, (DATA_OFFSET as f32).to_le_bytes());
     header.put_each(112, [1.0, 0.0].map(single));
     header.put(123, [2]);
-    header.put_each(252, [1_i16, 1].map(i16::to_le_bytes));
+    header.put_each(252, [i16::from(qform.is_some()), 1].map(i16::to_le_bytes));
     header.put_each(256, quaternion.map(single));
     header.put_each(268, affine.translation.map(single));
     for (row, offset) in [280, 296, 312].into_iter().enumerate() {
@@ -143,7 +181,7 @@ pub fn header_bytes(shape: [usize; 3], affine: &Affine) -> Result<[u8; HEADER_BY
 
 /// Quaternion and handedness of an affine that is a rotation and a spacing.
 fn rigid(affine: &Affine) -> Option<([f64; 3], bool)> {
-    if affine.is_finite() && affine.shear() < RECTANGULAR { affine.quaternion() } else { None }
+    if affine.shear() < RECTANGULAR { affine.quaternion() } else { None }
 }
 
 fn extents(shape: [usize; 3]) -> Option<[i16; 3]> {
@@ -151,29 +189,37 @@ fn extents(shape: [usize; 3]) -> Option<[i16; 3]> {
     Some([x?, y?, z?])
 }
 
-fn volume_header(volume: &Volume) -> Result<[u8; HEADER_BYTES], NiftiWriteError> {
+fn volume_header<T: Voxel>(volume: &Volume<T>) -> Result<[u8; HEADER_BYTES], NiftiWriteError> {
     let Volume { shape, affine, voxels } = *volume;
-    let header = header_bytes(shape, &affine)?;
+    let header = header_of::<T>(shape, &affine)?;
     if shape.iter().product::<usize>() != voxels.len() {
         return Err(NiftiWriteError::Voxels { shape, voxels: voxels.len() });
     }
     Ok(header)
 }
 
-fn write_plain(out: &mut impl Write, header: &[u8; HEADER_BYTES], volume: &Volume) -> io::Result<()> {
+fn write_plain<T: Voxel>(
+    out: &mut impl Write,
+    header: &[u8; HEADER_BYTES],
+    volume: &Volume<T>,
+) -> io::Result<()> {
     out.write_all(header)?;
     out.write_all(&[0; DATA_OFFSET - HEADER_BYTES])?;
     // Whole rows at a time: the compressor sees the same pieces on every host.
-    let mut row = Vec::with_capacity(2 * volume.shape[0]);
+    let mut row = Vec::with_capacity(size_of::<T>() * volume.shape[0]);
     for voxels in volume.voxels.chunks(volume.shape[0]) {
         row.clear();
-        row.extend(voxels.iter().flat_map(|voxel| voxel.to_le_bytes()));
+        row.extend(voxels.iter().flat_map(|voxel| voxel.bytes()));
         out.write_all(&row)?;
     }
     Ok(())
 }
 
-fn write_gzip(out: &mut impl Write, header: &[u8; HEADER_BYTES], volume: &Volume) -> io::Result<()> {
+fn write_gzip<T: Voxel>(
+    out: &mut impl Write,
+    header: &[u8; HEADER_BYTES],
+    volume: &Volume<T>,
+) -> io::Result<()> {
     let level = Compression::new(GZIP_LEVEL);
     let mut encoder = GzBuilder::new().mtime(0).operating_system(GZIP_SYSTEM).write(out, level);
     write_plain(&mut encoder, header, volume)?;
@@ -263,11 +309,10 @@ mod tests {
     fn unwritable_scans_are_refused() {
         let voxels = voxels();
         let valid = volume(&voxels);
-        let sheared = Affine::from_rows([[1.0, 0.1, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]]);
         let flat = Affine::from_spacing([1.0, 1.0, 0.0]);
         let infinite = Affine::from_spacing([1.0, 1.0, f64::INFINITY]);
-        for affine in [sheared, flat, infinite] {
-            let error = nii_bytes(&Volume { affine, ..valid }).expect_err("no qform equals it");
+        for affine in [flat, infinite] {
+            let error = nii_bytes(&Volume { affine, ..valid }).expect_err("no map of voxels");
             assert!(matches!(error, NiftiWriteError::Affine { .. }), "{error}");
         }
         for shape in [[0, 4, 5], [60_000, 1, 1], [usize::MAX; 3]] {
@@ -278,6 +323,29 @@ mod tests {
         assert!(matches!(error, NiftiWriteError::Voxels { voxels: 60, .. }), "{error}");
         let error = write(Path::new("scan.dcm"), &valid).expect_err("wrong name");
         assert!(matches!(error, NiftiWriteError::Name { .. }), "{error}");
+    }
+
+    #[test]
+    fn sheared_voxels_have_an_sform_alone() {
+        let affine = Affine::from_rows([[1.0, 0.1, 0.0, 3.0], [0.0, 1.0, 0.0, 4.0], [0.0, 0.0, 1.0, 5.0]]);
+        let bytes = header_bytes([3, 4, 5], &affine).expect("valid");
+        assert_eq!(bytes[252..256], [0, 0, 1, 0], "codes of qform and sform");
+        assert_eq!(bytes[256..268], [0; 12], "no quaternion");
+        let forms = ScanHeader::parse(&bytes).expect("valid").forms;
+        let found = forms.affine(Orientation::Sform).expect("asked for").apply([1.0, 2.0, 3.0]);
+        assert!(found.iter().zip([4.2, 6.0, 8.0]).all(|(a, b)| (a - b).abs() < 1e-6), "{found:?}");
+    }
+
+    #[test]
+    fn single_precision_is_written_as_such() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("scan.nii.gz");
+        let voxels = [0.25, -1000.5, 40_000.0, 3.0];
+        let affine = Affine::from_spacing([1.0; 3]);
+        write(&path, &Volume { shape: [2, 2, 1], affine, voxels: &voxels }).expect("written");
+        let scan = Scan::open(&path).expect("readable");
+        let blocks = scan.read_blocks(&[Region::whole([2, 2, 1])], ReadLimits::default()).expect("whole");
+        assert_eq!(blocks[0].values(), voxels);
     }
 
     #[test]
