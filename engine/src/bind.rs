@@ -10,6 +10,7 @@ use pipe_cache::{ArtifactRef, Digest, Form, InputMemo, Store};
 
 use crate::context::Device;
 use crate::input::{Files, Input, InputError, InputFile, InputValue, Selector};
+use crate::items::row_files::RowFiles;
 use crate::items::{self, BoundItems};
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
 use crate::preimage::Preimage;
@@ -45,14 +46,8 @@ pub(crate) struct Bound {
 pub(crate) struct TableSource {
     pub(crate) table: Table,
     pub(crate) files: RowFiles,
-}
-
-/// Where the paths in a table lead.
-pub(crate) enum RowFiles {
-    /// To files outside the store, against this folder.
-    Root(std::path::PathBuf),
-    /// To files of the artifact that the table is in.
-    Within(Files),
+    /// The table's name within the artifact that it is in; empty for a table that is a file of its own.
+    pub(crate) name: String,
 }
 
 impl Binder<'_> {
@@ -80,6 +75,9 @@ impl Binder<'_> {
                 let scope = preimage.fingerprint();
                 let items = items::bind(self, instance, &source, scope, upstream)?;
                 preimage.add("items", format!("{} items {}", items.list.len(), items.digest()), "items");
+                if let (Some(table), ItemSource::Rows(rows)) = (&items.gathered, &source) {
+                    add_gathered(&mut preimage, instance, rows.input, table);
+                }
                 Some(items)
             }
         };
@@ -199,22 +197,25 @@ impl Binder<'_> {
                 let shown = shown_path(&self.pipeline.root, path);
                 let bytes =
                     std::fs::read(path).map_err(|source| InputError::Read { path: path.clone(), source })?;
-                let table = Table::parse(&shown, &bytes)?;
-                Ok(TableSource { table, files: RowFiles::Root(self.pipeline.root.clone()) })
+                Ok(self.lone_table(Table::parse(&shown, &bytes)?))
             }
             _ => {
                 let (artifact, shown) = self.artifact(source, upstream)?;
                 if artifact.form == Form::File {
                     let file = InputFile::stored(self.store, artifact.digest, artifact.bytes, shown.clone());
-                    let table = Table::parse(&shown, &file.read()?)?;
-                    return Ok(TableSource { table, files: RowFiles::Root(self.pipeline.root.clone()) });
+                    return Ok(self.lone_table(Table::parse(&shown, &file.read()?)?));
                 }
                 let files = Files::stored(self.store, artifact.digest, shown)?;
-                let file = files.only_table()?;
-                let table = Table::parse(&file.shown, &file.read()?)?;
-                Ok(TableSource { table, files: RowFiles::Within(files) })
+                let name = files.only_table()?.to_string();
+                let table = Table::parse(&format!("{name} of {}", files.shown), &files.read(&name)?)?;
+                Ok(TableSource { table, files: RowFiles::Within(files), name })
             }
         }
+    }
+
+    /// A table whose rows' paths are read against the project's root.
+    fn lone_table(&self, table: Table) -> TableSource {
+        TableSource { table, files: RowFiles::Root(self.pipeline.root.clone()), name: String::new() }
     }
 
     /// One file.
@@ -277,6 +278,20 @@ fn drives_items(source: &ItemSource, input: &str) -> bool {
         ItemSource::Rows(rows) => {
             rows.input == input || rows.companion.is_some_and(|(name, _)| name == input)
         }
+    }
+}
+
+/// What a kind uses that makes one output of all items: the whole table, and the artifact that it is in.
+fn add_gathered(preimage: &mut Preimage, instance: &Instance, input: &str, source: &TableSource) {
+    let binding = instance.inputs.iter().find(|binding| binding.spec.name == input);
+    let origin = binding.map(describe_origin).unwrap_or_default();
+    for (column, digest) in source.table.column_digests() {
+        preimage.add(format!("input.{input}.column.{column}"), format!("column {digest}"), &origin);
+    }
+    // Their order is the output's.
+    preimage.add(format!("input.{input}.columns"), source.table.columns().join(","), &origin);
+    if let RowFiles::Within(files) = &source.files {
+        preimage.add(format!("input.{input}"), format!("files {}", files.digest), &origin);
     }
 }
 

@@ -206,6 +206,45 @@ impl Files {
         Ok(Self { shown: self.shown.clone(), digest, index: Arc::new(index), origin: self.origin.clone() })
     }
 
+    /// What is in one of its folders, by names within that folder.
+    ///
+    /// # Errors
+    /// When the index of the folder cannot be made.
+    pub fn under(&self, folder: &str) -> Result<Self, InputError> {
+        let mut builder = IndexBuilder::new(Form::Tree);
+        let mut outside = BTreeMap::new();
+        for entry in self.index.entries() {
+            let Some(name) = name_under(folder, &entry.name) else { continue };
+            builder.add(name, entry.digest, entry.size)?;
+            if let FilesOrigin::Outside(files) = &self.origin
+                && let Some(file) = files.get(&entry.name)
+            {
+                outside.insert(name.to_string(), file.clone());
+            }
+        }
+        let index = builder.finish()?;
+        let origin = match &self.origin {
+            FilesOrigin::Stored(store) => FilesOrigin::Stored(Arc::clone(store)),
+            FilesOrigin::Outside(_) => FilesOrigin::Outside(Arc::new(outside)),
+        };
+        let shown = format!("{folder} of {}", self.shown);
+        Ok(Self { shown, digest: Digest::of(&index.to_bytes()), index: Arc::new(index), origin })
+    }
+
+    /// Whether there is something in a folder of that name.
+    pub fn has_folder(&self, folder: &str) -> bool {
+        self.names().any(|name| name_under(folder, name).is_some())
+    }
+
+    /// Whether all files outside the store are still as they were when they were hashed.
+    ///
+    /// # Errors
+    /// [`InputError::Changed`] when one is not.
+    pub fn check_unchanged(&self) -> Result<(), InputError> {
+        let FilesOrigin::Outside(files) = &self.origin else { return Ok(()) };
+        self.names().filter_map(|name| files.get(name)).try_for_each(InputFile::check_unchanged)
+    }
+
     /// How many files there are.
     pub fn len(&self) -> usize {
         self.index.entries().len()
@@ -258,17 +297,22 @@ impl Files {
         }
     }
 
-    /// The only CSV file at the top of a tree.
+    /// The name of the only CSV file at the top of a tree.
     ///
     /// # Errors
     /// When there is none or there are several.
-    pub fn only_table(&self) -> Result<InputFile, InputError> {
+    pub fn only_table(&self) -> Result<&str, InputError> {
         let tables: Vec<&str> =
             self.names().filter(|name| name.ends_with(".csv") && !name.contains('/')).collect();
         match tables.as_slice() {
-            [name] => self.get(name).ok_or_else(|| self.lacks(name)),
+            [name] => Ok(name),
             _ => Err(self.shape(format!("has {} CSV files at its top where one is needed", tables.len()))),
         }
+    }
+
+    /// The names and digests and sizes of all files, sorted by name.
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Digest, u64)> {
+        self.index.entries().iter().map(|entry| (entry.name.as_str(), entry.digest, entry.size))
     }
 
     fn lacks(&self, name: &str) -> InputError {
@@ -302,7 +346,13 @@ pub enum InputValue {
     File(InputFile),
 }
 
-fn list_folder(
+/// A name within a folder, if it lies in that folder.
+fn name_under<'a>(folder: &str, name: &'a str) -> Option<&'a str> {
+    name.strip_prefix(folder)?.strip_prefix('/')
+}
+
+/// The files of a folder and of those in it, by name: links followed, hidden files left out.
+pub(crate) fn list_folder(
     folder: &Path,
     prefix: &str,
     depth: usize,

@@ -10,6 +10,7 @@ pub mod event;
 mod execute;
 mod graph;
 pub mod input;
+pub mod inspect;
 mod items;
 mod lookup;
 pub mod manifest;

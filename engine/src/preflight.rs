@@ -7,11 +7,12 @@ use pipe_cache::{InputMemo, Store};
 
 use crate::bind::{Binder, TableSource};
 use crate::context::Device;
-use crate::items;
+use crate::items::rows::NamedRows;
+use crate::items::{self, rows};
 use crate::manifest::problem::Problems;
 use crate::manifest::{InputBinding, InputSource, Instance, ManifestError, Pipeline, Problem};
 use crate::registry::Registry;
-use crate::stage::{AnyItems, InputForm, Item, ItemSource, RowItems, StageError, Work};
+use crate::stage::{AnyItems, InputForm, ItemSource, RowItems, StageError, Work};
 
 /// Reads every table that lies outside the store: its columns, its rows, the files that the rows name.
 ///
@@ -72,16 +73,13 @@ fn check_rows(
     rows: &RowItems,
 ) -> Result<(), StageError> {
     let used = source.table.project(&rows.columns)?;
-    let mut problems = items::missing_row_files(source, rows)?;
-    match items::item_names(&source.table, rows) {
+    let (_, mut problems) = rows::find(source, rows)?;
+    match rows::named_rows(&source.table, rows) {
         Err(problem) => problems.push(problem),
-        Ok(names) => {
-            for (row, name) in used.rows().iter().zip(names) {
-                let cell =
-                    |column: &String| used.get(row, column).map(|value| (column.clone(), value.to_string()));
-                let values = used.columns().iter().filter_map(cell).collect();
-                let place = Some(format!("{}:{}", source.table.source, row.line));
-                let item = Item { name, place, values, files: Default::default() };
+        Ok(named) => {
+            for NamedRows { name, rows } in named {
+                let position = rows.first().copied().unwrap_or_default();
+                let item = rows::item(&source.table, &used, position, name);
                 problems.extend(stage.check_item(&instance.params, &item).err());
             }
         }

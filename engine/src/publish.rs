@@ -93,7 +93,7 @@ fn list_copies(store: &Store, output: &Copyable<'_>, to: &Path, copies: &mut Vec
     let ArtifactRef { form, digest, files: _, bytes } = output.artifact;
     if *form == Form::File {
         let name = match output.spec.form {
-            OutputForm::File(name) => name,
+            OutputForm::File(name) | OutputForm::Table(name) => name,
             _ => output.spec.name,
         };
         copies.push(Copy { to: folder.join(name), digest: *digest, size: *bytes });

@@ -47,6 +47,7 @@ fn explain(kind: &dyn AnyStage) -> String {
     for output in about.outputs {
         let form = match output.form {
             OutputForm::File(name) => format!("file {name}"),
+            OutputForm::Table(name) => format!("table {name}"),
             OutputForm::Tree => "tree".to_string(),
             OutputForm::Collection(extension) => format!("collection of .{extension}"),
         };

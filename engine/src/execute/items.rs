@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipe_cache::{ArtifactRef, Digest, Error, Form, IndexBuilder, ItemOutcome, ItemWriter};
+use pipe_cache::{ArtifactRef, Digest, ItemOutcome, ItemWriter};
 use rayon::prelude::*;
 
 use super::guard::guarded;
@@ -13,7 +13,7 @@ use crate::context::{ItemContext, Reporter};
 use crate::event::{Event, FailedItem};
 use crate::items::{BoundItem, BoundItems};
 use crate::manifest::Instance;
-use crate::stage::{AnyItems, Interrupted, Item, OutputForm, StageError};
+use crate::stage::{AnyItems, Interrupted, Item, StageError};
 
 impl Executor<'_> {
     pub(super) fn run_items(
@@ -56,7 +56,7 @@ impl Executor<'_> {
                 return Err(failure);
             }
         }
-        let artifact = self.collect(instance, &outcomes)?;
+        let artifact = self.gather(instance, stage, items, &outcomes)?;
         let name = instance.kind.about().outputs.first().map_or("items", |output| output.name);
         Ok((BTreeMap::from([(name.to_string(), artifact)]), items_executed, items_cached))
     }
@@ -142,25 +142,6 @@ impl Executor<'_> {
         let outcome = ItemOutcome { digest, size: bytes.len() as u64 };
         writer.commit(one.key, outcome)?;
         Ok(outcome)
-    }
-
-    fn collect(
-        &self,
-        instance: &Instance,
-        outcomes: &BTreeMap<&str, ItemOutcome>,
-    ) -> Result<ArtifactRef, Error> {
-        let extension = match instance.kind.about().outputs.first().map(|output| output.form) {
-            Some(OutputForm::Collection(extension)) => extension,
-            _ => "bin",
-        };
-        let mut builder = IndexBuilder::new(Form::Collection);
-        let mut bytes = 0;
-        for (name, outcome) in outcomes {
-            builder.add(&format!("{name}.{extension}"), outcome.digest, outcome.size)?;
-            bytes += outcome.size;
-        }
-        let digest = self.binder.store.put(&builder.finish()?.to_bytes())?;
-        Ok(ArtifactRef { form: Form::Collection, digest, files: outcomes.len() as u64, bytes })
     }
 
     fn tell_conflicts(&self, instance: &Instance, conflicts: usize) {

@@ -1,6 +1,7 @@
 //! Executing one instance: bind, look up, compute what is missing, commit; and compute again what the
 //! store has lost.
 
+mod gather;
 pub(crate) mod guard;
 mod items;
 mod repair;

@@ -57,7 +57,7 @@ impl Executor<'_> {
         list_files(folder, "", &mut names)?;
         names.sort();
         let index_form = match form {
-            OutputForm::File(name) => {
+            OutputForm::File(name) | OutputForm::Table(name) => {
                 if names != [name] {
                     return Err(StageError::message(format!(
                         "expected the one file {name}, found {names:?}"

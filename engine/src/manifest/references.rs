@@ -98,8 +98,10 @@ fn find_output(
     };
     let fits = match (spec.form, found.form) {
         (InputForm::File, form) => matches!(form, OutputForm::File(_)),
-        (InputForm::Table, form) => matches!(form, OutputForm::File(_) | OutputForm::Tree),
-        (InputForm::Tree | InputForm::Collection, form) => !matches!(form, OutputForm::File(_)),
+        (InputForm::Table, form) => !matches!(form, OutputForm::Collection(_)),
+        (InputForm::Tree | InputForm::Collection, form) => {
+            matches!(form, OutputForm::Tree | OutputForm::Collection(_))
+        }
     };
     if !fits {
         let message =
@@ -140,6 +142,7 @@ fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems:
 fn form_words(form: OutputForm) -> &'static str {
     match form {
         OutputForm::File(_) => "one file",
+        OutputForm::Table(_) => "a table",
         OutputForm::Tree => "a folder",
         OutputForm::Collection(_) => "a collection",
     }

@@ -110,7 +110,7 @@ pub struct OutputSpec {
     pub name: &'static str,
     /// One sentence for `pipe stages KIND`.
     pub summary: &'static str,
-    /// What it is made of. An [`ItemStage`](super::ItemStage) has one output, a collection.
+    /// What it is made of. An [`ItemStage`](super::ItemStage) has one output: a collection, unless it gathers.
     pub form: OutputForm,
 }
 
@@ -119,6 +119,8 @@ pub struct OutputSpec {
 pub enum OutputForm {
     /// One file of that name.
     File(&'static str),
+    /// A table of that name, made from another; its rows' paths lead where that one's do.
+    Table(&'static str),
     /// A folder.
     Tree,
     /// A file for each item with that extension.

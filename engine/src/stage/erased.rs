@@ -4,7 +4,8 @@ use serde::de::DeserializeOwned;
 
 use super::about::{About, Column};
 use super::error::StageError;
-use super::item::{Item, ItemSource};
+use super::inspect::{Finding, Sighted};
+use super::item::{Gather, Item, ItemSource, Piece};
 use super::{ItemStage, Stage};
 use crate::context::{Context, ItemContext};
 use crate::table::Table;
@@ -81,6 +82,19 @@ pub trait AnyItems: Sync {
         group: &[Item],
         context: &ItemContext<'_>,
     ) -> Vec<Result<Vec<u8>, StageError>>;
+
+    /// See [`ItemStage::gather`].
+    ///
+    /// # Errors
+    /// As [`ItemStage::gather`].
+    fn gather(
+        &self,
+        params: &serde_json::Value,
+        gather: &Gather<'_>,
+    ) -> Result<Vec<(String, Piece)>, StageError>;
+
+    /// See [`ItemStage::inspect`].
+    fn inspect(&self, params: &serde_json::Value, group: &[Sighted]) -> Vec<Finding>;
 }
 
 /// Puts a [`Stage`] in the table of kinds.
@@ -195,5 +209,17 @@ impl<S: ItemStage> AnyItems for PerItem<S> {
                 group.iter().map(|_| Err(StageError::message(text.clone()))).collect()
             }
         }
+    }
+
+    fn gather(
+        &self,
+        params: &serde_json::Value,
+        gather: &Gather<'_>,
+    ) -> Result<Vec<(String, Piece)>, StageError> {
+        self.0.gather(&parse(params)?, gather)
+    }
+
+    fn inspect(&self, params: &serde_json::Value, group: &[Sighted]) -> Vec<Finding> {
+        parse(params).map(|params| self.0.inspect(&params, group)).unwrap_or_default()
     }
 }

@@ -7,6 +7,7 @@
 mod about;
 mod erased;
 mod error;
+mod inspect;
 mod item;
 
 use schemars::JsonSchema;
@@ -16,7 +17,10 @@ use serde::de::DeserializeOwned;
 pub use about::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec};
 pub use erased::{AnyItems, AnyStage, AnyWhole, PerItem, Whole, Work};
 pub use error::{Interrupted, StageError};
-pub use item::{Item, ItemSource, RowItems};
+pub use inspect::{Finding, Severity, Sighted, SightedFile};
+pub use item::{
+    FileColumn, Gather, GatheredItem, Item, ItemFile, ItemSource, LeadsTo, PairOf, Piece, RowItems,
+};
 
 use crate::context::{Context, ItemContext};
 use crate::table::Table;
@@ -94,4 +98,22 @@ pub trait ItemStage: Sync {
         group: &[Item],
         context: &ItemContext<'_>,
     ) -> Vec<Result<Vec<u8>, StageError>>;
+
+    /// Makes the output of a kind whose output is no collection, from a table and the results of its items.
+    ///
+    /// # Errors
+    /// Whatever makes the output impossible.
+    fn gather(
+        &self,
+        _params: &Self::Params,
+        _gather: &Gather<'_>,
+    ) -> Result<Vec<(String, Piece)>, StageError> {
+        Err(StageError::message("the kind does not say how it makes its output of all items"))
+    }
+
+    /// What looks wrong with items that would be handed over together, at a glance at their files and before any
+    /// work. Nothing that it says has a part in a result.
+    fn inspect(&self, _params: &Self::Params, _group: &[Sighted]) -> Vec<Finding> {
+        Vec::new()
+    }
 }

@@ -19,8 +19,8 @@ use pipe_engine::record::Surroundings;
 use pipe_engine::registry::Registry;
 use pipe_engine::run::{RunOptions, run};
 use pipe_engine::stage::{
-    About, AnyStage, Column, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec,
-    PerItem, RowItems, Stage, StageError, Whole,
+    About, AnyStage, Column, FileColumn, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
+    OutputForm, OutputSpec, PerItem, RowItems, Stage, StageError, Whole,
 };
 use pipe_engine::table::Table;
 use schemars::JsonSchema;
@@ -49,14 +49,12 @@ impl ItemStage for Repeat {
     };
 
     fn items(&self, _params: &NoParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
-        ItemSource::Rows(RowItems {
-            input: "table",
-            name: &["id"],
-            columns: vec![Column::required("times")],
-            files: &["path"],
-            group_by: Some("path"),
-            companion: None,
-        })
+        ItemSource::Rows(
+            RowItems::new("table", ["id"])
+                .columns([Column::required("times")])
+                .file(FileColumn::new("path", LeadsTo::File))
+                .group_by("path"),
+        )
     }
 
     fn check_item(&self, _params: &NoParams, item: &Item) -> Result<(), StageError> {

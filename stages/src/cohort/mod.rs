@@ -11,6 +11,7 @@ pub(crate) mod fold;
 pub(crate) mod model_file;
 pub(crate) mod pixels;
 pub(crate) mod planes;
+pub(crate) mod scans;
 pub(crate) mod texts;
 
 /// One row of a dataset table.

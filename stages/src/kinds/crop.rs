@@ -2,15 +2,16 @@
 
 use pipe_engine::context::ItemContext;
 use pipe_engine::stage::{
-    About, Column, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, RowItems,
-    StageError,
+    About, Column, InputForm, InputSpec, Item, ItemFile, ItemSource, ItemStage, OutputForm, OutputSpec,
+    RowItems, StageError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::{Store, write_volume};
+use crate::cohort::scans;
 use crate::crop::geometry::LpsPoint;
-use crate::crop::{self, CropParameters, crop};
+use crate::crop::{self, CropError, CropParameters, crop_scan};
 use crate::imaging::orientation;
 
 /// The kind.
@@ -114,14 +115,12 @@ impl ItemStage for Crop {
     };
 
     fn items(&self, _params: &CropParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
-        ItemSource::Rows(RowItems {
-            input: "dataset",
-            name: &["pid", "nodule_id"],
-            columns: COORDINATES.map(Column::required).to_vec(),
-            files: &["image_path"],
-            group_by: Some("image_path"),
-            companion: None,
-        })
+        ItemSource::Rows(
+            RowItems::new("dataset", ["pid", "nodule_id"])
+                .columns(COORDINATES.map(Column::required))
+                .file(scans::COLUMN)
+                .group_by("image_path"),
+        )
     }
 
     fn check_item(&self, _params: &CropParams, item: &Item) -> Result<(), StageError> {
@@ -154,26 +153,21 @@ fn crop_group(
 ) -> Result<Vec<Result<Vec<u8>, StageError>>, StageError> {
     context.check_cancelled()?;
     let Some(first) = group.first() else { return Ok(Vec::new()) };
-    let scan = first.file("image_path")?;
+    let shown = first.files.get(scans::COLUMN.name).map_or("the scan", ItemFile::shown);
     let points: Vec<LpsPoint> = group.iter().map(point).collect::<Result<_, _>>()?;
-    let volumes = crop(&scan.path()?, &points, &params.crop_parameters()).map_err(|error| {
-        let place = first.place.as_deref().unwrap_or(&first.name);
-        let message = format!("{place}: {}: {error}", scan.shown);
+    let refuse = |error: CropError| {
+        let message = format!("{}: {shown}: {error}", first.place());
         StageError::message(message).advise("replace the scan, or take its rows out of the table")
-    })?;
+    };
+    let scan = scans::open(first, scans::COLUMN.name)?.map_err(|error| refuse(error.into()))?;
+    let volumes = crop_scan(scan, &points, &params.crop_parameters()).map_err(refuse)?;
     let write = |(volume, item): (Result<Vec<f32>, _>, &Item)| {
         let volume = volume.map_err(|error| {
-            let place = item.place.as_deref().unwrap_or(&item.name);
-            StageError::message(format!("{place}: nodule {} in {}: {error}", item.name, scan.shown)).advise(
+            StageError::message(format!("{}: nodule {} in {shown}: {error}", item.place(), item.name)).advise(
                 "coordinates must be LPS millimetres; for RAS ones change the sign of coordX and coordY",
             )
         })?;
-        write_volume(
-            params.size_mm,
-            &volume,
-            params.store,
-            &format!("nodule {} in {}", item.name, scan.shown),
-        )
+        write_volume(params.size_mm, &volume, params.store, &format!("nodule {} in {shown}", item.name))
     };
     Ok(volumes.into_iter().zip(group).map(write).collect())
 }

@@ -61,14 +61,9 @@ impl ItemStage for Report {
     };
 
     fn items(&self, _params: &ReportParams, given: &dyn Fn(&str) -> bool) -> ItemSource {
-        let ready = given(READY);
-        ItemSource::Rows(RowItems {
-            input: "dataset",
-            name: &NAME,
-            columns: if ready { Vec::new() } else { wording_columns() },
-            files: &[],
-            group_by: None,
-            companion: ready.then_some((READY, ".txt")),
+        ItemSource::Rows(match given(READY) {
+            true => RowItems::new("dataset", NAME).companion(READY, ".txt"),
+            false => RowItems::new("dataset", NAME).columns(wording_columns()),
         })
     }
 
@@ -84,9 +79,9 @@ impl ItemStage for Report {
     ) -> Vec<Result<Vec<u8>, StageError>> {
         let run = |item: &Item| {
             context.check_cancelled()?;
-            match item.files.get(READY) {
-                Some(file) => ready_report(item, file),
-                None => worded_report(params, item, context.seed()),
+            match item.files.contains_key(READY) {
+                true => ready_report(item, item.file(READY)?),
+                false => worded_report(params, item, context.seed()),
             }
         };
         group.iter().map(run).collect()
@@ -102,7 +97,7 @@ fn wording_columns() -> Vec<Column> {
 
 fn features(item: &Item) -> Result<NoduleFeatures, StageError> {
     NoduleFeatures::from_row(|column| item.values.get(column).map(String::as_str)).map_err(|error| {
-        StageError::message(format!("{}: {error}", place(item)))
+        StageError::message(format!("{}: {error}", item.place()))
             .advise(format!("correct the cell of {}, or leave it blank", item.name))
     })
 }
@@ -118,7 +113,7 @@ fn worded_report(params: &ReportParams, item: &Item, seed: u64) -> Result<Vec<u8
 
 fn ready_report(item: &Item, file: &InputFile) -> Result<Vec<u8>, StageError> {
     checked_text(file.read()?).map_err(|problem| {
-        StageError::message(format!("{}: {} {problem}", place(item), file.shown))
+        StageError::message(format!("{}: {} {problem}", item.place(), file.shown))
             .advise("put the report there as UTF-8 text, or take the row out of the table")
     })
 }
@@ -130,10 +125,6 @@ fn checked_text(bytes: Vec<u8>) -> Result<Vec<u8>, String> {
         Ok(_) => Ok(bytes),
         Err(error) => Err(format!("is not UTF-8 text (at byte {})", error.valid_up_to())),
     }
-}
-
-fn place(item: &Item) -> &str {
-    item.place.as_deref().unwrap_or(&item.name)
 }
 
 #[cfg(test)]

@@ -1,0 +1,205 @@
+//! A look at a cohort before hours of work: what each kind finds at a glance, and files that are there twice.
+//!
+//! Only tables outside the store are looked at, and of the files that their rows name no more than a glance needs:
+//! nothing is hashed whole, nothing is kept, and no result depends on it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipe_cache::{Digest, InputMemo, Store};
+use rayon::prelude::*;
+
+use crate::bind::{Binder, TableSource};
+use crate::context::Device;
+use crate::input::list_folder;
+use crate::items::row_files::{Found, RowFiles};
+use crate::items::rows;
+use crate::manifest::{InputSource, Instance, Pipeline};
+use crate::registry::Registry;
+use crate::stage::{
+    AnyItems, Finding, ItemSource, RowItems, Severity, Sighted, SightedFile, StageError, Work,
+};
+
+/// Of files with the same size, this much is compared at the start, in the middle and at the end.
+const COMPARED_BYTES: u64 = 64 << 10;
+
+/// What a look has found.
+#[derive(Debug, Default)]
+pub struct Inspection {
+    /// Rows looked at.
+    pub rows: usize,
+    /// Files and folders that they name.
+    pub files: usize,
+    /// What looks wrong: errors first, in the order of the tables' lines.
+    pub findings: Vec<Finding>,
+}
+
+impl Inspection {
+    /// How many findings are of a severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+}
+
+/// Looks at the rows of every table outside the store that a kind makes items of. To be called when
+/// [`crate::preflight::check_tables`] has found nothing.
+///
+/// # Errors
+/// When a table cannot be read, or names what is not there.
+pub fn inspect(
+    pipeline: &Pipeline,
+    registry: &Registry,
+    store: &Arc<Store>,
+) -> Result<Inspection, StageError> {
+    let memo = InputMemo::open(store, true);
+    let binder = Binder { pipeline, registry, store, memo: &memo, device: Device::Cpu };
+    let mut places: BTreeSet<String> = BTreeSet::new();
+    let mut paths: BTreeMap<PathBuf, String> = BTreeMap::new();
+    let mut findings: Vec<((Severity, String, u64), Finding)> = Vec::new();
+    for instance in &pipeline.instances {
+        let (Some(ItemSource::Rows(rows)), Work::Items(stage)) =
+            (binder.item_source(instance)?, instance.kind.work())
+        else {
+            continue;
+        };
+        let given = instance.inputs.iter().find(|binding| binding.spec.name == rows.input);
+        let Some([InputSource::Path(table)]) = given.map(|given| given.sources.as_slice()) else { continue };
+        let source = binder.open_table(&InputSource::Path(table.clone()), &|_| None)?;
+        let sighted = sight(&source, &rows)?;
+        places.extend(sighted.iter().map(|one| one.place.clone()));
+        for one in &sighted {
+            for path in one.files.values().filter_map(leading_path) {
+                paths.entry(path.to_path_buf()).or_insert_with(|| one.place.clone());
+            }
+        }
+        findings.extend(look(instance, stage, &rows, sighted).into_iter().map(sortable));
+    }
+    let files = paths.len();
+    findings.extend(same_content(&paths).into_iter().map(sortable));
+    findings.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut findings: Vec<Finding> = findings.into_iter().map(|(_, finding)| finding).collect();
+    findings.dedup();
+    Ok(Inspection { rows: places.len(), files, findings })
+}
+
+/// Errors first, then by table and line.
+fn sortable(finding: Finding) -> ((Severity, String, u64), Finding) {
+    let (table, line) = finding.place.rsplit_once(':').unwrap_or((&finding.place, ""));
+    let key = (finding.severity, table.to_string(), line.parse().unwrap_or(0));
+    (key, finding)
+}
+
+fn look(instance: &Instance, stage: &dyn AnyItems, rows: &RowItems, sighted: Vec<Sighted>) -> Vec<Finding> {
+    let mut groups: Vec<Vec<Sighted>> = Vec::new();
+    let mut positions: HashMap<PathBuf, usize> = HashMap::new();
+    for one in sighted {
+        let path = rows.group_by.and_then(|column| one.files.get(column)).and_then(leading_path);
+        let path = path.map(Path::to_path_buf);
+        match path.as_ref().and_then(|path| positions.get(path)).and_then(|group| groups.get_mut(*group)) {
+            Some(group) => group.push(one),
+            None => {
+                positions.extend(path.map(|path| (path, groups.len())));
+                groups.push(vec![one]);
+            }
+        }
+    }
+    groups.par_iter().flat_map_iter(|group| stage.inspect(&instance.params, group)).collect()
+}
+
+/// The items of a table's rows, with where their files are.
+fn sight(source: &TableSource, rows: &RowItems) -> Result<Vec<Sighted>, StageError> {
+    let (found, problems) = rows::find(source, rows)?;
+    crate::items::refuse(problems)?;
+    let RowFiles::Root(root) = &source.files else { return Ok(Vec::new()) };
+    let mut sighted = Vec::new();
+    for named in rows::named_rows(&source.table, rows)? {
+        let first = named.rows.first().and_then(|position| source.table.rows().get(*position));
+        let Some(row) = first else { continue };
+        let table = &source.table;
+        let value = |column: &String| Some((column.clone(), table.get(row, column)?.to_string()));
+        let mut files = BTreeMap::new();
+        for column in &rows.files {
+            let cell = table.get(row, column.name).unwrap_or_default().to_string();
+            if let Some(found) = found.get(&(column.name, cell)) {
+                files.insert(column.name.to_string(), sighted_file(root, found)?);
+            }
+        }
+        sighted.push(Sighted {
+            name: named.name,
+            place: format!("{}:{}", table.source, row.line),
+            values: table.columns().iter().filter_map(value).collect(),
+            files,
+        });
+    }
+    Ok(sighted)
+}
+
+fn sighted_file(root: &Path, found: &Found) -> Result<SightedFile, StageError> {
+    Ok(match found {
+        Found::One(name) => SightedFile::One(root.join(name)),
+        Found::Pair(first, second) => SightedFile::Pair(root.join(first), root.join(second)),
+        Found::Folder(name) => {
+            let mut files = Vec::new();
+            list_folder(&root.join(name), "", 0, &mut files)?;
+            files.sort();
+            SightedFile::Folder(files)
+        }
+    })
+}
+
+/// The file that stands for what a path leads to: of a pair the second, which is the larger.
+fn leading_path(file: &SightedFile) -> Option<&Path> {
+    match file {
+        SightedFile::One(path) | SightedFile::Pair(_, path) => Some(path),
+        SightedFile::Folder(files) => files.first().map(|(_, path)| path.as_path()),
+    }
+}
+
+/// Files that seem to have the content of another one.
+fn same_content(paths: &BTreeMap<PathBuf, String>) -> Vec<Finding> {
+    let mut by_size: BTreeMap<u64, Vec<&Path>> = BTreeMap::new();
+    for path in paths.keys() {
+        if let Ok(metadata) = std::fs::metadata(path) {
+            by_size.entry(metadata.len()).or_default().push(path);
+        }
+    }
+    let candidates: Vec<(u64, &Path)> = by_size
+        .iter()
+        .filter(|(_, alike)| alike.len() > 1)
+        .flat_map(|(size, alike)| alike.iter().map(|path| (*size, *path)))
+        .collect();
+    let samples: Vec<(Option<Digest>, &Path)> =
+        candidates.par_iter().map(|(size, path)| (sample(path, *size), *path)).collect();
+    let mut first: HashMap<Digest, &Path> = HashMap::new();
+    let mut findings = Vec::new();
+    for (digest, path) in samples {
+        let (Some(digest), Some(place)) = (digest, paths.get(path)) else { continue };
+        match first.get(&digest) {
+            None => {
+                first.insert(digest, path);
+            }
+            Some(other) => {
+                let at = paths.get(*other).map_or("", String::as_str);
+                let message =
+                    format!("{} seems to have the content of {} ({at})", path.display(), other.display());
+                let advice = "take one of them out of the table, unless both are meant";
+                findings.push(Finding::warning(place, message).advise(advice));
+            }
+        }
+    }
+    findings
+}
+
+/// A digest of a file's size and of parts of it.
+fn sample(path: &Path, size: u64) -> Option<Digest> {
+    let mut file = File::open(path).ok()?;
+    let mut bytes = size.to_le_bytes().to_vec();
+    for start in [0, size / 2, size.saturating_sub(COMPARED_BYTES)] {
+        file.seek(SeekFrom::Start(start)).ok()?;
+        file.by_ref().take(COMPARED_BYTES).read_to_end(&mut bytes).ok()?;
+    }
+    Some(Digest::of(&bytes))
+}

@@ -1,0 +1,171 @@
+//! The items of a stage: rows or files, each with a key made of no more than what it uses.
+
+pub(crate) mod row_files;
+pub(crate) mod rows;
+
+use std::collections::BTreeMap;
+
+use pipe_cache::{Digest, Form, Hasher};
+
+use crate::bind::{Binder, Done, TableSource};
+use crate::input::Files;
+use crate::manifest::{InputSource, Instance};
+use crate::stage::{Item, ItemFile, ItemSource, OutputForm, StageError, Work};
+
+/// How many problems of a table are told at once.
+const TOLD: usize = 10;
+
+/// The items of an instance, in the order of their table or collection.
+pub(crate) struct BoundItems {
+    pub(crate) scope: Digest,
+    pub(crate) list: Vec<BoundItem>,
+    /// The table that a kind needs which makes one output of all items.
+    pub(crate) gathered: Option<TableSource>,
+}
+
+/// An item and its key.
+pub(crate) struct BoundItem {
+    pub(crate) item: Item,
+    pub(crate) key: Digest,
+    /// Items with the same group are handed over together.
+    pub(crate) group: Option<Digest>,
+    /// Its rows' positions in the table; none for an item of a collection.
+    pub(crate) rows: Vec<usize>,
+}
+
+/// An item with its rows, before it has a key.
+struct BoundRows {
+    item: Item,
+    group: Option<Digest>,
+    rows: Vec<usize>,
+}
+
+impl BoundItems {
+    /// A digest of all names and keys: what an instance's fingerprint holds of its items.
+    pub(crate) fn digest(&self) -> Digest {
+        let mut pairs: Vec<(&str, Digest)> =
+            self.list.iter().map(|one| (one.item.name.as_str(), one.key)).collect();
+        pairs.sort_unstable();
+        let mut hasher = Hasher::new("pipe items, version 1");
+        for (name, key) in pairs {
+            hasher.field(name).field(key.as_bytes());
+        }
+        hasher.finish()
+    }
+
+    /// What each item's key was made of, one JSON object a line; kept for audits.
+    pub(crate) fn listing(&self) -> Vec<u8> {
+        let mut sorted: Vec<&BoundItem> = self.list.iter().collect();
+        sorted.sort_by(|a, b| a.item.name.cmp(&b.item.name));
+        let mut text = String::new();
+        for BoundItem { item, key, .. } in sorted {
+            let files: BTreeMap<&str, String> =
+                item.files.iter().map(|(name, file)| (name.as_str(), file.digest().to_string())).collect();
+            let line =
+                serde_json::json!({"item": item.name, "key": key, "values": item.values, "files": files});
+            text.push_str(&line.to_string());
+            text.push('\n');
+        }
+        text.into_bytes()
+    }
+}
+
+/// Lists an instance's items, with the content of every file that they use.
+pub(crate) fn bind(
+    binder: &Binder<'_>,
+    instance: &Instance,
+    source: &ItemSource,
+    scope: Digest,
+    upstream: &dyn Fn(usize) -> Option<Done>,
+) -> Result<BoundItems, StageError> {
+    let (table, items) = match source {
+        ItemSource::Collection { input } => {
+            let files = binder.open_files(single_source(instance, input)?, Form::Collection, upstream)?;
+            (None, collection_items(input, &files)?)
+        }
+        ItemSource::Rows(rows) => {
+            let (table, items) = rows::bind(binder, instance, rows, upstream)?;
+            (Some(table), items)
+        }
+    };
+    if let Work::Items(stage) = instance.kind.work() {
+        let check = |one: &BoundRows| stage.check_item(&instance.params, &one.item).err();
+        refuse(items.iter().filter_map(check).collect())?;
+    }
+    let list = items
+        .into_iter()
+        .map(|BoundRows { item, group, rows }| BoundItem { key: key(scope, &item), item, group, rows })
+        .collect();
+    Ok(BoundItems { scope, list, gathered: table.filter(|_| gathers(instance)) })
+}
+
+/// Whether an instance makes one output of all items, instead of a collection of them.
+fn gathers(instance: &Instance) -> bool {
+    let output = instance.kind.about().outputs.first();
+    output.is_some_and(|output| !matches!(output.form, OutputForm::Collection(_)))
+}
+
+fn key(scope: Digest, item: &Item) -> Digest {
+    let mut hasher = Hasher::new("pipe item, version 1");
+    hasher.field(scope.as_bytes()).field(&item.name);
+    for (name, value) in &item.values {
+        hasher.field("value").field(name).field(value);
+    }
+    for (name, file) in &item.files {
+        let form = match file {
+            ItemFile::One(_) => "file",
+            ItemFile::Pair(..) => "pair",
+            ItemFile::Folder(_) => "folder",
+        };
+        hasher.field(form).field(name).field(file.digest().as_bytes());
+    }
+    hasher.finish()
+}
+
+fn collection_items(input: &str, files: &Files) -> Result<Vec<BoundRows>, StageError> {
+    let mut items = Vec::new();
+    for name in files.names() {
+        let (item, _) = name.rsplit_once('.').unwrap_or((name, ""));
+        let Some(file) = files.get(name) else { continue };
+        let item = Item {
+            name: item.to_string(),
+            place: None,
+            values: BTreeMap::new(),
+            files: BTreeMap::from([(input.to_string(), ItemFile::One(file))]),
+        };
+        items.push(BoundRows { item, group: None, rows: Vec::new() });
+    }
+    let duplicate = items.windows(2).find(|pair| pair[0].item.name == pair[1].item.name);
+    if let Some(pair) = duplicate {
+        let message = format!("{}: item {} has two files", files.shown, pair[0].item.name);
+        return Err(StageError::message(message));
+    }
+    if items.is_empty() {
+        return Err(StageError::message(format!("{} has no items", files.shown)));
+    }
+    Ok(items)
+}
+
+pub(crate) fn single_source<'a>(instance: &'a Instance, input: &str) -> Result<&'a InputSource, StageError> {
+    let binding = instance.inputs.iter().find(|binding| binding.spec.name == input);
+    binding
+        .and_then(|binding| binding.sources.first())
+        .ok_or_else(|| StageError::message(format!("{} has no input `{input}`", instance.label)))
+}
+
+/// All problems as one error, the first ones in full, with the first one's advice.
+pub(crate) fn refuse(mut problems: Vec<StageError>) -> Result<(), StageError> {
+    let mut lines: Vec<String> = problems.iter().take(TOLD).map(ToString::to_string).collect();
+    if problems.len() > TOLD {
+        lines.push(format!("… and {} more", problems.len() - TOLD));
+    }
+    if problems.len() == 1 {
+        // As it is, with what it says of the store.
+        return problems.pop().map_or(Ok(()), Err);
+    }
+    let advice = match problems.into_iter().next() {
+        None => return Ok(()),
+        Some(first) => first.advice,
+    };
+    Err(StageError { advice, ..StageError::message(lines.join("\n")) })
+}

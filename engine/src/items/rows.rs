@@ -1,0 +1,223 @@
+//! Rows as items: their names, the values and files that each uses.
+
+use std::collections::{BTreeMap, HashMap};
+
+use pipe_cache::{Digest, Form};
+use rayon::prelude::*;
+
+use super::row_files::Found;
+use super::{BoundRows, refuse};
+use crate::bind::{Binder, Done, TableSource};
+use crate::manifest::Instance;
+use crate::stage::{FileColumn, Item, ItemFile, RowItems, StageError};
+use crate::table::{Row, Table, TableError};
+
+const CORRECT_THE_PATH: &str = "correct the path in the table, or put the file there";
+
+/// The rows of one item.
+pub(crate) struct NamedRows {
+    pub(crate) name: String,
+    /// Positions in the table; several only where rows may repeat.
+    pub(crate) rows: Vec<usize>,
+}
+
+/// What the cells of the file columns lead to, by column and cell.
+type ByCell<T> = HashMap<(&'static str, String), T>;
+
+/// The items of a table's rows, with the content of every file that they use.
+pub(super) fn bind(
+    binder: &Binder<'_>,
+    instance: &Instance,
+    rows: &RowItems,
+    upstream: &dyn Fn(usize) -> Option<Done>,
+) -> Result<(TableSource, Vec<BoundRows>), StageError> {
+    let source = binder.open_table(super::single_source(instance, rows.input)?, upstream)?;
+    let named = named_rows(&source.table, rows)?;
+    let companions = match rows.companion {
+        Some((input, extension)) => {
+            let given = super::single_source(instance, input)?;
+            Some((input, extension, binder.open_files(given, Form::Collection, upstream)?))
+        }
+        None => None,
+    };
+    let used = source.table.project(&rows.columns)?;
+    let opened = open(binder, &source, rows)?;
+    let mut problems = Vec::new();
+    let mut bound = Vec::new();
+    for NamedRows { name, rows: positions } in named {
+        let Some(first) = positions.first().copied() else { continue };
+        let mut item = item(&source.table, &used, first, name);
+        let Some(row) = source.table.rows().get(first) else { continue };
+        for column in &rows.files {
+            let cell = source.table.get(row, column.name).unwrap_or_default();
+            if let Some(file) = opened.get(&(column.name, cell.to_string())) {
+                item.files.insert(column.name.to_string(), file.clone());
+            }
+        }
+        if let Some((input, extension, files)) = &companions {
+            let wanted = format!("{}{extension}", item.name);
+            match files.get(&wanted) {
+                Some(file) => {
+                    item.files.insert((*input).to_string(), ItemFile::One(file));
+                }
+                None => problems.push(StageError::message(format!(
+                    "{}: {} has no file `{wanted}`",
+                    item.place(),
+                    files.shown
+                ))),
+            }
+        }
+        let group: Option<Digest> =
+            rows.group_by.and_then(|column| item.files.get(column)).map(ItemFile::digest);
+        bound.push(BoundRows { item, group, rows: positions });
+    }
+    refuse(problems)?;
+    Ok((source, bound))
+}
+
+/// An item of a row, without its files. `used` is the table cut down to the columns that the item uses.
+pub(crate) fn item(table: &Table, used: &Table, position: usize, name: String) -> Item {
+    let mut item = Item { name, place: None, values: BTreeMap::new(), files: BTreeMap::new() };
+    if let Some(row) = used.rows().get(position) {
+        let cell = |column: &String| Some((column.clone(), used.get(row, column)?.to_string()));
+        item.values = used.columns().iter().filter_map(cell).collect();
+        item.place = Some(format!("{}:{}", table.source, row.line));
+    }
+    item
+}
+
+/// The items' names with their rows, in the order of the table.
+///
+/// # Errors
+/// A name that cannot be one; two rows of one name, unless they may repeat and agree.
+pub(crate) fn named_rows(table: &Table, rows: &RowItems) -> Result<Vec<NamedRows>, StageError> {
+    let mut named: Vec<NamedRows> = Vec::new();
+    let mut positions: HashMap<String, usize> = HashMap::new();
+    for (position, row) in table.rows().iter().enumerate() {
+        let name = name(table, row, rows)?;
+        match positions.get(&name).and_then(|known| named.get_mut(*known)) {
+            Some(known) => {
+                let first = known.rows.first().and_then(|first| table.rows().get(*first));
+                check_repeat(table, rows, &name, first.unwrap_or(row), row)?;
+                known.rows.push(position);
+            }
+            None => {
+                positions.insert(name.clone(), named.len());
+                named.push(NamedRows { name, rows: vec![position] });
+            }
+        }
+    }
+    Ok(named)
+}
+
+fn name(table: &Table, row: &Row, rows: &RowItems) -> Result<String, StageError> {
+    let parts: Result<Vec<&str>, TableError> =
+        rows.name.iter().map(|column| table.text(row, column)).collect();
+    let name = parts?.join("_");
+    if name.contains('/') || pipe_cache::check_name(&name).is_err() {
+        let message = format!("{}:{}: {name:?} cannot name an item", table.source, row.line);
+        let advice = format!("use letters and digits in {}", rows.name.join(" and "));
+        return Err(StageError::message(message).advise(advice));
+    }
+    Ok(name)
+}
+
+/// Whether a row may have the name that an earlier one has.
+fn check_repeat(
+    table: &Table,
+    rows: &RowItems,
+    name: &str,
+    first: &Row,
+    second: &Row,
+) -> Result<(), StageError> {
+    let columns = rows.name.join(" and ");
+    if !rows.repeats {
+        let message = format!(
+            "{}: item {name} is on line {} and again on line {}",
+            table.source, first.line, second.line
+        );
+        return Err(StageError::message(message).advise(format!("give each row its own {columns}")));
+    }
+    let files = rows.files.iter().map(|column| column.name);
+    for column in rows.columns.iter().map(|column| column.name.as_str()).chain(files) {
+        let (before, after) = (table.get(first, column), table.get(second, column));
+        if before != after {
+            let message = format!(
+                "{}: `{column}` of {name} is {} on line {} and {} on line {}",
+                table.source,
+                before.unwrap_or("blank"),
+                first.line,
+                after.unwrap_or("blank"),
+                second.line
+            );
+            let advice =
+                format!("rows with the same {columns} must agree in it; or name them by more columns");
+            return Err(StageError::message(message).advise(advice));
+        }
+    }
+    Ok(())
+}
+
+/// What each file column's cells lead to, with all that is missing; nothing is read.
+pub(crate) fn find(
+    source: &TableSource,
+    rows: &RowItems,
+) -> Result<(ByCell<Found>, Vec<StageError>), StageError> {
+    let mut found = HashMap::new();
+    let mut problems = Vec::new();
+    for column in &rows.files {
+        let mut known: HashMap<&str, ()> = HashMap::new();
+        for row in source.table.rows() {
+            let Some(cell) = cell(&source.table, row, column)? else { continue };
+            if known.insert(cell, ()).is_some() {
+                continue;
+            }
+            match source.files.find(column, cell) {
+                Ok(one) => {
+                    found.insert((column.name, cell.to_string()), one);
+                }
+                Err(why) => {
+                    let place = format!("{}:{}: `{}`", source.table.source, row.line, column.name);
+                    let problem = StageError::message(format!("{place}: {why}"));
+                    problems.push(problem.advise(CORRECT_THE_PATH));
+                }
+            }
+        }
+    }
+    Ok((found, problems))
+}
+
+fn cell<'a>(table: &'a Table, row: &'a Row, column: &FileColumn) -> Result<Option<&'a str>, TableError> {
+    if column.optional { Ok(table.get(row, column.name)) } else { table.text(row, column.name).map(Some) }
+}
+
+/// Opens what each cell leads to, once, hashing in parallel.
+fn open(binder: &Binder<'_>, source: &TableSource, rows: &RowItems) -> Result<ByCell<ItemFile>, StageError> {
+    let (found, problems) = find(source, rows)?;
+    refuse(problems)?;
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let opened: Vec<_> =
+        found.into_par_iter().map(|(cell, found)| (cell, source.files.open(binder.memo, &found))).collect();
+    let mut files = HashMap::new();
+    let mut problems = Vec::new();
+    for ((column, cell), file) in opened {
+        match file {
+            Ok(file) => {
+                files.insert((column, cell), file);
+            }
+            Err(error) => {
+                let line = first_line(&source.table, column, &cell);
+                let message = format!("{}:{line}: `{column}`: {error}", source.table.source);
+                let advice = error.advice.unwrap_or_else(|| CORRECT_THE_PATH.to_string());
+                problems.push(StageError::message(message).advise(advice));
+            }
+        }
+    }
+    refuse(problems)?;
+    Ok(files)
+}
+
+fn first_line(table: &Table, column: &str, cell: &str) -> u64 {
+    table.rows().iter().find(|row| table.get(row, column) == Some(cell)).map_or(0, |row| row.line)
+}

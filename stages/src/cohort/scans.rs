@@ -1,0 +1,44 @@
+//! The scans that a table's rows name: NIfTI in one file, or a header and its image in two.
+
+use pipe_engine::stage::{FileColumn, Item, ItemFile, LeadsTo, StageError};
+
+use crate::imaging::nifti::{NiftiError, Scan, pair_of};
+
+/// The column that names a row's scan.
+pub(crate) const COLUMN: FileColumn = FileColumn::new("image_path", LeadsTo::File).pair_of(halves);
+
+/// The header's and the image's name, of a name that is one of them.
+pub(crate) fn halves(name: &str) -> Option<(String, String)> {
+    let other = pair_of(name)?;
+    let stem =
+        name.get(..name.len().saturating_sub(3)).filter(|_| name.to_ascii_lowercase().ends_with(".gz"));
+    let is_header = stem.unwrap_or(name).to_ascii_lowercase().ends_with(".hdr");
+    Some(if is_header { (name.to_string(), other) } else { (other, name.to_string()) })
+}
+
+/// Opens the scan that an item has in a column.
+///
+/// # Errors
+/// When there is none, or it has changed; within, what is wrong with the scan itself.
+pub(crate) fn open(item: &Item, column: &str) -> Result<Result<Scan, NiftiError>, StageError> {
+    Ok(match item.files.get(column) {
+        Some(ItemFile::Pair(header, image)) => Scan::open_pair(&header.path()?, &image.path()?),
+        _ => Scan::open(&item.file(column)?.path()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_half_leads_to_both() {
+        for name in ["a/1.hdr", "a/1.img"] {
+            assert_eq!(halves(name), Some(("a/1.hdr".to_string(), "a/1.img".to_string())));
+        }
+        for name in ["1.HDR.gz", "1.IMG.gz"] {
+            assert_eq!(halves(name), Some(("1.HDR.gz".to_string(), "1.IMG.gz".to_string())));
+        }
+        assert_eq!(halves("1.nii.gz"), None);
+    }
+}
