@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod gathering;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
@@ -214,7 +216,13 @@ impl Stage for Join {
     }
 }
 
-pub static KINDS: &[&dyn AnyStage] = &[&PerItem(Repeat), &PerItem(Case), &Whole(Join)];
+pub static KINDS: &[&dyn AnyStage] = &[
+    &PerItem(Repeat),
+    &PerItem(Case),
+    &Whole(Join),
+    &PerItem(gathering::Pack),
+    &PerItem(gathering::Measure),
+];
 
 /// Remembers every event.
 #[derive(Default)]
