@@ -19,9 +19,7 @@ use crate::items::row_files::{Found, RowFiles};
 use crate::items::rows;
 use crate::manifest::{InputSource, Instance, Pipeline};
 use crate::registry::Registry;
-use crate::stage::{
-    AnyItems, Finding, ItemSource, RowItems, Severity, Sighted, SightedFile, StageError, Work,
-};
+use crate::stage::{Finding, ItemSource, RowItems, Severity, Sighted, SightedFile, StageError};
 
 /// Of files with the same size, this much is compared at the start, in the middle and at the end.
 const COMPARED_BYTES: u64 = 64 << 10;
@@ -60,11 +58,7 @@ pub fn inspect(
     let mut paths: BTreeMap<PathBuf, String> = BTreeMap::new();
     let mut findings: Vec<((Severity, String, u64), Finding)> = Vec::new();
     for instance in &pipeline.instances {
-        let (Some(ItemSource::Rows(rows)), Work::Items(stage)) =
-            (binder.item_source(instance)?, instance.kind.work())
-        else {
-            continue;
-        };
+        let Some(ItemSource::Rows(rows)) = binder.item_source(instance)? else { continue };
         let given = instance.inputs.iter().find(|binding| binding.spec.name == rows.input);
         let Some([InputSource::Path(table)]) = given.map(|given| given.sources.as_slice()) else { continue };
         let source = binder.open_table(&InputSource::Path(table.clone()), &|_| None)?;
@@ -75,7 +69,7 @@ pub fn inspect(
                 paths.entry(path.to_path_buf()).or_insert_with(|| one.place.clone());
             }
         }
-        findings.extend(look(instance, stage, &rows, sighted).into_iter().map(sortable));
+        findings.extend(look(instance, &rows, sighted).into_iter().map(sortable));
     }
     let files = paths.len();
     findings.extend(same_content(&paths).into_iter().map(sortable));
@@ -92,7 +86,7 @@ fn sortable(finding: Finding) -> ((Severity, String, u64), Finding) {
     (key, finding)
 }
 
-fn look(instance: &Instance, stage: &dyn AnyItems, rows: &RowItems, sighted: Vec<Sighted>) -> Vec<Finding> {
+fn look(instance: &Instance, rows: &RowItems, sighted: Vec<Sighted>) -> Vec<Finding> {
     let mut groups: Vec<Vec<Sighted>> = Vec::new();
     let mut positions: HashMap<PathBuf, usize> = HashMap::new();
     for one in sighted {
@@ -106,33 +100,33 @@ fn look(instance: &Instance, stage: &dyn AnyItems, rows: &RowItems, sighted: Vec
             }
         }
     }
-    groups.par_iter().flat_map_iter(|group| stage.inspect(&instance.params, group)).collect()
+    groups.par_iter().flat_map_iter(|group| instance.kind.inspect(&instance.params, group)).collect()
 }
 
-/// The items of a table's rows, with where their files are.
+/// A table's rows with the items that they belong to, and where their files are.
 fn sight(source: &TableSource, rows: &RowItems) -> Result<Vec<Sighted>, StageError> {
     let (found, problems) = rows::find(source, rows)?;
     crate::items::refuse(problems)?;
     let RowFiles::Root(root) = &source.files else { return Ok(Vec::new()) };
     let mut sighted = Vec::new();
     for named in rows::named_rows(&source.table, rows)? {
-        let first = named.rows.first().and_then(|position| source.table.rows().get(*position));
-        let Some(row) = first else { continue };
-        let table = &source.table;
-        let value = |column: &String| Some((column.clone(), table.get(row, column)?.to_string()));
-        let mut files = BTreeMap::new();
-        for column in &rows.files {
-            let cell = table.get(row, column.name).unwrap_or_default().to_string();
-            if let Some(found) = found.get(&(column.name, cell)) {
-                files.insert(column.name.to_string(), sighted_file(root, found)?);
+        for row in named.rows.iter().filter_map(|position| source.table.rows().get(*position)) {
+            let table = &source.table;
+            let value = |column: &String| Some((column.clone(), table.get(row, column)?.to_string()));
+            let mut files = BTreeMap::new();
+            for column in &rows.files {
+                let cell = table.get(row, column.name).unwrap_or_default().to_string();
+                if let Some(found) = found.get(&(column.name, cell)) {
+                    files.insert(column.name.to_string(), sighted_file(root, found)?);
+                }
             }
+            sighted.push(Sighted {
+                name: named.name.clone(),
+                place: format!("{}:{}", table.source, row.line),
+                values: table.columns().iter().filter_map(value).collect(),
+                files,
+            });
         }
-        sighted.push(Sighted {
-            name: named.name,
-            place: format!("{}:{}", table.source, row.line),
-            values: table.columns().iter().filter_map(value).collect(),
-            files,
-        });
     }
     Ok(sighted)
 }

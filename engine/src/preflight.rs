@@ -74,6 +74,7 @@ fn check_rows(
 ) -> Result<(), StageError> {
     let used = source.table.project(&rows.columns)?;
     let (_, mut problems) = rows::find(source, rows)?;
+    problems.extend(instance.kind.check_table(&instance.params, rows.input, &source.table));
     match rows::named_rows(&source.table, rows) {
         Err(problem) => problems.push(problem),
         Ok(named) => {

@@ -113,14 +113,15 @@ fn rows_of_one_item_must_agree() {
 fn a_look_tells_what_kinds_find_and_files_that_are_there_twice() {
     let project = project();
     project.write("copy.txt", "cat");
-    project.write("rows.csv", "id,path,note\nx,series,\ny,two.body,odd\nv,copy.txt,\nw,one.txt,\n");
+    project
+        .write("rows.csv", "id,path,note\nx,series,\ny,two.body,odd\nx,series,\nv,copy.txt,\nw,one.txt,\n");
     let pipeline = project.load(&[]).unwrap();
     let found = inspect(&pipeline, &project.registry(), &project.store()).unwrap();
-    assert_eq!((found.rows, found.files), (4, 4));
+    assert_eq!((found.rows, found.files), (5, 4));
     assert_eq!((found.count(Severity::Error), found.count(Severity::Warning)), (1, 1));
     let told: Vec<(&str, &str)> =
         found.findings.iter().map(|one| (one.place.as_str(), one.message.as_str())).collect();
     assert_eq!(told[0], ("rows.csv:3", "odd among y"));
-    assert_eq!(told[1].0, "rows.csv:5");
-    assert!(told[1].1.ends_with("copy.txt (rows.csv:4)"), "{told:?}");
+    assert_eq!(told[1].0, "rows.csv:6");
+    assert!(told[1].1.ends_with("copy.txt (rows.csv:5)"), "{told:?}");
 }

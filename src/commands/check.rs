@@ -3,23 +3,57 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use pipe_engine::inspect::{Inspection, inspect};
 use pipe_engine::preflight::check_tables;
 use pipe_engine::registry::Registry;
+use pipe_engine::stage::Severity;
 
 use crate::cli::ManifestArguments;
-use crate::error::CliError;
+use crate::error::{CliError, exit};
 use crate::{render, session};
 
 pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     let pipeline = session::pipeline(arguments, registry)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.cache)?;
     check_tables(&pipeline, registry, &store)?;
+    let inspection = inspect(&pipeline, registry, &store)
+        .map_err(|error| CliError::refused(error.to_string(), "correct the table, or put the files there"))?;
+    tell(&inspection);
     let stages: BTreeSet<&str> = pipeline.instances.iter().map(|instance| instance.stage.as_str()).collect();
-    render::out(&format!(
-        "{}: {} stages, {} instances; nothing wrong found",
+    let mut summary = format!(
+        "{}: {} stages, {} instances",
         arguments.manifest.display(),
         stages.len(),
         pipeline.instances.len()
-    ));
-    Ok(ExitCode::SUCCESS)
+    );
+    if inspection.rows > 0 {
+        summary += &format!("; {} rows and {} scans looked at", inspection.rows, inspection.files);
+    }
+    let (errors, warnings) = (inspection.count(Severity::Error), inspection.count(Severity::Warning));
+    summary += &match (errors, warnings) {
+        (0, 0) => "; nothing wrong found".to_string(),
+        (errors, warnings) => format!("; {} and {}", count(errors, "error"), count(warnings, "warning")),
+    };
+    render::out(&summary);
+    Ok(if errors > 0 { ExitCode::from(exit::REFUSED) } else { ExitCode::SUCCESS })
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// Lists what was found; advice that is the same for several in a row stands once, behind the last.
+fn tell(inspection: &Inspection) {
+    let findings = &inspection.findings;
+    for (position, finding) in findings.iter().enumerate() {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Warning => "warning",
+        };
+        render::out(&format!("{}: {severity}: {}", finding.place, finding.message));
+        let next = findings.get(position + 1).and_then(|next| next.advice.as_ref());
+        if let Some(advice) = finding.advice.as_ref().filter(|advice| next != Some(*advice)) {
+            render::out(&format!("    help: {advice}"));
+        }
+    }
 }

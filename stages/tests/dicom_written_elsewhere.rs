@@ -50,16 +50,16 @@ fn check(case: &Path) {
     };
     let json = fs::read_to_string(case.join("expected.json")).unwrap();
     let expected: serde_json::Value = serde_json::from_str(&json).unwrap();
-    let shape = series.shape.map(|extent| extent as f64);
+    let shape = series.geometry.shape.map(|extent| extent as f64);
     assert_eq!(shape.as_slice(), numbers(&expected["shape"]), "{name}");
     let rows: Vec<Vec<f64>> = expected["affine"].as_array().unwrap().iter().map(numbers).collect();
     let rows = Affine::from_rows([0, 1, 2].map(|row| <[f64; 4]>::try_from(rows[row].clone()).unwrap()));
     let entries = |m: &Affine| [m.linear.as_flattened(), &m.translation].concat();
-    for (found, expected) in entries(&series.affine).iter().zip(entries(&rows)) {
-        assert!((found - expected).abs() < 1e-6, "{name}: {:?}, expected {rows:?}", series.affine);
+    for (found, expected) in entries(&series.geometry.affine).iter().zip(entries(&rows)) {
+        assert!((found - expected).abs() < 1e-6, "{name}: {:?}, expected {rows:?}", series.geometry.affine);
     }
-    assert_eq!(series.tilt_degrees != 0.0, name.starts_with("tilt"), "{name}");
-    assert_eq!(series.skipped, ["expected.bin", "expected.json"]);
+    assert_eq!(series.geometry.tilt_degrees != 0.0, name.starts_with("tilt"), "{name}");
+    assert_eq!(series.geometry.skipped, ["expected.bin", "expected.json"]);
     let bytes = fs::read(case.join("expected.bin")).unwrap();
     let found: Vec<u8> = match &series.voxels {
         Voxels::Integers(voxels) => voxels.iter().flat_map(|voxel| voxel.to_le_bytes()).collect(),
@@ -109,7 +109,7 @@ fn damaged_fixtures_never_panic() {
             let mut damaged = bytes.clone();
             damaged[position] ^= 1 << (position % 8);
             if let Ok(series) = read(damaged) {
-                assert!(series.shape.iter().product::<usize>() < 100_000, "{}", path.display());
+                assert!(series.geometry.shape.iter().product::<usize>() < 100_000, "{}", path.display());
             }
             let cut = read(bytes[..position].to_vec());
             // A deflated file may lose the end of its last block's checkless stream and stay whole.
@@ -124,7 +124,7 @@ fn a_panic_of_a_decoder_is_an_error() {
     for path in cases(&folder("tests/fixtures/dicom_damaged")) {
         let file = SeriesFile { name: "a".to_owned(), content: Content::Path(path) };
         match read_series(&[file], &ReadOptions::default()) {
-            Ok(series) => assert_eq!(series.shape, [33, 32, 1]),
+            Ok(series) => assert_eq!(series.geometry.shape, [33, 32, 1]),
             Err(error) => assert!(error.to_string().contains("damaged JPEG 2000 data"), "{error}"),
         }
     }

@@ -9,7 +9,7 @@ use super::row_files::Found;
 use super::{BoundRows, refuse};
 use crate::bind::{Binder, Done, TableSource};
 use crate::manifest::Instance;
-use crate::stage::{FileColumn, Item, ItemFile, RowItems, StageError};
+use crate::stage::{Column, FileColumn, Item, ItemFile, RowItems, StageError};
 use crate::table::{Row, Table, TableError};
 
 const CORRECT_THE_PATH: &str = "correct the path in the table, or put the file there";
@@ -111,15 +111,24 @@ pub(crate) fn named_rows(table: &Table, rows: &RowItems) -> Result<Vec<NamedRows
 }
 
 fn name(table: &Table, row: &Row, rows: &RowItems) -> Result<String, StageError> {
-    let parts: Result<Vec<&str>, TableError> =
-        rows.name.iter().map(|column| table.text(row, column)).collect();
-    let name = parts?.join("_");
+    let parts = name_columns(table, rows).map(|column| table.text(row, column));
+    let name = parts.collect::<Result<Vec<&str>, TableError>>()?.join("_");
     if name.contains('/') || pipe_cache::check_name(&name).is_err() {
         let message = format!("{}:{}: {name:?} cannot name an item", table.source, row.line);
-        let advice = format!("use letters and digits in {}", rows.name.join(" and "));
+        let advice = format!("use letters and digits in {}", name_columns_in_words(table, rows));
         return Err(StageError::message(message).advise(advice));
     }
     Ok(name)
+}
+
+/// The columns that name a table's items.
+fn name_columns<'a>(table: &'a Table, rows: &'a RowItems) -> impl Iterator<Item = &'a str> {
+    let there = |column: &&Column| column.required || table.has_column(&column.name);
+    rows.name.iter().filter(there).map(|column| column.name.as_str())
+}
+
+fn name_columns_in_words(table: &Table, rows: &RowItems) -> String {
+    name_columns(table, rows).collect::<Vec<&str>>().join(" and ")
 }
 
 /// Whether a row may have the name that an earlier one has.
@@ -130,7 +139,7 @@ fn check_repeat(
     first: &Row,
     second: &Row,
 ) -> Result<(), StageError> {
-    let columns = rows.name.join(" and ");
+    let columns = name_columns_in_words(table, rows);
     if !rows.repeats {
         let message = format!(
             "{}: item {name} is on line {} and again on line {}",

@@ -36,6 +36,12 @@ pub trait AnyStage: Sync {
     /// What is wrong with the rows of a table input.
     fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError>;
 
+    /// What looks wrong with rows whose items would be handed over together, at a glance at their files and before
+    /// any work.
+    fn inspect(&self, _params: &serde_json::Value, _group: &[Sighted]) -> Vec<Finding> {
+        Vec::new()
+    }
+
     /// How to run it.
     fn work(&self) -> Work<'_>;
 }
@@ -92,9 +98,6 @@ pub trait AnyItems: Sync {
         params: &serde_json::Value,
         gather: &Gather<'_>,
     ) -> Result<Vec<(String, Piece)>, StageError>;
-
-    /// See [`ItemStage::inspect`].
-    fn inspect(&self, params: &serde_json::Value, group: &[Sighted]) -> Vec<Finding>;
 }
 
 /// Puts a [`Stage`] in the table of kinds.
@@ -174,8 +177,8 @@ impl<S: ItemStage> AnyStage for PerItem<S> {
         None
     }
 
-    fn check_table(&self, _params: &serde_json::Value, _input: &str, _table: &Table) -> Vec<StageError> {
-        Vec::new()
+    fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError> {
+        parse(params).map(|params| self.0.check_table(&params, input, table)).unwrap_or_default()
     }
 
     fn work(&self) -> Work<'_> {
@@ -217,9 +220,5 @@ impl<S: ItemStage> AnyItems for PerItem<S> {
         gather: &Gather<'_>,
     ) -> Result<Vec<(String, Piece)>, StageError> {
         self.0.gather(&parse(params)?, gather)
-    }
-
-    fn inspect(&self, params: &serde_json::Value, group: &[Sighted]) -> Vec<Finding> {
-        parse(params).map(|params| self.0.inspect(&params, group)).unwrap_or_default()
     }
 }

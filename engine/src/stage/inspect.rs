@@ -3,7 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-/// An item of a table's row with where its files are; their content has not been looked at.
+use super::about::{About, Column};
+use super::erased::{AnyStage, Work};
+use super::error::StageError;
+use crate::table::Table;
+
+/// A table's row that is an item, or a part of one, with where its files are; their content is not looked at yet.
 #[derive(Clone, Debug)]
 pub struct Sighted {
     /// The item's name.
@@ -65,5 +70,50 @@ impl Finding {
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
         self
+    }
+}
+
+/// Looks at rows whose items would be handed over together, by the kind's parameters.
+pub type Inspect = fn(&serde_json::Value, &[Sighted]) -> Vec<Finding>;
+
+/// A kind with somebody who looks at its tables before any work. It stands beside the kind, so that its code has no
+/// part in results' fingerprints.
+pub struct Inspected<K>(pub K, pub Inspect);
+
+impl<K: AnyStage> AnyStage for Inspected<K> {
+    fn inspect(&self, params: &serde_json::Value, group: &[Sighted]) -> Vec<Finding> {
+        (self.1)(params, group)
+    }
+
+    fn about(&self) -> &'static About {
+        self.0.about()
+    }
+
+    fn schema(&self) -> serde_json::Value {
+        self.0.schema()
+    }
+
+    fn canonical(&self, params: serde_json::Value) -> Result<serde_json::Value, serde_json::Error> {
+        self.0.canonical(params)
+    }
+
+    fn check(&self, params: &serde_json::Value) -> Vec<String> {
+        self.0.check(params)
+    }
+
+    fn columns(&self, params: &serde_json::Value, input: &str) -> Vec<Column> {
+        self.0.columns(params, input)
+    }
+
+    fn files(&self, params: &serde_json::Value, input: &str) -> Option<Vec<String>> {
+        self.0.files(params, input)
+    }
+
+    fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError> {
+        self.0.check_table(params, input, table)
+    }
+
+    fn work(&self) -> Work<'_> {
+        self.0.work()
     }
 }

@@ -26,8 +26,8 @@ pub enum ItemSource {
 pub struct RowItems {
     /// The table input's name.
     pub input: &'static str,
-    /// The columns whose texts, joined by `_`, name the item.
-    pub name: Vec<String>,
+    /// The columns whose texts, joined by `_`, name the item; optional ones only where the table has them.
+    pub name: Vec<Column>,
     /// The columns whose values the item uses.
     pub columns: Vec<Column>,
     /// The columns that lead to files which the item uses.
@@ -45,13 +45,20 @@ impl RowItems {
     pub fn new(input: &'static str, name: impl IntoIterator<Item = impl Into<String>>) -> Self {
         Self {
             input,
-            name: name.into_iter().map(Into::into).collect(),
+            name: name.into_iter().map(Column::required).collect(),
             columns: Vec::new(),
             files: Vec::new(),
             group_by: None,
             companion: None,
             repeats: false,
         }
+    }
+
+    /// This column's text, where the table has it, goes on with the name.
+    #[must_use]
+    pub fn optional_name(mut self, column: impl Into<String>) -> Self {
+        self.name.push(Column::optional(column));
+        self
     }
 
     /// They use the values of these columns.

@@ -17,7 +17,7 @@ use serde::de::DeserializeOwned;
 pub use about::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec};
 pub use erased::{AnyItems, AnyStage, AnyWhole, PerItem, Whole, Work};
 pub use error::{Interrupted, StageError};
-pub use inspect::{Finding, Severity, Sighted, SightedFile};
+pub use inspect::{Finding, Inspect, Inspected, Severity, Sighted, SightedFile};
 pub use item::{
     FileColumn, Gather, GatheredItem, Item, ItemFile, ItemSource, LeadsTo, PairOf, Piece, RowItems,
 };
@@ -83,6 +83,11 @@ pub trait ItemStage: Sync {
     /// Where the items come from and what each uses; `given` tells which optional inputs there are.
     fn items(&self, params: &Self::Params, given: &dyn Fn(&str) -> bool) -> ItemSource;
 
+    /// What is wrong with the whole of a table input: looked at before any work.
+    fn check_table(&self, _params: &Self::Params, _input: &str, _table: &Table) -> Vec<StageError> {
+        Vec::new()
+    }
+
     /// Looks at an item before any work is done.
     ///
     /// # Errors
@@ -109,11 +114,5 @@ pub trait ItemStage: Sync {
         _gather: &Gather<'_>,
     ) -> Result<Vec<(String, Piece)>, StageError> {
         Err(StageError::message("the kind does not say how it makes its output of all items"))
-    }
-
-    /// What looks wrong with items that would be handed over together, at a glance at their files and before any
-    /// work. Nothing that it says has a part in a result.
-    fn inspect(&self, _params: &Self::Params, _group: &[Sighted]) -> Vec<Finding> {
-        Vec::new()
     }
 }

@@ -92,15 +92,13 @@ impl ItemStage for Pack {
         }
         Ok(pieces)
     }
+}
 
-    fn inspect(&self, _: &NoParams, group: &[Sighted]) -> Vec<Finding> {
-        let names: Vec<&str> = group.iter().map(|one| one.name.as_str()).collect();
-        let empty = |one: &&Sighted| one.values.get("note").is_some_and(|note| note == "odd");
-        let odd = group.iter().find(empty);
-        odd.map(|one| Finding::error(&one.place, format!("odd among {}", names.join(" "))))
-            .into_iter()
-            .collect()
-    }
+/// Finds rows odd whose note says so.
+pub fn odd_rows(_: &serde_json::Value, group: &[Sighted]) -> Vec<Finding> {
+    let names: Vec<&str> = group.iter().map(|one| one.name.as_str()).collect();
+    let odd = group.iter().find(|one| one.values.get("note").is_some_and(|note| note == "odd"));
+    odd.map(|one| Finding::error(&one.place, format!("odd among {}", names.join(" ")))).into_iter().collect()
 }
 
 /// Adds each text's length to the table.

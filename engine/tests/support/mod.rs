@@ -21,8 +21,8 @@ use pipe_engine::record::Surroundings;
 use pipe_engine::registry::Registry;
 use pipe_engine::run::{RunOptions, run};
 use pipe_engine::stage::{
-    About, AnyStage, Column, FileColumn, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
-    OutputForm, OutputSpec, PerItem, RowItems, Stage, StageError, Whole,
+    About, AnyStage, Column, FileColumn, InputForm, InputSpec, Inspected, Item, ItemSource, ItemStage,
+    LeadsTo, OutputForm, OutputSpec, PerItem, RowItems, Stage, StageError, Whole,
 };
 use pipe_engine::table::Table;
 use schemars::JsonSchema;
@@ -220,7 +220,7 @@ pub static KINDS: &[&dyn AnyStage] = &[
     &PerItem(Repeat),
     &PerItem(Case),
     &Whole(Join),
-    &PerItem(gathering::Pack),
+    &Inspected(PerItem(gathering::Pack), gathering::odd_rows),
     &PerItem(gathering::Measure),
 ];
 

@@ -12,6 +12,8 @@ pub(crate) mod model_file;
 pub(crate) mod pixels;
 pub(crate) mod planes;
 pub(crate) mod scans;
+pub(crate) mod series;
+pub(crate) mod table_file;
 pub(crate) mod texts;
 
 /// One row of a dataset table.

@@ -1,11 +1,39 @@
 //! The scans that a table's rows name: NIfTI in one file, or a header and its image in two.
 
 use pipe_engine::stage::{FileColumn, Item, ItemFile, LeadsTo, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::imaging::nifti::{NiftiError, Scan, pair_of};
+use crate::imaging::orientation;
 
 /// The column that names a row's scan.
 pub(crate) const COLUMN: FileColumn = FileColumn::new("image_path", LeadsTo::File).pair_of(halves);
+
+/// The columns of a point in LPS millimetres.
+pub(crate) const COORDINATES: [&str; 3] = ["coordX", "coordY", "coordZ"];
+
+/// Which of a NIfTI header's two forms places the scan.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Orientation {
+    /// The one that ITK takes; forms that disagree are an error.
+    Auto,
+    /// The sform.
+    Sform,
+    /// The qform.
+    Qform,
+}
+
+impl From<Orientation> for orientation::Orientation {
+    fn from(chosen: Orientation) -> Self {
+        match chosen {
+            Orientation::Auto => Self::Auto,
+            Orientation::Sform => Self::Sform,
+            Orientation::Qform => Self::Qform,
+        }
+    }
+}
 
 /// The header's and the image's name, of a name that is one of them.
 pub(crate) fn halves(name: &str) -> Option<(String, String)> {

@@ -12,5 +12,6 @@ pub mod header;
 pub mod nifti;
 pub mod nifti_write;
 pub mod orientation;
+pub mod plausibility;
 mod source;
 pub mod voxels;

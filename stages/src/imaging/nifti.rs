@@ -207,6 +207,27 @@ impl Scan {
         Ok(builders.into_iter().map(BlockBuilder::finish).collect())
     }
 
+    /// Hands over the values of all slices in order, each as rows of columns, and reads the file to its end.
+    ///
+    /// # Errors
+    /// [`NiftiError`] when a slice exceeds the memory limit or the file cannot be read through; what `take` returns.
+    pub fn for_each_slice<E: From<NiftiError>>(
+        mut self,
+        limits: ReadLimits,
+        mut take: impl FnMut(usize, &[f32]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let [columns, rows, slices] = self.header.shape;
+        for slice in 0..slices {
+            let region = Region { start: [0, 0, slice], end: [columns, rows, slice + 1] };
+            let mut builders = self.builders(&[region], limits.memory_bytes)?;
+            self.read_span(slice, 0..rows, &mut builders)?;
+            for builder in builders {
+                take(slice, &builder.finish().values())?;
+            }
+        }
+        Ok(self.voxels.finish()?)
+    }
+
     fn builders(&self, regions: &[Region], limit: u64) -> Result<Vec<BlockBuilder>, NiftiError> {
         let regions: Vec<Region> = regions.iter().map(|region| region.within(self.header.shape)).collect();
         let bytes = self.header.data_type.bytes_in_memory() as u64;

@@ -9,10 +9,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::{Store, write_volume};
-use crate::cohort::scans;
+use crate::cohort::scans::{self, COORDINATES, Orientation};
 use crate::crop::geometry::LpsPoint;
 use crate::crop::{self, CropError, CropParameters, crop_scan};
-use crate::imaging::orientation;
 
 /// The kind.
 pub struct Crop;
@@ -50,18 +49,6 @@ pub enum Sampling {
     Exact,
 }
 
-/// Which of a NIfTI header's two forms places the scan.
-#[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Orientation {
-    /// The one that ITK takes; forms that disagree are an error.
-    Auto,
-    /// The sform.
-    Sform,
-    /// The qform.
-    Qform,
-}
-
 impl Default for CropParams {
     fn default() -> Self {
         Self {
@@ -76,21 +63,15 @@ impl Default for CropParams {
 
 impl CropParams {
     fn crop_parameters(&self) -> CropParameters {
-        let orientation = match self.orientation {
-            Orientation::Auto => orientation::Orientation::Auto,
-            Orientation::Sform => orientation::Orientation::Sform,
-            Orientation::Qform => orientation::Orientation::Qform,
-        };
         let sampling = match self.sampling {
             Sampling::Reference => crop::Sampling::Reference,
             Sampling::Exact => crop::Sampling::Exact,
         };
         let (size_mm, pad_hu) = (self.size_mm, self.pad_hu);
+        let orientation = self.orientation.into();
         CropParameters { size_mm, sampling, pad_hu, orientation, ..CropParameters::default() }
     }
 }
-
-const COORDINATES: [&str; 3] = ["coordX", "coordY", "coordZ"];
 
 impl ItemStage for Crop {
     type Params = CropParams;
@@ -182,6 +163,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::imaging::orientation;
 
     #[test]
     fn the_defaults_are_those_of_the_published_models() {

@@ -1,9 +1,13 @@
 //! The table of stage kinds, in data-flow order.
 
-use pipe_engine::stage::{AnyStage, PerItem, Whole};
+use pipe_engine::stage::{AnyStage, Inspected, PerItem, Whole};
+
+use crate::inspections;
 
 pub mod calibrate;
+pub mod centroid;
 pub mod crop;
+pub mod dicom;
 pub mod evaluate;
 pub mod import_crops;
 pub mod phantom;
@@ -16,7 +20,9 @@ pub mod train;
 /// All kinds, in data-flow order.
 pub static STAGES: &[&dyn AnyStage] = &[
     &Whole(phantom::Phantom),
-    &PerItem(crop::Crop),
+    &Inspected(PerItem(centroid::Centroid), inspections::centroid),
+    &Inspected(PerItem(dicom::Dicom), inspections::dicom),
+    &Inspected(PerItem(crop::Crop), inspections::crop),
     &PerItem(import_crops::ImportCrops),
     &PerItem(slice::Slice),
     &PerItem(report::Report),

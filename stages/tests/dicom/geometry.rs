@@ -19,11 +19,11 @@ fn largest_difference(a: &Affine, b: &Affine) -> f64 {
 #[test]
 fn slices_are_ordered_by_place_and_not_by_name() {
     let series = read(&series(&[-5.0, -2.5, 0.0, 2.5])).unwrap();
-    assert_eq!(series.shape, [usize::from(COLUMNS), usize::from(ROWS), 4]);
-    assert_eq!(series.affine, axial(-5.0, 2.5));
+    assert_eq!(series.geometry.shape, [usize::from(COLUMNS), usize::from(ROWS), 4]);
+    assert_eq!(series.geometry.affine, axial(-5.0, 2.5));
     assert_eq!(series.voxels, Voxels::Integers(expected(4)));
-    assert_eq!((series.spacing, series.tilt_degrees), ([0.5, 0.75, 2.5], 0.0));
-    assert_eq!((series.files, series.skipped.len()), (4, 0));
+    assert_eq!((series.geometry.spacing, series.geometry.tilt_degrees), ([0.5, 0.75, 2.5], 0.0));
+    assert_eq!((series.geometry.files, series.geometry.skipped.len()), (4, 0));
 }
 
 #[test]
@@ -39,8 +39,8 @@ fn oblique_slices_get_their_own_axes() {
     };
     let series = read(&[file(0), file(1), file(2)]).unwrap();
     let expected = Affine::from_rows([[-0.5, 0.0, 0.0, -5.0], [0.0, -0.6, 1.2, 0.0], [0.0, 0.45, 1.6, 0.0]]);
-    assert!(largest_difference(&series.affine, &expected) < 1e-12, "{:?}", series.affine);
-    assert!(series.affine.shear() < 1e-12 && series.tilt_degrees == 0.0);
+    assert!(largest_difference(&series.geometry.affine, &expected) < 1e-12, "{:?}", series.geometry.affine);
+    assert!(series.geometry.affine.shear() < 1e-12 && series.geometry.tilt_degrees == 0.0);
 }
 
 #[test]
@@ -51,8 +51,8 @@ fn rounded_cosines_give_perpendicular_axes() {
         file.named(&name(index))
     };
     let series = read(&[file(0), file(1)]).unwrap();
-    assert!(series.affine.shear() < 1e-12);
-    let [first, second, third] = series.affine.spacing();
+    assert!(series.geometry.affine.shear() < 1e-12);
+    let [first, second, third] = series.geometry.affine.spacing();
     assert!((first - 0.5).abs() < 1e-12 && (second - 0.75).abs() < 1e-12 && (third - 1.0).abs() < 1e-12);
 }
 
@@ -67,9 +67,9 @@ fn a_tilted_gantry_shears_the_affine() {
     let series = read(&[file(2), file(0), file(1)]).unwrap();
     let expected =
         Affine::from_rows([[-0.5, 0.0, 0.0, 10.0], [0.0, -0.75, -0.25, -20.0], [0.0, 0.0, 2.0, 0.0]]);
-    assert_eq!(series.affine, expected);
-    assert_eq!(series.spacing, [0.5, 0.75, 2.0]);
-    assert!((series.tilt_degrees - 7.125).abs() < 1e-3, "{}", series.tilt_degrees);
+    assert_eq!(series.geometry.affine, expected);
+    assert_eq!(series.geometry.spacing, [0.5, 0.75, 2.0]);
+    assert!((series.geometry.tilt_degrees - 7.125).abs() < 1e-3, "{}", series.geometry.tilt_degrees);
     let mut plain = Vec::new();
     let bytes = series.nii_gz_bytes().unwrap();
     GzDecoder::new(bytes.as_slice()).read_to_end(&mut plain).unwrap();
@@ -105,7 +105,7 @@ fn the_tolerance_decides_how_even_is_even() {
     let tolerance = Tolerance { millimetres: 0.15, share: 0.01 };
     let options = ReadOptions { tolerance, ..ReadOptions::default() };
     let read = read_series(&series(&places), &options).unwrap();
-    assert_eq!(read.affine, axial(0.0, 0.625));
+    assert_eq!(read.geometry.affine, axial(0.0, 0.625));
     // Three decimals pass by themselves.
     assert!(read_series(&series(&[0.0, 0.625, 1.251, 1.875]), &ReadOptions::default()).is_ok());
 }
@@ -121,9 +121,9 @@ fn small_differences_of_the_gaps_do_not_add_up() {
 #[test]
 fn a_single_slice_takes_the_step_that_it_declares() {
     let mut file = File::slice(0, 4.0);
-    assert_eq!(read(&[file.named("a")]).unwrap().affine, axial(4.0, 2.5));
+    assert_eq!(read(&[file.named("a")]).unwrap().geometry.affine, axial(4.0, 2.5));
     file.text(tags::SPACING_BETWEEN_SLICES, VR::DS, "1.25");
-    assert_eq!(read(&[file.named("a")]).unwrap().affine, axial(4.0, 1.25));
+    assert_eq!(read(&[file.named("a")]).unwrap().geometry.affine, axial(4.0, 1.25));
     file.without(tags::SPACING_BETWEEN_SLICES).without(tags::SLICE_THICKNESS);
     assert!(message(&[file.named("a")]).contains("a: (0018,0050) SliceThickness is missing"));
 }

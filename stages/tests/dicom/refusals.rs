@@ -21,8 +21,8 @@ fn files_that_are_no_image_are_skipped_and_listed() {
     let directory = File::slice(0, 0.0).without(tags::SOP_CLASS_UID).bytes_of_class(DIRECTORY);
     files.push(named("DICOMDIR", directory));
     let series = read(&files).unwrap();
-    assert_eq!(series.skipped, ["DICOMDIR", "LICENSE", "a.xml", "empty"]);
-    assert_eq!(series.files, 2);
+    assert_eq!(series.geometry.skipped, ["DICOMDIR", "LICENSE", "a.xml", "empty"]);
+    assert_eq!(series.geometry.files, 2);
     assert!(message(&files[2..]).contains("no CT image among 4 files"));
     assert!(message(&[]).contains("no CT image among 0 files"));
 }

@@ -5,12 +5,15 @@ use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use pipe_stages::imaging::affine::Affine;
 use pipe_stages::imaging::dicom::error::DicomError;
-use pipe_stages::imaging::dicom::{ReadOptions, Series, SeriesFile, read_series};
+use pipe_stages::imaging::dicom::{ReadOptions, Series, SeriesFile, read_geometry, read_series};
 
 use super::build::{File, group, stored};
 
 pub fn read(files: &[SeriesFile]) -> Result<Series, DicomError> {
-    read_series(files, &ReadOptions::default())
+    let series = read_series(files, &ReadOptions::default())?;
+    let geometry = read_geometry(files, ReadOptions::default().tolerance)?;
+    assert_eq!(geometry, series.geometry, "headers alone say the same");
+    Ok(series)
 }
 
 pub fn message(files: &[SeriesFile]) -> String {

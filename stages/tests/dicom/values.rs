@@ -20,7 +20,7 @@ fn uncompressed_syntaxes_give_the_same_volume() {
         };
         let series = read(&[file(1), file(0), file(2)]).unwrap();
         assert_eq!(series.voxels, Voxels::Integers(expected(3)), "{syntax}");
-        assert_eq!(series.affine, axial(0.0, 1.0), "{syntax}");
+        assert_eq!(series.geometry.affine, axial(0.0, 1.0), "{syntax}");
     }
 }
 
@@ -148,8 +148,8 @@ fn the_frames_of_an_enhanced_ct_are_slices() {
         file.syntax = syntax;
         let series = read(&[file.named("a")]).unwrap();
         assert_eq!(series.voxels, Voxels::Integers(expected(3)), "{syntax}");
-        assert_eq!(series.affine, axial(0.0, 1.0));
-        assert_eq!((series.shape[2], series.files), (3, 1));
+        assert_eq!(series.geometry.affine, axial(0.0, 1.0));
+        assert_eq!((series.geometry.shape[2], series.geometry.files), (3, 1));
     }
     let mut frames_without_places = File::slice(0, 0.0);
     frames_without_places.text(tags::NUMBER_OF_FRAMES, VR::IS, "2").words(vec![0; 2 * PIXELS]);

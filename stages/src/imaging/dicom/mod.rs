@@ -109,12 +109,19 @@ pub enum Voxels {
 /// A series as one volume.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Series {
+    /// Where its voxels lie.
+    pub geometry: Geometry,
+    /// HU.
+    pub voxels: Voxels,
+}
+
+/// Where the voxels of a series lie.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Geometry {
     /// Columns, rows, slices.
     pub shape: [usize; 3],
     /// Voxel indices (column, row, slice) to RAS mm. Sheared when the gantry was tilted.
     pub affine: Affine,
-    /// HU.
-    pub voxels: Voxels,
     /// Between columns, between rows, and between slices along their normal, in mm.
     pub spacing: [f64; 3],
     /// The angle of the gantry's tilt in degrees, from the slices' positions; 0 for rectangular voxels.
@@ -132,7 +139,7 @@ impl Series {
     /// # Errors
     /// [`NiftiWriteError`] when an extent is above 32767.
     pub fn nii_gz_bytes(&self) -> Result<Vec<u8>, NiftiWriteError> {
-        let (shape, affine) = (self.shape, self.affine);
+        let Geometry { shape, affine, .. } = self.geometry;
         match &self.voxels {
             Voxels::Integers(voxels) => nifti_write::nii_gz_bytes(&Volume { shape, affine, voxels }),
             Voxels::Reals(voxels) => nifti_write::nii_gz_bytes(&Volume { shape, affine, voxels }),
@@ -146,23 +153,38 @@ impl Series {
 /// [`DicomError`]: the first file by name that will not do, several series, slices that make no evenly
 /// spaced volume, too large a volume, or no image at all.
 pub fn read_series(files: &[SeriesFile], options: &ReadOptions) -> Result<Series, DicomError> {
+    let files = sorted(files);
+    let (images, skipped) = images(&files)?;
+    let stack = series::stack(&images, options.tolerance)?;
+    let geometry = geometry(&stack, images.len(), skipped)?;
+    let voxels = voxels(&files, &stack, geometry.shape, options.memory_bytes)?;
+    Ok(Series { geometry, voxels })
+}
+
+/// As [`read_series`], but for the pixels, of which none are read.
+///
+/// # Errors
+/// As [`read_series`], as far as headers show it.
+pub fn read_geometry(files: &[SeriesFile], tolerance: Tolerance) -> Result<Geometry, DicomError> {
+    let files = sorted(files);
+    let (images, skipped) = images(&files)?;
+    geometry(&series::stack(&images, tolerance)?, images.len(), skipped)
+}
+
+fn sorted(files: &[SeriesFile]) -> Vec<&SeriesFile> {
     let mut files: Vec<&SeriesFile> = files.iter().collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
-    let (images, skipped) = images(&files)?;
-    if images.is_empty() {
-        return Err(DicomError::NoImage { files: files.len() });
-    }
-    let stack = series::stack(&images, options.tolerance)?;
-    let shape = shape(&stack)?;
-    let voxels = voxels(&files, &stack, shape, options.memory_bytes)?;
+    files
+}
+
+fn geometry(stack: &Stack, files: usize, skipped: Vec<String>) -> Result<Geometry, DicomError> {
     let [first, second, _] = stack.affine.spacing();
-    Ok(Series {
-        shape,
+    Ok(Geometry {
+        shape: shape(stack)?,
         affine: stack.affine,
-        voxels,
         spacing: [first, second, stack.step],
         tilt_degrees: libm::atan2(stack.shift, stack.step).to_degrees(),
-        files: images.len(),
+        files,
         skipped,
     })
 }
@@ -177,6 +199,9 @@ fn images<'a>(files: &[&'a SeriesFile]) -> Result<(Vec<Image<'a>>, Vec<String>),
             Ok(None) => skipped.push(file.name.clone()),
             Err(cause) => return Err(DicomError::File { file: file.name.clone(), cause }),
         }
+    }
+    if images.is_empty() {
+        return Err(DicomError::NoImage { files: files.len() });
     }
     Ok((images, skipped))
 }

@@ -1,0 +1,49 @@
+//! DICOM series that a table's rows name, and where the voxels of scans of either format lie.
+
+use pipe_engine::input::Files;
+use pipe_engine::stage::{Item, ItemFile, StageError};
+
+use super::scans::{Orientation, open};
+use crate::crop::geometry::ScanSpace;
+use crate::imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
+
+/// The files of a series' folder.
+///
+/// # Errors
+/// When one of them has changed.
+pub(crate) fn series_files(folder: &Files) -> Result<Vec<SeriesFile>, StageError> {
+    let file = |name: &str| {
+        let content = folder.get(name).map(|file| file.path()).transpose()?;
+        Ok(content.map(|path| SeriesFile { name: name.to_string(), content: Content::Path(path) }))
+    };
+    folder.names().filter_map(|name| file(name).transpose()).collect()
+}
+
+/// Where the voxels lie of the scan or series that an item has in a column; `None` when it has none.
+///
+/// # Errors
+/// What is wrong with the scan, with its place in the table.
+pub(crate) fn space(
+    item: &Item,
+    column: &str,
+    orientation: Orientation,
+) -> Result<Option<ScanSpace>, StageError> {
+    let Some(file) = item.files.get(column) else { return Ok(None) };
+    let refuse = |problem: &dyn std::fmt::Display| {
+        StageError::message(format!("{}: {}: {problem}", item.place(), file.shown()))
+            .advise("replace the scan, or take its rows out of the table")
+    };
+    let (shape, affine) = match file {
+        ItemFile::Folder(folder) => {
+            let geometry = read_geometry(&series_files(folder)?, Tolerance::default());
+            let geometry = geometry.map_err(|error| refuse(&error))?;
+            (geometry.shape, geometry.affine)
+        }
+        _ => {
+            let scan = open(item, column)?.map_err(|error| refuse(&error))?;
+            (scan.header().shape, scan.affine(orientation.into()).map_err(|error| refuse(&error))?)
+        }
+    };
+    let no_inverse = || refuse(&format!("the affine of its {shape:?} voxels has no inverse"));
+    ScanSpace::new(shape, &affine).ok_or_else(no_inverse).map(Some)
+}
