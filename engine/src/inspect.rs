@@ -12,7 +12,7 @@ use std::sync::Arc;
 use pipe_cache::{Digest, InputMemo, Store};
 use rayon::prelude::*;
 
-use crate::bind::{Binder, TableSource};
+use crate::bind::{Binder, TableSource, shown_path};
 use crate::context::Device;
 use crate::input::list_folder;
 use crate::items::row_files::{Found, RowFiles};
@@ -72,7 +72,7 @@ pub fn inspect(
         findings.extend(look(instance, &rows, sighted).into_iter().map(sortable));
     }
     let files = paths.len();
-    findings.extend(same_content(&paths).into_iter().map(sortable));
+    findings.extend(same_content(&pipeline.root, &paths).into_iter().map(sortable));
     findings.sort_by(|a, b| a.0.cmp(&b.0));
     let mut findings: Vec<Finding> = findings.into_iter().map(|(_, finding)| finding).collect();
     findings.dedup();
@@ -153,7 +153,7 @@ fn leading_path(file: &SightedFile) -> Option<&Path> {
 }
 
 /// Files that seem to have the content of another one.
-fn same_content(paths: &BTreeMap<PathBuf, String>) -> Vec<Finding> {
+fn same_content(root: &Path, paths: &BTreeMap<PathBuf, String>) -> Vec<Finding> {
     let mut by_size: BTreeMap<u64, Vec<&Path>> = BTreeMap::new();
     for path in paths.keys() {
         if let Ok(metadata) = std::fs::metadata(path) {
@@ -177,8 +177,11 @@ fn same_content(paths: &BTreeMap<PathBuf, String>) -> Vec<Finding> {
             }
             Some(other) => {
                 let at = paths.get(*other).map_or("", String::as_str);
-                let message =
-                    format!("{} seems to have the content of {} ({at})", path.display(), other.display());
+                let message = format!(
+                    "{} seems to have the content of {} ({at})",
+                    shown_path(root, path),
+                    shown_path(root, other)
+                );
                 let advice = "take one of them out of the table, unless both are meant";
                 findings.push(Finding::warning(place, message).advise(advice));
             }

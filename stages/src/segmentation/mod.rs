@@ -168,7 +168,8 @@ fn numbered(mut found: Vec<Sums>, min_voxels: u64, affine: &Affine) -> Vec<Piece
             piece: *number,
             voxels: sums.voxels,
             volume_mm3: sums.voxels as f64 * affine.determinant().abs(),
-            centre: LpsPoint { x: -x, y: -y, z },
+            // Not −0, which nobody expects in a table.
+            centre: LpsPoint { x: 0.0 - x, y: 0.0 - y, z },
         }
     };
     found.iter().map(piece).collect()
