@@ -129,6 +129,17 @@ fn each_dicom_series_is_converted_once_and_cropped() {
     assert!(workspace.read("converted/dataset.csv").contains("311,0"));
 }
 
+#[test]
+fn the_shipped_pipeline_for_series_is_the_published_one_behind_dicom() {
+    let workspace = series();
+    workspace.copy("pipelines", "pipelines");
+    let sets = ["series=nodules.csv", "test_series=nodules.csv", "weights=random", "crop.size_mm=4"];
+    let mut arguments = vec!["run", "pipelines/nlst-dicom.toml", "--json", "--only", "crop"];
+    arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
+    let ran = workspace.pipe_ok(&arguments);
+    assert_eq!((ran.executed(), ran.count("items_executed")), (vec!["crop".to_string(), "dicom".to_string()], 5));
+}
+
 /// Every file under a folder.
 fn files_under(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().flatten() {

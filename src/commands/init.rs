@@ -12,6 +12,7 @@ use crate::render;
 /// The shipped files that a project starts from.
 const FILES: &[(&str, &str)] = &[
     ("pipelines/nlst.toml", include_str!("../../pipelines/nlst.toml")),
+    ("pipelines/nlst-dicom.toml", include_str!("../../pipelines/nlst-dicom.toml")),
     ("pipelines/phantom.toml", include_str!("../../pipelines/phantom.toml")),
     ("pipelines/control.toml", include_str!("../../pipelines/control.toml")),
     (".gitignore", "/.pipe/\n/results/\n"),
