@@ -79,10 +79,10 @@ fn compressed_fixtures_are_read_exactly() {
 
 #[test]
 fn what_pydicom_writes_is_read_exactly() {
-    let python = std::env::var_os("PIPE_TEST_PYTHON").unwrap_or_else(|| "python3".into());
+    let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
     let has = Command::new(&python).args(["-c", "import pydicom, numpy"]).output();
     if !has.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no python3 with pydicom and numpy (PIPE_TEST_PYTHON names another)");
+        eprintln!("skipped: no python3 with pydicom and numpy (PYTHON names another)");
         return;
     }
     let out = tempfile::tempdir().unwrap();
