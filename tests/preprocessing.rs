@@ -137,7 +137,10 @@ fn the_shipped_pipeline_for_series_is_the_published_one_behind_dicom() {
     let mut arguments = vec!["run", "pipelines/nlst-dicom.toml", "--json", "--only", "crop"];
     arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
     let ran = workspace.pipe_ok(&arguments);
-    assert_eq!((ran.executed(), ran.count("items_executed")), (vec!["crop".to_string(), "dicom".to_string()], 5));
+    assert_eq!(
+        (ran.executed(), ran.count("items_executed")),
+        (vec!["crop".to_string(), "dicom".to_string()], 5)
+    );
 }
 
 /// Every file under a folder.

@@ -4,7 +4,7 @@
 
 Each tool that is installed runs three times in a process of its own; the fastest time and the peak
 memory are printed, tools that are not installed are named. Our own figure for the same scan:
-`cargo bench --bench preprocessing_table -- SCAN X Y Z`. The tools differ in how they place half voxels, so
+`cargo bench -p pipe-stages --bench preprocessing_table -- SCAN X Y Z`. The tools differ in how they place half voxels, so
 their values differ a little from one another; what is compared is the work.
 """
 

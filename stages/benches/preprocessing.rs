@@ -1,4 +1,4 @@
-//! How long preprocessing takes: `cargo bench --bench preprocessing`. For the ratios between these
+//! How long preprocessing takes: `cargo bench -p pipe-stages --bench preprocessing`. For the ratios between these
 //! figures, and for memory, see `preprocessing_table`.
 
 mod workload;

@@ -18,6 +18,10 @@ use pipe_stages::imaging::orientation::Orientation;
 use rayon::prelude::*;
 use tempfile::TempDir;
 
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// A scan of a usual size, 16-bit and compressed, with three nodules at different depths.
 pub struct Workload {
     _folder: Option<TempDir>,

@@ -52,7 +52,7 @@ pub enum Implausible {
         /// The number.
         found: usize,
     },
-    /// All values looked at are the same.
+    /// All values of the scan are the same.
     Constant {
         /// The value.
         value: f64,
@@ -97,7 +97,7 @@ impl fmt::Display for Implausible {
                     name(axis)
                 )
             }
-            Self::Constant { value } => write!(formatter, "all values looked at are {value}"),
+            Self::Constant { value } => write!(formatter, "all values are {value}"),
             Self::NoAir { lowest } => write!(
                 formatter,
                 "the lowest value looked at is {lowest}, where HU have air near -1000: values may be raw or windowed"
@@ -141,6 +141,8 @@ pub struct Looked {
     pub highest: f64,
     /// Whether all were finite.
     pub finite: bool,
+    /// Whether these are all values of the scan. A part may be one of padding, which says nothing.
+    pub whole: bool,
 }
 
 /// Reads the first slices of a scan, about 1 MiB of voxels.
@@ -150,7 +152,8 @@ pub struct Looked {
 pub fn look(scan: Scan) -> Result<Looked, NiftiError> {
     let limits = ReadLimits { memory_bytes: u64::MAX, ..ReadLimits::default() };
     let region = first_slices(scan.header());
-    let mut looked = Looked { lowest: f64::INFINITY, highest: f64::NEG_INFINITY, finite: true };
+    let whole = region == Region::whole(scan.header().shape);
+    let mut looked = Looked { lowest: f64::INFINITY, highest: f64::NEG_INFINITY, finite: true, whole };
     for block in scan.read_blocks(&[region], limits)? {
         for value in block.values() {
             if value.is_finite() {
@@ -175,7 +178,7 @@ fn first_slices(header: &ScanHeader) -> Region {
 
 /// What is implausible about values in HU.
 pub fn values(looked: &Looked) -> Vec<Implausible> {
-    let Looked { lowest, highest, finite } = *looked;
+    let Looked { lowest, highest, finite, whole } = *looked;
     let mut found = Vec::new();
     if !finite {
         found.push(Implausible::NotFinite);
@@ -184,12 +187,12 @@ pub fn values(looked: &Looked) -> Vec<Implausible> {
         return found;
     }
     let [low, high] = VALUES;
-    if lowest == highest {
-        found.push(Implausible::Constant { value: lowest });
-    } else if lowest < low {
+    if lowest < low {
         found.push(Implausible::Value { found: lowest });
     } else if highest > high {
         found.push(Implausible::Value { found: highest });
+    } else if lowest == highest {
+        found.extend(whole.then_some(Implausible::Constant { value: lowest }));
     } else if lowest > AIR {
         found.push(Implausible::NoAir { lowest });
     }
@@ -259,8 +262,10 @@ mod tests {
             (f64::INFINITY, f64::NEG_INFINITY, false, vec![Implausible::NotFinite]),
         ];
         for (lowest, highest, finite, expected) in table {
-            assert_eq!(values(&Looked { lowest, highest, finite }), expected);
+            assert_eq!(values(&Looked { lowest, highest, finite, whole: true }), expected);
         }
+        let padding = Looked { lowest: 0.0, highest: 0.0, finite: true, whole: false };
+        assert_eq!(values(&padding), []);
     }
 
     #[test]
@@ -273,6 +278,9 @@ mod tests {
         let bytes = nii_gz_bytes(&Volume { shape: [256, 256, 20], affine, voxels: &voxels }).expect("valid");
         let length = bytes.len() as u64;
         let scan = Scan::from_reader(Path::new("scan.nii.gz"), Cursor::new(bytes), length).expect("readable");
-        assert_eq!(look(scan).expect("readable"), Looked { lowest: -1000.0, highest: 300.0, finite: true });
+        assert_eq!(
+            look(scan).expect("readable"),
+            Looked { lowest: -1000.0, highest: 300.0, finite: true, whole: false }
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! A cube of windowed values, laid out for rows to be worked on whole.
+//! A cube of clipped values, laid out for rows to be worked on whole.
 
 use super::spline::{ColumnFilter, LANES, WINDOW};
 
@@ -32,26 +32,36 @@ impl Cube {
         &self.values[z * self.slice_values()..][..self.slice_values()]
     }
 
-    /// Takes one z from a volume without gaps between rows, clipped to the window and mapped to [0, 1]. False where
-    /// a value is not finite.
+    /// Takes one z from a volume without gaps between rows, clipped to the window, as what exceeds its lower end, and
+    /// gives a copy of it. False where a value is not finite.
     #[inline(always)]
-    pub fn set_slice(&mut self, z: usize, volume: &[f32], [minimum, maximum]: [f32; 2]) -> bool {
+    pub fn set_slice(
+        &mut self,
+        z: usize,
+        volume: &[f32],
+        [minimum, maximum]: [f32; 2],
+        copy: &mut [f32],
+    ) -> bool {
         let (edge, width) = (self.edge, self.width);
         // A finite value times 0 is 0, any other is NaN.
         let mut odd = [0.0; LANES];
         let rows = volume[z * edge * edge..][..edge * edge].chunks_exact(edge);
-        for (row, source) in self.values[z * edge * width..].chunks_exact_mut(width).zip(rows) {
+        let targets =
+            self.values[z * edge * width..].chunks_exact_mut(width).zip(copy.chunks_exact_mut(width));
+        for ((row, copy), source) in targets.zip(rows) {
             let (whole, rest) = source.as_chunks::<LANES>();
             let mut last = [minimum; LANES];
             last[..rest.len()].copy_from_slice(rest);
             let sources = whole.iter().chain(std::iter::once(&last));
-            for (values, source) in row.as_chunks_mut::<LANES>().0.iter_mut().zip(sources) {
+            let targets = row.as_chunks_mut::<LANES>().0.iter_mut().zip(copy.as_chunks_mut::<LANES>().0);
+            for ((values, copy), source) in targets.zip(sources) {
                 odd = std::array::from_fn(|lane| odd[lane] + 0.0 * source[lane]);
                 *values = std::array::from_fn(|lane| {
                     let raised = if source[lane] > minimum { source[lane] } else { minimum };
                     let clipped = if raised < maximum { raised } else { maximum };
-                    (clipped - minimum) / (maximum - minimum)
+                    clipped - minimum
                 });
+                *copy = *values;
             }
         }
         odd == [0.0; LANES]

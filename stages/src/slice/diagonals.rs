@@ -41,13 +41,30 @@ impl Lines {
         }
     }
 
+    /// Room for [`Lines::of_layer`].
+    pub fn partial_sums(&self) -> Vec<[f32; LANES]> {
+        vec![[0.0; LANES]; self.lines[0].len()]
+    }
+
     /// Gives (line, position, value) of one layer, whose filtered rows begin `stride` apart.
+    ///
+    /// Lanes are summed in a loop of their own: in one with the rest, compilers take the sums apart into pairs.
     #[inline(always)]
-    pub fn of_layer(&self, layer: &[f32], stride: usize, mut give: impl FnMut(usize, usize, f32)) {
+    pub fn of_layer(
+        &self,
+        layer: &[f32],
+        stride: usize,
+        sums: &mut [[f32; LANES]],
+        mut give: impl FnMut(usize, usize, f32),
+    ) {
         for (line, points) in self.lines.iter().enumerate() {
-            for (position, point) in points.iter().enumerate() {
-                let value = if let Some(point) = point { point.value(layer, stride) } else { 0.0 };
-                give(line, position, value);
+            for (sums, point) in sums.iter_mut().zip(points) {
+                *sums = if let Some(point) = point { point.lanes(layer, stride) } else { [0.0; LANES] };
+            }
+            for (position, sums) in sums.iter().enumerate() {
+                // Always in this order, so that no processor rounds differently.
+                let [s0, s1, s2, s3, s4, s5, s6, s7] = *sums;
+                give(line, position, ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7)));
             }
         }
     }
@@ -71,9 +88,9 @@ impl Lines {
 }
 
 impl Point {
-    /// The value in one layer, whose filtered rows begin `stride` apart.
+    /// Parts of the value in one layer, whose filtered rows begin `stride` apart.
     #[inline(always)]
-    fn value(&self, layer: &[f32], stride: usize) -> f32 {
+    fn lanes(&self, layer: &[f32], stride: usize) -> [f32; LANES] {
         let mut sums = [0.0; LANES];
         let [a, b, c, d] = self.taps.rows;
         let row = |row: usize| layer[row * stride + self.window.start..][..WINDOW].as_chunks::<LANES>().0;
@@ -82,9 +99,7 @@ impl Point {
             let value = |lane: usize| self.taps.sum([a[lane], b[lane], c[lane], d[lane]]) * weights[lane];
             sums = std::array::from_fn(|lane| sums[lane] + value(lane));
         }
-        // Always in this order, so that no processor rounds differently.
-        let [s0, s1, s2, s3, s4, s5, s6, s7] = sums;
-        ((s0 + s4) + (s2 + s6)) + ((s1 + s5) + (s3 + s7))
+        sums
     }
 
     /// The values in all layers: along z by filtered slices, along y by the window.

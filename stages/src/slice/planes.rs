@@ -3,8 +3,11 @@
 //! Cubic splines overshoot, so diagonal planes can leave [0, 1] slightly, as they do in the published models'
 //! input.
 
+use std::cell::RefCell;
+
 use super::cube::Cube;
 use super::diagonals::Lines;
+use super::spline::LANES;
 
 /// Number of planes.
 pub const PLANES: usize = 9;
@@ -78,11 +81,15 @@ pub fn planes_with(
 ) -> Result<Vec<f32>, PlanesError> {
     check(volume, edge, clip_min, clip_max)?;
     let mut planes = vec![0.0; PLANES * edge * edge];
-    let work = Work { volume, edge, window: [clip_min, clip_max], planes: &mut planes };
-    let finite = match instructions {
-        Instructions::Widest => pulp::Arch::new().dispatch(work),
-        Instructions::Baseline => pulp::Arch::Scalar.dispatch(work),
-    };
+    let window = [clip_min, clip_max];
+    let finite = SCRATCH.with_borrow_mut(|scratch| {
+        let scratch = Scratch::of(scratch, edge);
+        let work = Work { volume, scratch, window, planes: &mut planes };
+        match instructions {
+            Instructions::Widest => pulp::Arch::new().dispatch(work),
+            Instructions::Baseline => pulp::Arch::Scalar.dispatch(work),
+        }
+    });
     if finite { Ok(planes) } else { Err(first_not_finite(volume, edge)) }
 }
 
@@ -106,11 +113,39 @@ fn first_not_finite(volume: &[f32], edge: usize) -> PlanesError {
     PlanesError::NotFinite { voxel: [index / (edge * edge), index / edge % edge, index % edge], value }
 }
 
+thread_local! {
+    /// Kept from one cube to the next: making it costs as much as a third of the planes.
+    static SCRATCH: RefCell<Option<Scratch>> = const { RefCell::new(None) };
+}
+
+/// What does not depend on the values of a cube of some edge, and room for them.
+struct Scratch {
+    edge: usize,
+    lines: Lines,
+    cube: Cube,
+    slice: Vec<f32>,
+    sums: Vec<[f32; LANES]>,
+}
+
+impl Scratch {
+    /// The one for this edge.
+    fn of(kept: &mut Option<Self>, edge: usize) -> &mut Self {
+        if kept.as_ref().is_some_and(|kept| kept.edge != edge) {
+            *kept = None;
+        }
+        kept.get_or_insert_with(|| {
+            let cube = Cube::zeros(edge);
+            let lines = Lines::new(edge);
+            Self { edge, slice: vec![0.0; cube.slice_values()], sums: lines.partial_sums(), lines, cube }
+        })
+    }
+}
+
 /// What is compiled for each kind of processor and chosen when it runs. Wider instructions do the same
 /// operations, none of them fused, so the results are the same.
 struct Work<'a> {
     volume: &'a [f32],
-    edge: usize,
+    scratch: &'a mut Scratch,
     window: [f32; 2],
     planes: &'a mut [f32],
 }
@@ -120,7 +155,7 @@ impl pulp::WithSimd for Work<'_> {
 
     #[inline(always)]
     fn with_simd<S: pulp::Simd>(self, _instructions: S) -> bool {
-        fill(self.volume, self.edge, self.window, self.planes)
+        fill(self.volume, self.scratch, self.window, self.planes)
     }
 }
 
@@ -130,18 +165,15 @@ impl pulp::WithSimd for Work<'_> {
 /// spline coefficients along the first of them and a window of samples along the second. R01 and R02 share the
 /// coefficients along z.
 #[inline(always)]
-fn fill(volume: &[f32], edge: usize, window: [f32; 2], planes: &mut [f32]) -> bool {
+fn fill(volume: &[f32], scratch: &mut Scratch, window: [f32; 2], planes: &mut [f32]) -> bool {
+    let Scratch { edge, ref lines, ref mut cube, ref mut slice, ref mut sums } = *scratch;
     let [axial, coronal, sagittal, r02_row, r02_column, r01_row, r01_column, r12_row, r12_column] =
         split(planes, edge);
-    let lines = Lines::new(edge);
-    let mut cube = Cube::zeros(edge);
-    let mut slice = vec![0.0; cube.slice_values()];
     let mut finite = true;
     for z in 0..edge {
-        finite &= cube.set_slice(z, volume, window);
-        slice.copy_from_slice(cube.slice(z));
-        cube.filter_along_y(&mut slice);
-        lines.of_layer(&slice, cube.width(), |line, position, value| {
+        finite &= cube.set_slice(z, volume, window, slice);
+        cube.filter_along_y(slice);
+        lines.of_layer(slice, cube.width(), sums, |line, position, value| {
             let plane = if line == 0 { &mut *r12_row } else { &mut *r12_column };
             plane[z * edge + position] = value;
         });
@@ -149,12 +181,15 @@ fn fill(volume: &[f32], edge: usize, window: [f32; 2], planes: &mut [f32]) -> bo
     cube.middle_planes(axial, coronal, sagittal);
     for y in 0..edge {
         let (layer, stride) = cube.filter_along_z(y);
-        lines.of_layer(layer, stride, |line, position, value| match line {
+        lines.of_layer(layer, stride, sums, |line, position, value| match line {
             0 => r02_row[y * edge + position] = value,
             _ => r02_column[position * edge + y] = value,
         });
     }
-    lines.of_all_layers(&cube, [r01_row, r01_column]);
+    lines.of_all_layers(cube, [r01_row, r01_column]);
+    // Splines are linear: what is mapped to [0, 1] here need not be mapped voxel by voxel.
+    let [minimum, maximum] = window;
+    planes.iter_mut().for_each(|value| *value /= maximum - minimum);
     finite
 }
 
