@@ -10,15 +10,17 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use candle_core::{Device, Tensor};
 use common::{Batch, batch, expected, fixture, initial, norm, relative, settings, towers, values};
-use pipe_stages::clip::Tensors;
 use pipe_stages::clip::dropout::Dropout;
 use pipe_stages::clip::losses::{classification, contrastive};
 use pipe_stages::clip::model::{Model, Output, Tuning};
 use pipe_stages::clip::optimiser::AdamW;
 use pipe_stages::clip::text::Tokens;
+use pipe_stages::clip::{Operations, Tensors};
 use serde_json::Value;
 
 const TUNINGS: [(&str, Tuning); 3] = [("ft", Tuning::Ft), ("pt", Tuning::Pt), ("lora", Tuning::Lora)];
+/// The reference's numbers are asked of both.
+const OPERATIONS: [Operations; 2] = [Operations::Fused, Operations::Plain];
 const CLASS_WEIGHTS: [f64; 2] = [0.25, 0.75];
 const LEARNING_RATE: f64 = 1e-4;
 
@@ -26,11 +28,16 @@ fn record() -> Value {
     serde_json::from_slice(&std::fs::read(fixture("expected.json")).expect("json")).expect("record")
 }
 
-fn model(name: &str, tuning: Tuning) -> Model {
+fn model(operations: Operations, name: &str, tuning: Tuning) -> Model {
     let towers = towers();
-    let added = initial(name);
-    Model::trainable(&towers.architecture, &settings(tuning), &towers.tensors, &added, &Device::Cpu)
+    let (added, settings) = (initial(name), settings(tuning));
+    Model::trainable_with(operations, &towers.architecture, &settings, &towers.tensors, &added, &Device::Cpu)
         .expect("model")
+}
+
+/// Every way of computing with every tuning.
+fn ways() -> impl Iterator<Item = (Operations, &'static str, Tuning)> {
+    OPERATIONS.into_iter().flat_map(|operations| TUNINGS.map(|(name, tuning)| (operations, name, tuning)))
 }
 
 fn forward(model: &Model, batch: &Batch) -> Output {
@@ -89,15 +96,17 @@ fn length(values: &[f32]) -> f64 {
 
 #[test]
 fn bare_towers_equal_the_reference() {
-    let (model, batch) = (model("pt", Tuning::Pt), batch());
-    let images = batch.pixels.get(0).expect("first nodule");
-    let image = model.image_tower(&images, Dropout::off()).expect("image tower");
-    let tokens = Tokens::new(&batch.tokens, &model.architecture().text, &Device::Cpu).expect("tokens");
-    let text = model.text_tower(&tokens, Dropout::off()).expect("text tower");
-    let reference = expected("tower.");
-    for (name, found) in [("image", image), ("text", text)] {
-        let difference = relative(&values(&found), &values(&reference[name]));
-        assert!(difference < 1e-5, "{name}: {difference:e}");
+    for operations in OPERATIONS {
+        let (model, batch) = (model(operations, "pt", Tuning::Pt), batch());
+        let images = batch.pixels.get(0).expect("first nodule");
+        let image = model.image_tower(&images, Dropout::off()).expect("image tower");
+        let tokens = Tokens::new(&batch.tokens, &model.architecture().text, &Device::Cpu).expect("tokens");
+        let text = model.text_tower(&tokens, Dropout::off()).expect("text tower");
+        let reference = expected("tower.");
+        for (name, found) in [("image", image), ("text", text)] {
+            let difference = relative(&values(&found), &values(&reference[name]));
+            assert!(difference < 1e-5, "{operations:?} {name}: {difference:e}");
+        }
     }
 }
 
@@ -107,7 +116,7 @@ fn trained_tensors_are_the_reference_ones() {
     for (name, tuning) in TUNINGS {
         let names: BTreeSet<&str> =
             record["trainable"][name].as_array().expect("names").iter().filter_map(Value::as_str).collect();
-        let model = model(name, tuning);
+        let model = model(Operations::Fused, name, tuning);
         let found: BTreeSet<&str> = model.variables().keys().map(String::as_str).collect();
         assert_eq!(found, names, "{name}");
     }
@@ -116,8 +125,8 @@ fn trained_tensors_are_the_reference_ones() {
 #[test]
 fn first_gradients_equal_the_reference() {
     let (record, batch) = (record(), batch());
-    for (name, tuning) in TUNINGS {
-        let model = model(name, tuning);
+    for (operations, name, tuning) in ways() {
+        let model = model(operations, name, tuning);
         let output = forward(&model, &batch);
         let reference = expected(&format!("{name}."));
         let gradients = gradients(&model, &losses(&output, &batch.malignant, Some(CLASS_WEIGHTS)));
@@ -157,10 +166,10 @@ fn check_gradients(case: &str, model: &Model, gradients: &Tensors, reference: &T
 #[test]
 fn three_steps_and_validation_equal_the_reference() {
     let (record, batch) = (record(), batch());
-    for (name, tuning) in TUNINGS {
+    for (operations, name, tuning) in ways() {
         for weighting in ["diagnosis", "semantic"] {
             let case = format!("{name}.{weighting}");
-            let model = model(name, tuning);
+            let model = model(operations, name, tuning);
             let start = model.snapshot().expect("start");
             let steps = record["cases"][&case].as_array().expect("steps");
             let mut optimiser = AdamW::new(LEARNING_RATE, 0.1);

@@ -5,6 +5,8 @@
 
 use candle_core::{D, Result, Tensor};
 
+use super::{Operations, fused};
+
 /// Softmax along the last dimension, stable for any finite input and for −∞ beside a finite value.
 pub(crate) fn softmax(scores: &Tensor) -> Result<Tensor> {
     // The shift cancels out of value and gradient, so it need not be differentiated.
@@ -21,8 +23,19 @@ pub(crate) fn log_softmax(scores: &Tensor) -> Result<Tensor> {
 }
 
 /// CLIP's approximation of GELU: x · σ(1.702 x).
-pub(crate) fn quick_gelu(input: &Tensor) -> Result<Tensor> {
-    input * candle_nn::ops::sigmoid(&(input * 1.702)?)?
+pub(crate) fn quick_gelu(input: &Tensor, operations: Operations) -> Result<Tensor> {
+    match operations {
+        Operations::Fused => fused::quick_gelu::quick_gelu(&input.contiguous()?),
+        Operations::Plain => input * candle_nn::ops::sigmoid(&(input * 1.702)?)?,
+    }
+}
+
+/// The sum of two tensors of one shape.
+pub(crate) fn add(a: &Tensor, b: &Tensor, operations: Operations) -> Result<Tensor> {
+    match operations {
+        Operations::Fused => fused::add::add(&a.contiguous()?, &b.contiguous()?),
+        Operations::Plain => a + b,
+    }
 }
 
 /// The positive part. Unlike candle's own, a NaN stays a NaN, so that it reaches the loss and is noticed.
@@ -43,11 +56,15 @@ pub(crate) struct LayerNorm {
     pub(crate) weight: Tensor,
     /// (width)
     pub(crate) bias: Tensor,
+    pub(crate) operations: Operations,
 }
 
 impl LayerNorm {
     /// Normalises (…, width).
     pub(crate) fn forward(&self, input: &Tensor) -> Result<Tensor> {
+        if self.operations == Operations::Fused {
+            return fused::layer_norm::layer_norm(&input.contiguous()?, &self.weight, &self.bias);
+        }
         let centred = input.broadcast_sub(&input.mean_keepdim(D::Minus1)?)?;
         let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
         let scaled = centred.broadcast_div(&(variance + 1e-5)?.sqrt()?)?;
@@ -109,26 +126,61 @@ pub(crate) mod tests {
         let input = normals("input", &[2, 3, 5]);
         check_gradients(std::slice::from_ref(&input), |x| softmax(&x[0]));
         check_gradients(std::slice::from_ref(&input), |x| log_softmax(&x[0]));
-        check_gradients(std::slice::from_ref(&input), |x| quick_gelu(&x[0]));
+        for operations in [Operations::Fused, Operations::Plain] {
+            check_gradients(std::slice::from_ref(&input), |x| quick_gelu(&x[0], operations));
+            check_gradients(&[input.clone(), normals("other", &[2, 3, 5])], |x| {
+                add(&x[0], &x[1], operations)
+            });
+            check_gradients(&[input.clone(), normals("weight", &[5]), normals("bias", &[5])], |x| {
+                LayerNorm { weight: x[1].clone(), bias: x[2].clone(), operations }.forward(&x[0])
+            });
+        }
         check_gradients(std::slice::from_ref(&input), |x| relu(&x[0]));
         check_gradients(std::slice::from_ref(&input), |x| unit_length(&x[0]));
-        check_gradients(&[input, normals("weight", &[5]), normals("bias", &[5])], |x| {
-            LayerNorm { weight: x[1].clone(), bias: x[2].clone() }.forward(&x[0])
-        });
+    }
+
+    #[test]
+    fn fused_operations_are_the_plain_ones_but_for_rounding() {
+        // Wider than lanes and with a rest; more rows than are taken at once.
+        let (input, weight, bias) = (normals("x", &[3, 45, 83]), normals("w", &[83]), normals("b", &[83]));
+        let gradient = normals("gradient", &[3, 45, 83]);
+        let run = |operations| -> Vec<f32> {
+            let variables =
+                [&input, &weight, &bias].map(|tensor| Var::from_tensor(tensor).expect("variable"));
+            let (weight, bias) = (variables[1].as_tensor().clone(), variables[2].as_tensor().clone());
+            let norm = LayerNorm { weight, bias, operations };
+            let normalised = norm.forward(&variables[0]).expect("norm");
+            let output = quick_gelu(&(normalised * 3.0).expect("scaled"), operations).expect("gelu");
+            let output = add(&output, &variables[0], operations).expect("sum");
+            let loss = (&output * &gradient).expect("product").sum_all().expect("loss");
+            let gradients = loss.backward().expect("backward");
+            let tensors = variables.iter().map(|variable| gradients.get(variable).expect("a gradient"));
+            tensors
+                .chain([&output])
+                .flat_map(|tensor| tensor.flatten_all().expect("flat").to_vec1::<f32>().expect("values"))
+                .collect()
+        };
+        let (fused, plain) = (run(Operations::Fused), run(Operations::Plain));
+        assert_eq!(fused.len(), plain.len());
+        for (index, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
+            assert!((fused - plain).abs() < 2e-5 * (1.0 + plain.abs()), "{index}: {fused} {plain}");
+        }
     }
 
     #[test]
     fn no_function_hides_a_value_that_is_not_a_number() {
         let input = Tensor::new(&[[1f32, f32::NAN, -1.0]], &Device::Cpu).expect("input");
         let ones = Tensor::new(&[1f32, 1.0, 1.0], &Device::Cpu).expect("ones");
-        let norm = LayerNorm { weight: ones.clone(), bias: ones };
+        let norm = |operations| LayerNorm { weight: ones.clone(), bias: ones.clone(), operations };
         let outputs = [
             ("relu", relu(&input)),
             ("softmax", softmax(&input)),
             ("log_softmax", log_softmax(&input)),
-            ("quick_gelu", quick_gelu(&input)),
+            ("quick_gelu", quick_gelu(&input, Operations::Plain)),
+            ("fused quick_gelu", quick_gelu(&input, Operations::Fused)),
             ("unit_length", unit_length(&input)),
-            ("layer_norm", norm.forward(&input)),
+            ("layer_norm", norm(Operations::Plain).forward(&input)),
+            ("fused layer_norm", norm(Operations::Fused).forward(&input)),
             ("gelu_erf", input.gelu_erf()),
             ("tanh", input.tanh()),
         ];

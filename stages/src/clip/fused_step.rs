@@ -3,7 +3,9 @@
 //! The same arithmetic in tensor operations makes a dozen fresh tensors of each parameter's size, and most
 //! of the time goes into their pages.
 
-use candle_core::{CpuStorage, Error, InplaceOp2, InplaceOp3, Layout, Result};
+use candle_core::{CpuStorage, InplaceOp2, InplaceOp3, Layout, Result};
+
+use super::fused::storage::{floats, floats_mut};
 
 /// `mean ← rate · mean + rest · value`, or of the value's square. `rest` is 1 − `rate` rounded once: the
 /// difference of f32 numbers would be off by 5e-5 of itself for a rate of 0.999.
@@ -64,21 +66,4 @@ impl InplaceOp3 for Descend {
         }
         Ok(())
     }
-}
-
-fn floats<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [f32]> {
-    let (start, end) = layout.contiguous_offsets().ok_or_else(not_contiguous)?;
-    storage.as_slice::<f32>()?.get(start..end).ok_or_else(not_contiguous)
-}
-
-fn floats_mut<'a>(storage: &'a mut CpuStorage, layout: &Layout) -> Result<&'a mut [f32]> {
-    let (start, end) = layout.contiguous_offsets().ok_or_else(not_contiguous)?;
-    match storage {
-        CpuStorage::F32(values) => values.get_mut(start..end).ok_or_else(not_contiguous),
-        _ => Err(Error::Msg("the optimiser works on f32".to_owned())),
-    }
-}
-
-fn not_contiguous() -> Error {
-    Error::Msg("the optimiser needs contiguous tensors".to_owned())
 }

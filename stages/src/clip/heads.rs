@@ -137,7 +137,11 @@ mod tests {
         let text = TextHead {
             projection: linear("projection", 4, 6),
             perceptron: linear("perceptron", 4, 4),
-            norm: LayerNorm { weight: normals("scale", &[4]), bias: normals("shift", &[4]) },
+            norm: LayerNorm {
+                weight: normals("scale", &[4]),
+                bias: normals("shift", &[4]),
+                operations: crate::clip::Operations::Fused,
+            },
             dropout: 0.0,
         };
         check_gradients(&[normals("texts", &[3, 6])], |x| text.forward(&x[0], Dropout::off()));

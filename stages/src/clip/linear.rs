@@ -9,6 +9,9 @@ use candle_core::backend::BackendStorage;
 use candle_core::op::Add;
 use candle_core::{CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 
+use super::fused::add::add_to_rows;
+use super::fused::storage::{floats, floats_mut};
+
 /// An affine map; whether its tensors are trained is theirs to know.
 #[derive(Clone, Debug)]
 pub struct Linear {
@@ -145,7 +148,9 @@ impl CustomOp3 for Affine {
         bias: &CpuStorage,
         bias_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        affine((input, input_layout), (weight, weight_layout), (bias, bias_layout))
+        let (mut output, layout) = product((input, input_layout), (weight, weight_layout))?;
+        add_to_rows(floats_mut(&mut output, &layout)?, floats(bias, bias_layout)?);
+        Ok((output, output_shape(input_layout, weight_layout)))
     }
 
     fn cuda_fwd(

@@ -19,14 +19,31 @@ pub mod vision;
 pub mod weights;
 
 mod functions;
+mod fused;
 mod fused_step;
 mod parameters;
 mod tower;
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use thiserror::Error;
+
+/// What the towers compute with. Both give the same numbers, but for rounding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operations {
+    /// Operations that are one pass over memory each; on the processor only.
+    Fused,
+    /// candle's own, on every device.
+    Plain,
+}
+
+impl Operations {
+    /// The faster ones that a device has.
+    pub fn of(device: &Device) -> Self {
+        if device.is_cpu() { Self::Fused } else { Self::Plain }
+    }
+}
 
 /// Tensors by name, in the order of their names.
 pub type Tensors = BTreeMap<String, Tensor>;

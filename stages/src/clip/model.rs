@@ -19,7 +19,7 @@ use super::lora::LoraSettings;
 use super::parameters::Parameters;
 use super::text::{TextTower, Tokens};
 use super::vision::VisionTower;
-use super::{ModelError, Shapes, Tensors};
+use super::{ModelError, Operations, Shapes, Tensors};
 use crate::numerics::random::RandomKey;
 
 /// Largest value of `logit_scale` (ln 100 as the reference rounds it); the smallest is 0.
@@ -140,8 +140,25 @@ impl Model {
         added: &Tensors,
         device: &Device,
     ) -> Result<Self, ModelError> {
+        let operations = Operations::of(device);
+        Self::trainable_with(operations, architecture, settings, towers, added, device)
+    }
+
+    /// As [`Model::trainable`], with the operations chosen.
+    ///
+    /// # Errors
+    /// As [`Model::trainable`].
+    pub fn trainable_with(
+        operations: Operations,
+        architecture: &Architecture,
+        settings: &ModelSettings,
+        towers: &Tensors,
+        added: &Tensors,
+        device: &Device,
+    ) -> Result<Self, ModelError> {
         let shapes = settings.trained_shapes(architecture)?;
-        Self::build(architecture, settings, merged(towers, added), &|name| shapes.contains_key(name), device)
+        let (tensors, trained) = (merged(towers, added), |name: &str| shapes.contains_key(name));
+        Self::build(architecture, settings, tensors, &trained, device, operations)
     }
 
     /// A model that only predicts. Tensors of a stored model replace those of the towers of the same name.
@@ -155,7 +172,8 @@ impl Model {
         trained: &Tensors,
         device: &Device,
     ) -> Result<Self, ModelError> {
-        Self::build(architecture, settings, merged(towers, trained), &|_| false, device)
+        let tensors = merged(towers, trained);
+        Self::build(architecture, settings, tensors, &|_| false, device, Operations::of(device))
     }
 
     fn build(
@@ -164,12 +182,13 @@ impl Model {
         tensors: Tensors,
         trained: &dyn Fn(&str) -> bool,
         device: &Device,
+        operations: Operations,
     ) -> Result<Self, ModelError> {
         architecture.check()?;
         let shapes = architecture.base_shapes();
         let lora = (settings.tuning == Tuning::Lora).then_some(&settings.lora);
         let (embedding, out_dim) = (architecture.embedding, settings.heads.out_dim);
-        let mut parameters = Parameters::new(tensors, trained, device);
+        let mut parameters = Parameters::new(tensors, trained, device, operations);
         Ok(Self {
             architecture: architecture.clone(),
             device: device.clone(),

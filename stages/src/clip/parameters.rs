@@ -9,20 +9,31 @@ use candle_core::{DType, Device, Tensor, Var};
 
 use super::functions::LayerNorm;
 use super::linear::Linear;
-use super::{ModelError, Tensors};
+use super::{ModelError, Operations, Tensors};
 
 /// The tensors that a model is built from.
 pub(crate) struct Parameters<'a> {
     tensors: Tensors,
     trained: &'a dyn Fn(&str) -> bool,
     device: &'a Device,
+    operations: Operations,
     variables: BTreeMap<String, Var>,
 }
 
 impl<'a> Parameters<'a> {
     /// Tensors to hand out on `device`; `trained` says by name which become variables.
-    pub(crate) fn new(tensors: Tensors, trained: &'a dyn Fn(&str) -> bool, device: &'a Device) -> Self {
-        Self { tensors, trained, device, variables: BTreeMap::new() }
+    pub(crate) fn new(
+        tensors: Tensors,
+        trained: &'a dyn Fn(&str) -> bool,
+        device: &'a Device,
+        operations: Operations,
+    ) -> Self {
+        Self { tensors, trained, device, operations, variables: BTreeMap::new() }
+    }
+
+    /// What the model's parts are to compute with.
+    pub(crate) fn operations(&self) -> Operations {
+        self.operations
     }
 
     /// Takes one tensor of a known shape, as f32 on the device.
@@ -66,7 +77,7 @@ impl<'a> Parameters<'a> {
     pub(crate) fn layer_norm(&mut self, name: &str, width: usize) -> Result<LayerNorm, ModelError> {
         let weight = self.take(&format!("{name}.weight"), &[width])?;
         let bias = self.take(&format!("{name}.bias"), &[width])?;
-        Ok(LayerNorm { weight, bias })
+        Ok(LayerNorm { weight, bias, operations: self.operations })
     }
 
     /// The variables that were handed out; an error if a tensor was not taken.

@@ -4,11 +4,12 @@ use candle_core::{Result, Tensor};
 
 use super::architecture::HEAD_WIDTH;
 use super::dropout::Dropout;
-use super::functions::{LayerNorm, quick_gelu, softmax};
+use super::functions::{LayerNorm, add, quick_gelu, softmax};
+use super::fused::attention::attention;
 use super::linear::Linear;
 use super::lora::{Adapters, LoraSettings, Tower};
 use super::parameters::Parameters;
-use super::{ModelError, lora};
+use super::{ModelError, Operations, lora};
 
 /// The residual blocks of one tower.
 #[derive(Clone, Debug)]
@@ -29,7 +30,8 @@ impl Transformer {
         Ok(Self { blocks: blocks.collect::<std::result::Result<_, _>>()? })
     }
 
-    /// Maps (batch, tokens, width) to the same shape; `mask` (tokens, tokens) is added to the scores.
+    /// Maps (batch, tokens, width) to the same shape; a `mask` (tokens, tokens), which hides what comes later, is added
+    /// to the scores.
     pub(crate) fn forward(
         &self,
         input: &Tensor,
@@ -48,6 +50,7 @@ struct Block {
     before_perceptron: LayerNorm,
     expand: Linear,
     contract: Linear,
+    operations: Operations,
 }
 
 impl Block {
@@ -66,14 +69,16 @@ impl Block {
             before_perceptron: parameters.layer_norm(&format!("{name}.ln_2"), width)?,
             expand: parameters.linear(&format!("{name}.mlp.c_fc"), width, 4 * width)?,
             contract: parameters.linear(&format!("{name}.mlp.c_proj"), 4 * width, width)?,
+            operations: parameters.operations(),
         })
     }
 
     fn forward(&self, stream: &Tensor, mask: Option<&Tensor>, dropout: Dropout<'_>) -> Result<Tensor> {
         let attended = self.attention.forward(&self.before_attention.forward(stream)?, mask, dropout)?;
-        let stream = (stream + attended)?;
-        let expanded = quick_gelu(&self.expand.forward(&self.before_perceptron.forward(&stream)?)?)?;
-        stream + self.contract.forward(&expanded)?
+        let stream = add(stream, &attended, self.operations)?;
+        let expanded = self.expand.forward(&self.before_perceptron.forward(&stream)?)?;
+        let contracted = self.contract.forward(&quick_gelu(&expanded, self.operations)?)?;
+        add(&stream, &contracted, self.operations)
     }
 }
 
@@ -85,6 +90,7 @@ struct Attention {
     output: Linear,
     adapters: lora::Adapters,
     width: usize,
+    operations: Operations,
 }
 
 impl Attention {
@@ -100,11 +106,40 @@ impl Attention {
             output: parameters.linear(&format!("{name}.out_proj"), width, width)?,
             adapters,
             width,
+            operations: parameters.operations(),
         })
     }
 
     /// (batch, tokens, width) → (batch, tokens, width).
     fn forward(&self, input: &Tensor, mask: Option<&Tensor>, dropout: Dropout<'_>) -> Result<Tensor> {
+        let mixed = match self.operations {
+            Operations::Fused => attention(&self.packed(input, dropout)?, mask.is_some())?,
+            Operations::Plain => self.mixed(input, mask, dropout)?,
+        };
+        let output = self.output.forward(&mixed)?;
+        match &self.adapters.output {
+            Some(adapter) => add(&output, &adapter.forward(&mixed, dropout)?, self.operations),
+            None => Ok(output),
+        }
+    }
+
+    /// Queries, keys and values beside each other, (batch, tokens, 3 · width).
+    fn packed(&self, input: &Tensor, dropout: Dropout<'_>) -> Result<Tensor> {
+        let packed = self.input.forward(input)?;
+        if self.adapters.inputs.iter().all(Option::is_none) {
+            return Ok(packed);
+        }
+        let part = |adapter: &Option<lora::Adapter>| match adapter {
+            Some(adapter) => adapter.forward(input, dropout),
+            None => input.zeros_like(),
+        };
+        let [query, key, value] = &self.adapters.inputs;
+        let parts = Tensor::cat(&[part(query)?, part(key)?, part(value)?], 2)?;
+        add(&packed, &parts, self.operations)
+    }
+
+    /// What the heads make of their values, (batch, tokens, width).
+    fn mixed(&self, input: &Tensor, mask: Option<&Tensor>, dropout: Dropout<'_>) -> Result<Tensor> {
         let (batch, tokens, width) = input.dims3()?;
         let [queries, keys, values] = self.project(input, dropout)?;
         // Scaling the queries is cheaper than scaling the scores.
@@ -116,12 +151,7 @@ impl Attention {
         let mixed = softmax(&scores)?.matmul(&values)?;
         let heads = width / HEAD_WIDTH;
         let mixed = mixed.reshape((batch, heads, tokens, HEAD_WIDTH))?.transpose(1, 2)?;
-        let mixed = mixed.reshape((batch, tokens, width))?;
-        let output = self.output.forward(&mixed)?;
-        match &self.adapters.output {
-            Some(adapter) => output + adapter.forward(&mixed, dropout)?,
-            None => Ok(output),
-        }
+        mixed.reshape((batch, tokens, width))
     }
 
     /// Queries, keys and values, each (batch · heads, tokens, 64).
@@ -162,14 +192,74 @@ mod tests {
         let output = Linear::new(&scaled("output", &[width, width]), None).expect("output");
         let mask = Tensor::new(&[[0f32, f32::NEG_INFINITY], [0.0, 0.0]], &candle_core::Device::Cpu);
         let mask = mask.expect("mask");
-        check_gradients(&[input, bias], |x| {
-            let attention = Attention {
-                input: Linear::new(&weight, Some(&x[1]))?,
-                output: output.clone(),
-                adapters: Adapters::default(),
-                width,
-            };
-            attention.forward(&x[0], Some(&mask), Dropout::off())
-        });
+        for (operations, mask) in [
+            (Operations::Fused, None),
+            (Operations::Plain, None),
+            (Operations::Fused, Some(&mask)),
+            (Operations::Plain, Some(&mask)),
+        ] {
+            check_gradients(&[input.clone(), bias.clone()], |x| {
+                let attention = Attention {
+                    input: Linear::new(&weight, Some(&x[1]))?,
+                    output: output.clone(),
+                    adapters: Adapters::default(),
+                    width,
+                    operations,
+                };
+                attention.forward(&x[0], mask, Dropout::off())
+            });
+        }
+    }
+
+    /// Output and gradients of a whole block of two heads, with more tokens than lanes and a rest.
+    fn block(operations: Operations, causal: bool) -> Vec<f32> {
+        let (width, tokens) = (2 * HEAD_WIDTH, 19);
+        let scaled = |name: &str, shape: &[usize]| (normals(name, shape) * 0.1).expect("scaled");
+        let linear = |name: &str, inputs: usize, outputs: usize| {
+            Linear::new(&scaled(name, &[outputs, inputs]), Some(&scaled("bias", &[outputs]))).expect("linear")
+        };
+        let norm = |name: &str| LayerNorm {
+            weight: (scaled(name, &[width]) + 1.0).expect("weight"),
+            bias: scaled("shift", &[width]),
+            operations,
+        };
+        let attention = Attention {
+            input: linear("input", width, 3 * width),
+            output: linear("output", width, width),
+            adapters: Adapters::default(),
+            width,
+            operations,
+        };
+        let block = Block {
+            before_attention: norm("first"),
+            attention,
+            before_perceptron: norm("second"),
+            expand: linear("expand", width, 4 * width),
+            contract: linear("contract", 4 * width, width),
+            operations,
+        };
+        let mask: Vec<f32> = (0..tokens * tokens)
+            .map(|index| if index % tokens > index / tokens { f32::NEG_INFINITY } else { 0.0 })
+            .collect();
+        let mask = Tensor::from_vec(mask, (tokens, tokens), &candle_core::Device::Cpu).expect("mask");
+        let input = candle_core::Var::from_tensor(&normals("stream", &[3, tokens, width])).expect("input");
+        let output = block.forward(&input, causal.then_some(&mask), Dropout::off()).expect("forward");
+        let loss = (&output * normals("gradient", output.dims())).expect("product").sum_all().expect("loss");
+        let gradients = loss.backward().expect("backward");
+        let tensors = [&output, gradients.get(&input).expect("a gradient")];
+        tensors
+            .iter()
+            .flat_map(|tensor| tensor.flatten_all().expect("flat").to_vec1::<f32>().expect("values"))
+            .collect()
+    }
+
+    #[test]
+    fn a_fused_block_is_the_plain_one_but_for_rounding() {
+        for causal in [false, true] {
+            let (fused, plain) = (block(Operations::Fused, causal), block(Operations::Plain, causal));
+            for (index, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
+                assert!((fused - plain).abs() < 2e-5 * (1.0 + plain.abs()), "{index}: {fused} {plain}");
+            }
+        }
     }
 }
