@@ -13,7 +13,12 @@ use crate::error::{Error, Result};
 /// # Errors
 /// [`Error::Io`] when the folder cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    let file = written_beside(path, bytes)?;
+    write_parts_atomically(path, &[bytes])
+}
+
+/// Like [`write_atomically`], for bytes that lie in several places.
+pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
+    let file = written_beside(path, parts)?;
     file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
     sync_folder(parent(path));
     Ok(())
@@ -21,7 +26,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Like [`write_atomically`], but leaves a file that is already there; says whether it wrote.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
-    let file = written_beside(path, bytes)?;
+    let file = written_beside(path, &[bytes])?;
     match file.persist_noclobber(path) {
         Ok(_) => {
             sync_folder(parent(path));
@@ -33,12 +38,14 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
 }
 
 /// A temporary file in the folder of `path` that holds these bytes, synced.
-fn written_beside(path: &Path, bytes: &[u8]) -> Result<NamedTempFile> {
+fn written_beside(path: &Path, parts: &[&[u8]]) -> Result<NamedTempFile> {
     let folder = parent(path);
     create_folder(folder)?;
     let mut file =
         NamedTempFile::with_prefix_in(".writing-", folder).map_err(Error::io("write in", folder))?;
-    file.write_all(bytes).map_err(Error::io("write", path))?;
+    for part in parts {
+        file.write_all(part).map_err(Error::io("write", path))?;
+    }
     file.as_file().sync_data().map_err(Error::io("sync", path))?;
     Ok(file)
 }

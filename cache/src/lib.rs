@@ -17,6 +17,7 @@ mod items;
 mod memo;
 mod owner;
 mod results;
+mod resume;
 mod store;
 
 pub use atomic::write_atomically;
@@ -26,4 +27,5 @@ pub use index::{Entry, Form, Index, IndexBuilder, check_name};
 pub use items::{ItemJournal, ItemOutcome, ItemWriter};
 pub use memo::{Hashed, InputMemo, Stamp};
 pub use results::{ArtifactRef, RecordOutcome, ResultRecord};
+pub use resume::ResumePoint;
 pub use store::{FORMAT_VERSION, Repair, Store};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use pipe_cache::check_name;
+use pipe_cache::{ResumePoint, check_name};
 
 use crate::event::{Event, Observer};
 use crate::input::{Files, Input, InputError, InputFile, InputValue};
@@ -119,6 +119,7 @@ pub struct Context<'a> {
     pub(crate) device: Device,
     pub(crate) reporter: &'a Reporter<'a>,
     pub(crate) cancel: &'a Cancel,
+    pub(crate) resume: ResumePoint,
 }
 
 impl Context<'_> {
@@ -207,6 +208,20 @@ impl Context<'_> {
         let folder = path.parent().unwrap_or(&self.side);
         fs::create_dir_all(folder).map_err(pipe_cache::Error::io("create folder", folder))?;
         Ok(path)
+    }
+
+    /// Keeps how far the work has come, in place of what was kept before: when the process dies, the same work on the
+    /// same device class gets it back from [`Context::saved_progress`].
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn save_progress(&self, bytes: &[u8]) -> Result<(), StageError> {
+        Ok(self.resume.save(bytes)?)
+    }
+
+    /// What an earlier attempt at this very work has kept. A result must not depend on it.
+    pub fn saved_progress(&self) -> Option<Vec<u8>> {
+        self.resume.load()
     }
 
     /// Adds a line to the instance's log.

@@ -14,7 +14,7 @@ use pipe_stages::training::error::TrainError;
 use pipe_stages::training::parameters::TrainParameters;
 use pipe_stages::training::prediction::Predictor;
 use pipe_stages::training::run::{Checkpoint, Outcome, Progress, Trainer, train};
-use pipe_stages::training::state::{StateRecord, TrainingState};
+use pipe_stages::training::state::TrainingState;
 
 fn bytes(checkpoint: &Checkpoint) -> Vec<u8> {
     to_safetensors(&checkpoint.tensors).expect("bytes")
@@ -74,15 +74,17 @@ fn a_resumed_run_gives_the_bytes_of_an_uninterrupted_one() {
     let mut trainer = Trainer::new(&parameters, data, model(&parameters, 3), 3).expect("trainer");
     trainer.epoch(&mut go).expect("epoch");
     trainer.epoch(&mut go).expect("epoch");
-    let TrainingState { tensors, record } = trainer.state().expect("state");
-    assert!(tensors.keys().any(|name| name.starts_with("pending/")));
-    // Through bytes and text, as a file would hold it.
-    let tensors = parse_safetensors(&to_safetensors(&tensors).expect("bytes")).expect("tensors");
-    let text = serde_json::to_string(&record).expect("text");
-    let record: StateRecord = serde_json::from_str(&text).expect("record");
+    let state = trainer.state().expect("state");
+    assert!(state.tensors.keys().any(|name| name.starts_with("pending/")));
+    // Through bytes, as a file would hold it.
+    let bytes = state.to_bytes().expect("bytes");
+    let state = TrainingState::from_bytes(&bytes).expect("state");
+    for cut in [0, 7, 8, 100, bytes.len() - 1] {
+        assert!(TrainingState::from_bytes(&bytes[..cut]).is_err(), "cut at {cut}");
+    }
 
     let mut resumed = Trainer::new(&parameters, data, model(&parameters, 99), 3).expect("trainer");
-    resumed.restore(TrainingState { tensors, record }).expect("restored");
+    resumed.restore(state).expect("restored");
     assert_eq!(resumed.epochs_done(), 2);
     while !resumed.finished() {
         resumed.epoch(&mut go).expect("epoch");

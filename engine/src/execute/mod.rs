@@ -98,6 +98,12 @@ impl Executor<'_> {
         let log = self.run_folder.join("logs").join(format!("{}.log", file_label(&instance.label)));
         let reporter = Reporter::new(&instance.label, log, self.observer);
         let started = Instant::now();
+        let class = class_of(instance, &self.binder);
+        let resume = store.resume_point(fingerprint, &class);
+        if forced {
+            // What is asked for is all of the work.
+            resume.clear()?;
+        }
         let listing = bound.items.as_ref().map(|items| store.put(&items.listing())).transpose()?;
         let outcome = match (instance.kind.work(), &bound.items) {
             (Work::Whole(stage), _) => {
@@ -106,7 +112,7 @@ impl Executor<'_> {
                     items: None,
                     items_cached: 0,
                 });
-                self.run_whole(instance, stage, &bound, &reporter).map(|outputs| (outputs, 0, 0))
+                self.run_whole(instance, stage, &bound, &reporter, &resume).map(|outputs| (outputs, 0, 0))
             }
             (Work::Items(stage), Some(items)) => self.run_items(instance, stage, items, &reporter, forced),
             (Work::Items(_), None) => Err(StageError::message("the items were not bound").into()),
@@ -117,7 +123,6 @@ impl Executor<'_> {
             failure
         })?;
         let seconds = started.elapsed().as_secs_f64();
-        let class = class_of(instance, &self.binder);
         let record = ResultRecord { class, outputs: outputs.clone(), run: self.run.clone(), seconds };
         let mut run = self.run.clone();
         let mut outputs = outputs;
@@ -129,6 +134,8 @@ impl Executor<'_> {
                 (outputs, run) = (first.outputs, first.run);
             }
         }
+        // One that stays behind does no harm: nobody asks for it again.
+        let _ = resume.clear();
         Ok(Executed {
             done: Done { outputs, run },
             fingerprint,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pipe_cache::{ArtifactRef, Error, Form, IndexBuilder};
+use pipe_cache::{ArtifactRef, Error, Form, IndexBuilder, ResumePoint};
 
 use super::guard::guarded;
 use super::{Executor, Failure, file_label};
@@ -21,6 +21,7 @@ impl Executor<'_> {
         stage: &dyn AnyWhole,
         bound: &Bound,
         reporter: &Reporter<'_>,
+        resume: &ResumePoint,
     ) -> Result<BTreeMap<String, ArtifactRef>, Failure> {
         let about = instance.kind.about();
         let staging = self.binder.store.staging()?;
@@ -32,6 +33,7 @@ impl Executor<'_> {
             device: if about.device { self.binder.device } else { Device::default() },
             reporter,
             cancel: self.cancel,
+            resume: resume.clone(),
         };
         guarded(|| stage.run(&instance.params, &mut context))?;
         for input in bound.inputs.values().flatten() {

@@ -23,7 +23,8 @@ use crate::statistics::weights::{FeatureColumn, class_weights, diagnosis_weights
 use crate::training::epoch::HistoryRow;
 use crate::training::error::TrainError;
 use crate::training::parameters::{TrainParameters, Weighting};
-use crate::training::run::{FoldData, Outcome, Progress, fold_key, train};
+use crate::training::run::{FoldData, Outcome, Progress, Trainer, fold_key};
+use crate::training::state::TrainingState;
 
 /// The kind.
 pub struct Train;
@@ -113,11 +114,12 @@ impl Stage for Train {
         let settings = params.model_settings();
         let initial =
             settings.initial(&base.architecture, params.tau, &fold_key(context.seed(), params.fold))?;
-        let model = Model::trainable(&base.architecture, &settings, &base.towers, &initial, &device)?;
-        drop((base.towers, initial));
-        let outcome =
-            train(params, data, model, context.seed(), &mut |progress| tell(params, context, progress))
-                .map_err(|error| explain(params, error))?;
+        let fresh = || -> Result<Trainer<'_>, StageError> {
+            let model = Model::trainable(&base.architecture, &settings, &base.towers, &initial, &device)?;
+            Ok(Trainer::new(params, data, model, context.seed())?)
+        };
+        let trainer = resumed(fresh()?, context).map_or_else(fresh, Ok)?;
+        let outcome = train_on(trainer, params, context)?;
         let model_file = ModelFile {
             architecture: base.architecture,
             base_weights: base.origin,
@@ -126,6 +128,38 @@ impl Stage for Train {
         };
         write_model(context, &model_file, &fold, &outcome)
     }
+}
+
+/// The trainer where an earlier attempt has left off, or as it is; `None` when what was kept does not fit it.
+fn resumed<'a>(mut trainer: Trainer<'a>, context: &Context<'_>) -> Option<Trainer<'a>> {
+    let Some(bytes) = context.saved_progress() else { return Some(trainer) };
+    match TrainingState::from_bytes(&bytes).and_then(|state| trainer.restore(state)) {
+        Ok(()) => {
+            context.log(&format!("going on after epoch {}", trainer.epochs_done().saturating_sub(1)));
+            Some(trainer)
+        }
+        Err(error) => {
+            context.log(&format!("beginning anew: {error}"));
+            None
+        }
+    }
+}
+
+/// Trains to the end, keeping the state after each epoch.
+fn train_on(
+    mut trainer: Trainer<'_>,
+    params: &TrainParameters,
+    context: &Context<'_>,
+) -> Result<Outcome, StageError> {
+    while !trainer.finished() {
+        trainer
+            .epoch(&mut |progress| tell(params, context, progress))
+            .map_err(|error| explain(params, error))?;
+        if !trainer.finished() {
+            context.save_progress(&trainer.state()?.to_bytes()?)?;
+        }
+    }
+    Ok(trainer.outcome()?)
 }
 
 /// The towers that training starts from.

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::Tensor;
+use candle_core::{Device, Tensor};
 use serde::{Deserialize, Serialize};
 
 use super::early_stopping::{Best, EarlyStopping};
@@ -14,6 +14,7 @@ use super::error::TrainError;
 use super::run::{Checkpoint, Trainer};
 use crate::clip::Tensors;
 use crate::clip::optimiser::Moments;
+use crate::clip::weights::to_safetensors;
 
 /// Everything that a [`Trainer`] needs to go on.
 #[derive(Clone, Debug)]
@@ -36,6 +37,38 @@ pub struct StateRecord {
     best: BTreeMap<Best, (u32, Vec<u64>)>,
     /// Predictions of the last validation (bits).
     validation: Vec<u64>,
+}
+
+impl TrainingState {
+    /// All of it: the record's length (64 bits, little-endian), the record as JSON, the tensors as safetensors.
+    ///
+    /// # Errors
+    /// A tensor cannot be read.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, TrainError> {
+        let unfit = |error: &dyn std::fmt::Display| TrainError::State { what: error.to_string() };
+        let record = serde_json::to_vec(&self.record).map_err(|error| unfit(&error))?;
+        let tensors = to_safetensors(&self.tensors).map_err(|error| unfit(&error))?;
+        let mut bytes = (record.len() as u64).to_le_bytes().to_vec();
+        bytes.reserve_exact(record.len() + tensors.len());
+        bytes.extend(record);
+        bytes.extend(tensors);
+        Ok(bytes)
+    }
+
+    /// Reads what [`TrainingState::to_bytes`] wrote.
+    ///
+    /// # Errors
+    /// [`TrainError::State`] for anything else.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, TrainError> {
+        let unfit = |what: &str| TrainError::State { what: what.to_owned() };
+        let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| unfit("it is cut off"))?;
+        let length = usize::try_from(u64::from_le_bytes(*length)).unwrap_or(usize::MAX);
+        let (record, tensors) = rest.split_at_checked(length).ok_or_else(|| unfit("it is cut off"))?;
+        let record = serde_json::from_slice(record).map_err(|error| unfit(&error.to_string()))?;
+        let tensors = candle_core::safetensors::load_buffer(tensors, &Device::Cpu)
+            .map_err(|error| unfit(&error.to_string()))?;
+        Ok(Self { tensors: tensors.into_iter().collect(), record })
+    }
 }
 
 impl Trainer<'_> {

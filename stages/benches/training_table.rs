@@ -1,0 +1,174 @@
+//! The cost of a training step of ViT-B/32 as a table of ratios: `cargo bench -p pipe-stages --bench training_table`.
+//!
+//! A batch is four nodules of nine slices and four texts, f32. What is compared is measured in turn, a step of one
+//! and a step of the other; a ratio is the median over all turns. Where `python3`, or what `PYTHON` names, has torch,
+//! `training_torch.py` is the partner, with as many threads; otherwise candle's own operations are.
+
+#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
+
+use std::hint::black_box;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::Instant;
+
+use candle_core::{DType, Device, Tensor};
+use pipe_stages::clip::architecture::Architecture;
+use pipe_stages::clip::dropout::Dropout;
+use pipe_stages::clip::initialise;
+use pipe_stages::clip::losses::{classification, contrastive};
+use pipe_stages::clip::model::{Model, Tuning};
+use pipe_stages::clip::optimiser::AdamW;
+use pipe_stages::clip::text::Tokens;
+use pipe_stages::clip::{Operations, Tensors};
+use pipe_stages::numerics::random::RandomKey;
+use pipe_stages::training::parameters::TrainParameters;
+use pipe_stages::training::run::fold_key;
+
+/// The program's.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+const NODULES: usize = 4;
+const TURNS: usize = 7;
+
+fn main() {
+    let mut torch = Torch::start();
+    let partner = if torch.is_some() { "PyTorch" } else { "candle's operations" };
+    println!("{:<34}{:>10}{:>22}{:>8}{:>12}", "", "time", partner, "ratio", "to reach");
+    for (name, tuning, to_reach) in [("ft", Tuning::Ft, "≤ 0.55"), ("lora", Tuning::Lora, "≤ 0.45")] {
+        let mut ours = Step::new(tuning, Operations::Fused);
+        let ratios = match &mut torch {
+            Some(torch) => {
+                torch.ask(&format!("load {name}"));
+                in_turn(|| ours.run(), || torch.ask("step"))
+            }
+            None => {
+                let mut plain = Step::new(tuning, Operations::Plain);
+                in_turn(|| ours.run(), || plain.run())
+            }
+        };
+        let [first, second, ratio] = ratios;
+        println!("{:<34}{first:>8.2} s{second:>20.2} s{ratio:>8.3}{to_reach:>12}", format!("{name} step"));
+    }
+}
+
+/// A model with a batch.
+struct Step {
+    model: Model,
+    optimiser: AdamW,
+    pixels: Tensor,
+    tokens: Tokens,
+}
+
+impl Step {
+    fn new(tuning: Tuning, operations: Operations) -> Self {
+        let architecture = Architecture::default();
+        let parameters = TrainParameters { tuning, ..TrainParameters::default() };
+        let settings = parameters.model_settings();
+        let towers = initialise::towers(&architecture, &RandomKey::new(7, "train")).unwrap();
+        let added = settings.initial(&architecture, parameters.tau, &fold_key(1, 0)).unwrap();
+        let device = Device::Cpu;
+        let model =
+            Model::trainable_with(operations, &architecture, &settings, &towers, &added, &device).unwrap();
+        let text: Vec<u32> = (0..77)
+            .map(|at| {
+                if at < 40 {
+                    1000 + at
+                } else if at == 40 {
+                    49407
+                } else {
+                    0
+                }
+            })
+            .collect();
+        let texts = vec![text; NODULES];
+        Self {
+            model,
+            optimiser: AdamW::new(1e-5, 0.1),
+            pixels: Tensor::ones((NODULES, 9, 3, 224, 224), DType::F32, &device).unwrap(),
+            tokens: Tokens::new(&texts, &architecture.text, &device).unwrap(),
+        }
+    }
+
+    /// Seconds of forward, backward and optimiser.
+    fn run(&mut self) -> f64 {
+        let start = Instant::now();
+        let key = RandomKey::new(3, "train");
+        let output = self.model.forward(&self.pixels, &self.tokens, Dropout::on(&key)).unwrap();
+        let malignant = [true, false, true, false];
+        let loss = (contrastive(&output.pair_logits).unwrap()
+            + classification(&output.image_logits, &malignant, None).unwrap())
+        .unwrap();
+        let loss = (loss + classification(&output.text_logits, &malignant, None).unwrap()).unwrap();
+        let found = loss.backward().unwrap();
+        let gradients: Tensors = self
+            .model
+            .variables()
+            .iter()
+            .filter_map(|(name, variable)| Some((name.clone(), found.get(variable.as_tensor())?.detach())))
+            .collect();
+        drop(found);
+        self.optimiser.step(self.model.variables(), &gradients).unwrap();
+        black_box(&self.model);
+        start.elapsed().as_secs_f64()
+    }
+}
+
+/// Median times of both, and the median of their ratios; the first turn warms up.
+fn in_turn(mut first: impl FnMut() -> f64, mut second: impl FnMut() -> f64) -> [f64; 3] {
+    let pairs: Vec<(f64, f64)> = (0..=TURNS).map(|_| (first(), second())).skip(1).collect();
+    let mut ratios: Vec<f64> = pairs.iter().map(|(a, b)| a / b).collect();
+    let (mut firsts, mut seconds): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+    [median(&mut firsts), median(&mut seconds), median(&mut ratios)]
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A Python process that trains the same model with PyTorch, a step at a time.
+struct Torch {
+    process: Child,
+    questions: ChildStdin,
+    answers: BufReader<ChildStdout>,
+}
+
+impl Torch {
+    /// `None` where Python has no torch.
+    fn start() -> Option<Self> {
+        let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+        let found = Command::new(&python).args(["-c", "import torch"]).output().ok()?;
+        if !found.status.success() {
+            return None;
+        }
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/training_torch.py");
+        let threads = rayon::current_num_threads().to_string();
+        let mut process = Command::new(&python)
+            .arg(script)
+            .arg(threads)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (questions, answers) = (process.stdin.take().unwrap(), process.stdout.take().unwrap());
+        Some(Self { process, questions, answers: BufReader::new(answers) })
+    }
+
+    /// Asks and waits for the answer, a number of seconds.
+    fn ask(&mut self, question: &str) -> f64 {
+        writeln!(self.questions, "{question}").unwrap();
+        self.questions.flush().unwrap();
+        let mut answer = String::new();
+        self.answers.read_line(&mut answer).unwrap();
+        answer.trim().parse().unwrap()
+    }
+}
+
+impl Drop for Torch {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
