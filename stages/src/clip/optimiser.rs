@@ -40,6 +40,11 @@ impl AdamW {
         Self { learning_rate, weight_decay, state: BTreeMap::new() }
     }
 
+    /// Sets the learning rate of the steps to come.
+    pub fn set_learning_rate(&mut self, learning_rate: f64) {
+        self.learning_rate = learning_rate;
+    }
+
     /// What it remembers, by name; a tensor that never had a gradient is not in it. The tensors change with
     /// the next step: copy what is to be kept.
     pub fn state(&self) -> &BTreeMap<String, Moments> {

@@ -1,6 +1,9 @@
 //! Kind `train`: one fold of CLIP fine-tuning.
 
+use std::fs::File;
+use std::io::Write as _;
 use std::ops::ControlFlow;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipe_engine::context::Context;
 use pipe_engine::input::InputValue;
@@ -25,6 +28,7 @@ use crate::training::error::TrainError;
 use crate::training::parameters::{TrainParameters, Weighting};
 use crate::training::run::{FoldData, Outcome, Progress, Trainer, fold_key};
 use crate::training::state::TrainingState;
+use crate::training::tensorboard;
 
 /// The kind.
 pub struct Train;
@@ -151,15 +155,40 @@ fn train_on(
     params: &TrainParameters,
     context: &Context<'_>,
 ) -> Result<Outcome, StageError> {
+    let mut events = Events::create(context, trainer.history())?;
     while !trainer.finished() {
         trainer
             .epoch(&mut |progress| tell(params, context, progress))
             .map_err(|error| explain(params, error))?;
+        trainer.history().last().map_or(Ok(()), |row| events.add(row))?;
         if !trainer.finished() {
             context.save_progress(&trainer.state()?.to_bytes()?)?;
         }
     }
     Ok(trainer.outcome()?)
+}
+
+/// The side file that TensorBoard reads.
+struct Events(File);
+
+impl Events {
+    /// A file with the epochs so far.
+    fn create(context: &Context<'_>, history: &[HistoryRow]) -> Result<Self, StageError> {
+        let path = context.side_path("events.out.tfevents.pipe")?;
+        let mut events = Self(File::create(path)?);
+        events.0.write_all(&tensorboard::header(now()))?;
+        history.iter().try_for_each(|row| events.add(row))?;
+        Ok(events)
+    }
+
+    fn add(&mut self, row: &HistoryRow) -> Result<(), StageError> {
+        Ok(self.0.write_all(&tensorboard::epoch(row, now()))?)
+    }
+}
+
+/// Seconds since 1970: of a side file, never of a result.
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |since| since.as_secs_f64())
 }
 
 /// The towers that training starts from.

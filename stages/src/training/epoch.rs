@@ -7,7 +7,10 @@ use super::parameters::TrainParameters;
 use crate::clip::ModelError;
 use crate::clip::losses::{classification, contrastive};
 use crate::clip::model::Output;
-use crate::statistics::metrics::auroc;
+use crate::statistics::metrics::{MetricError, auroc, average_precision};
+
+/// A metric of labels and probabilities; `None` where only one class occurs.
+type Metric = fn(&[bool], &[f64]) -> Result<Option<f64>, MetricError>;
 
 /// The three losses of a batch, each a number on the graph.
 #[derive(Clone, Debug)]
@@ -110,7 +113,7 @@ pub fn probabilities(logits: &Tensor) -> Result<Vec<f64>, ModelError> {
 
 /// What one pass over the examples gave.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(into = "[u64; 9]", from = "[u64; 9]")]
+#[serde(into = "[u64; 11]", from = "[u64; 11]")]
 pub struct Summary {
     /// Contrastive + prediction loss.
     pub loss: f64,
@@ -130,12 +133,31 @@ pub struct Summary {
     pub image_auroc: f64,
     /// AUROC of the text classifier; NaN when only one class occurs.
     pub text_auroc: f64,
+    /// Average precision of the image classifier; NaN when only one class occurs.
+    pub image_auprc: f64,
+    /// Average precision of the text classifier; NaN when only one class occurs.
+    pub text_auprc: f64,
 }
 
 /// Bits of each number: exact in any text format, NaN included.
-impl From<Summary> for [u64; 9] {
+impl From<Summary> for [u64; 11] {
     fn from(summary: Summary) -> Self {
-        let Summary {
+        let Summary { loss, clip, prediction, image, text, image_accuracy, text_accuracy, .. } = summary;
+        let Summary { image_auroc, text_auroc, image_auprc, text_auprc, .. } = summary;
+        let areas = [image_auroc, text_auroc, image_auprc, text_auprc];
+        let [a, b, c, d] = areas.map(f64::to_bits);
+        let [e, f, g, h, i, j, k] =
+            [loss, clip, prediction, image, text, image_accuracy, text_accuracy].map(f64::to_bits);
+        [e, f, g, h, i, j, k, a, b, c, d]
+    }
+}
+
+impl From<[u64; 11]> for Summary {
+    fn from(bits: [u64; 11]) -> Self {
+        let [loss, clip, prediction, image, text, image_accuracy, text_accuracy, rest @ ..] =
+            bits.map(f64::from_bits);
+        let [image_auroc, text_auroc, image_auprc, text_auprc] = rest;
+        Self {
             loss,
             clip,
             prediction,
@@ -145,17 +167,9 @@ impl From<Summary> for [u64; 9] {
             text_accuracy,
             image_auroc,
             text_auroc,
-        } = summary;
-        [loss, clip, prediction, image, text, image_accuracy, text_accuracy, image_auroc, text_auroc]
-            .map(f64::to_bits)
-    }
-}
-
-impl From<[u64; 9]> for Summary {
-    fn from(bits: [u64; 9]) -> Self {
-        let [loss, clip, prediction, image, text, image_accuracy, text_accuracy, image_auroc, text_auroc] =
-            bits.map(f64::from_bits);
-        Self { loss, clip, prediction, image, text, image_accuracy, text_accuracy, image_auroc, text_auroc }
+            image_auprc,
+            text_auprc,
+        }
     }
 }
 
@@ -204,8 +218,10 @@ impl Tally {
             text: mean_of(|losses| losses.text),
             image_accuracy: self.accuracy(&self.image),
             text_accuracy: self.accuracy(&self.text),
-            image_auroc: self.area(&self.image),
-            text_auroc: self.area(&self.text),
+            image_auroc: self.area(auroc, &self.image),
+            text_auroc: self.area(auroc, &self.text),
+            image_auprc: self.area(average_precision, &self.image),
+            text_auprc: self.area(average_precision, &self.text),
         }
     }
 
@@ -215,8 +231,8 @@ impl Tally {
         mean(right.map(|(&label, &probability)| if label == (probability > 0.5) { 1.0 } else { 0.0 }))
     }
 
-    fn area(&self, probabilities: &[f64]) -> f64 {
-        auroc(&self.malignant, probabilities).ok().flatten().unwrap_or(f64::NAN)
+    fn area(&self, metric: Metric, probabilities: &[f64]) -> f64 {
+        metric(&self.malignant, probabilities).ok().flatten().unwrap_or(f64::NAN)
     }
 }
 
@@ -241,7 +257,7 @@ pub struct HistoryRow {
 
 impl HistoryRow {
     /// Names of the columns of a history table, in the order of [`HistoryRow::values`].
-    pub const COLUMNS: [&'static str; 20] = [
+    pub const COLUMNS: [&'static str; 24] = [
         "epoch",
         "logit_scale",
         "train_loss",
@@ -253,6 +269,8 @@ impl HistoryRow {
         "train_accuracy_text",
         "train_auroc_image",
         "train_auroc_text",
+        "train_auprc_image",
+        "train_auprc_text",
         "val_loss",
         "val_loss_clip",
         "val_loss_pred",
@@ -262,11 +280,13 @@ impl HistoryRow {
         "val_accuracy_text",
         "val_auroc_image",
         "val_auroc_text",
+        "val_auprc_image",
+        "val_auprc_text",
     ];
 
     /// The row's values, one per column.
     pub fn values(&self) -> Vec<f64> {
-        let summaries = [self.train, self.validation].map(<[u64; 9]>::from);
+        let summaries = [self.train, self.validation].map(<[u64; 11]>::from);
         let start = [f64::from(self.epoch), f64::from(self.logit_scale)];
         start.into_iter().chain(summaries.into_iter().flatten().map(f64::from_bits)).collect()
     }

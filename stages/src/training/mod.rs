@@ -12,5 +12,7 @@ pub mod error;
 pub mod parameters;
 pub mod prediction;
 pub mod run;
+pub mod schedule;
 pub mod state;
+pub mod tensorboard;
 pub mod text_augmentation;

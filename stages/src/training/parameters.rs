@@ -5,6 +5,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schedule::Schedule;
 use super::text_augmentation::TextAugmentation;
 use crate::clip::architecture::Architecture;
 use crate::clip::heads::HeadSettings;
@@ -34,8 +35,14 @@ pub struct TrainParameters {
     pub ga: usize,
     /// Largest number of epochs.
     pub epochs: u32,
-    /// Learning rate of AdamW.
+    /// Learning rate of AdamW, the highest where it changes.
     pub lr: f64,
+    /// How the learning rate goes on after the warm-up: `constant`, or `cosine` to 0 at the end of the last epoch.
+    pub lr_schedule: Schedule,
+    /// Epochs over which the learning rate rises evenly to `lr`.
+    pub lr_warmup: u32,
+    /// Largest norm of all gradients of a step together; longer ones are shortened to it. 0: none are.
+    pub gradient_clip: f64,
     /// Decoupled weight decay of AdamW.
     pub weight_decay: f64,
     /// Epochs before early stopping looks at the losses.
@@ -107,6 +114,9 @@ impl Default for TrainParameters {
             ga: 1,
             epochs: 100,
             lr: 1e-4,
+            lr_schedule: Schedule::Constant,
+            lr_warmup: 0,
+            gradient_clip: 0.0,
             weight_decay: 0.1,
             es_warmup: 0,
             es_patience: 5,
@@ -229,6 +239,11 @@ impl TrainParameters {
         problems.count("ga", self.ga, 1, 65_536);
         problems.count("epochs", self.epochs as usize, 1, 100_000);
         problems.above_zero("lr", self.lr);
+        if self.lr_warmup >= self.epochs.max(1) {
+            let what = format!("is {}, not less than `epochs` {}", self.lr_warmup, self.epochs);
+            problems.add("lr_warmup", what);
+        }
+        problems.number("gradient_clip", self.gradient_clip, 0.0, f64::MAX);
         problems.number("weight_decay", self.weight_decay, 0.0, f64::MAX);
         problems.count("es_patience", self.es_patience as usize, 1, 100_000);
         if self.es_warmup >= self.epochs.max(1) {

@@ -13,6 +13,7 @@ use super::early_stopping::{Best, EarlyStopping};
 use super::epoch::{BatchLosses, HistoryRow, LossNumbers, Tally};
 use super::error::TrainError;
 use super::parameters::{TrainParameters, Weighting};
+use super::schedule::LearningRates;
 use crate::clip::Tensors;
 use crate::clip::dropout::Dropout;
 use crate::clip::model::Model;
@@ -216,12 +217,22 @@ impl<'a> Trainer<'a> {
         let key = self.key.clone().number("epoch", epoch.into());
         let order = self.sampler.epoch(&mut key.clone().text("purpose", "order").generator());
         let batches = order.len().div_ceil(self.parameters.batch_size.max(1));
+        let rates = LearningRates {
+            peak: self.parameters.lr,
+            schedule: self.parameters.lr_schedule,
+            warmup_epochs: self.parameters.lr_warmup,
+            epochs: self.parameters.epochs,
+            steps_per_epoch: batches / self.parameters.ga.max(1),
+        };
         let mut tally = Tally::default();
         for (batch, rows) in order.chunks(self.parameters.batch_size.max(1)).enumerate() {
             let key = key.clone().number("step", batch as u64);
             let losses = self.train_batch(epoch, batch, rows, &key, &mut tally)?;
             if (batch + 1) % self.parameters.ga.max(1) == 0 {
-                self.optimiser.step(self.model.variables(), &std::mem::take(&mut self.pending))?;
+                let step = epoch as usize * rates.steps_per_epoch + batch / self.parameters.ga.max(1);
+                self.optimiser.set_learning_rate(rates.at(step));
+                let gradients = clipped(std::mem::take(&mut self.pending), self.parameters.gradient_clip)?;
+                self.optimiser.step(self.model.variables(), &gradients)?;
             }
             let loss = losses.total();
             told(progress, epoch, &Progress::Batch { epoch, batch, batches, loss })?;
@@ -318,6 +329,23 @@ fn finite(
     }
 }
 
+/// Gradients whose norm, all taken together, is no more than `longest`; as they are if that is 0.
+fn clipped(gradients: Tensors, longest: f64) -> Result<Tensors, TrainError> {
+    if longest == 0.0 {
+        return Ok(gradients);
+    }
+    let mut squares = 0.0;
+    for gradient in gradients.values() {
+        squares += f64::from(gradient.sqr()?.sum_all()?.to_scalar::<f32>()?);
+    }
+    // As PyTorch's clip_grad_norm_.
+    let factor = longest / (squares.sqrt() + 1e-6);
+    if factor >= 1.0 {
+        return Ok(gradients);
+    }
+    gradients.into_iter().map(|(name, gradient)| Ok((name, (gradient * factor)?))).collect()
+}
+
 /// Adds a backward pass's gradients. A variable that took no part in the batch adds nothing.
 ///
 /// Candle's gradients of variables still hold the graph that they came from, with every activation in it;
@@ -336,4 +364,30 @@ fn accumulate(
         pending.insert(name.clone(), sum);
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use candle_core::{Device, Tensor};
+
+    use super::*;
+
+    #[test]
+    fn long_gradients_are_shortened_together() {
+        let gradients = || -> Tensors {
+            let tensor = |values: &[f32]| Tensor::new(values, &Device::Cpu).expect("tensor");
+            Tensors::from([("a".to_owned(), tensor(&[3.0])), ("b".to_owned(), tensor(&[0.0, 4.0]))])
+        };
+        let values = |longest: f64| -> Vec<f32> {
+            let clipped = clipped(gradients(), longest).expect("clipped");
+            clipped.values().flat_map(|tensor| tensor.to_vec1::<f32>().expect("values")).collect()
+        };
+        assert_eq!(values(0.0), [3.0, 0.0, 4.0]);
+        assert_eq!(values(6.0), [3.0, 0.0, 4.0]);
+        let short = values(1.0);
+        assert!(
+            (short[0] - 0.6).abs() < 1e-6 && short[1] == 0.0 && (short[2] - 0.8).abs() < 1e-6,
+            "{short:?}"
+        );
+    }
 }
