@@ -80,7 +80,7 @@ fn plane_rows() {
             .collect();
         let name = format!("nine planes of 100³, {instructions:?}");
         let middle = median(&mut times);
-        println!("{name:<44}{:>7.2} ms{to_reach:>32}", 1e3 * middle);
+        println!("{name:<44}{:>7.2} ms{to_reach:>32}  {}", 1e3 * middle, verdict(1e3 * middle, to_reach));
         println!("{:<44}{:>7.2} ms", "  a tenth of the runs is faster than", 1e3 * times[times.len() / 10]);
     }
 }
@@ -114,7 +114,23 @@ fn median(values: &mut [f64]) -> f64 {
 }
 
 fn row(name: &str, [first, second, ratio]: [f64; 3], to_reach: &str) {
-    println!("{name:<44}{:>7.0} ms{:>9.0} ms{ratio:>10.3}{to_reach:>10}", 1e3 * first, 1e3 * second);
+    let verdict = verdict(ratio, to_reach);
+    println!(
+        "{name:<44}{:>7.0} ms{:>9.0} ms{ratio:>10.3}{to_reach:>10}  {verdict}",
+        1e3 * first,
+        1e3 * second
+    );
+}
+
+/// Whether a value is on the right side of a bound such as "≤ 1.6 ms".
+fn verdict(value: f64, to_reach: &str) -> &'static str {
+    let mut words = to_reach.split_whitespace();
+    let (sign, bound) = (words.next(), words.next().and_then(|bound| bound.parse::<f64>().ok()));
+    match (sign, bound) {
+        (Some("≤"), Some(bound)) if value <= bound => "met",
+        (Some("≥"), Some(bound)) if value >= bound => "met",
+        _ => "missed",
+    }
 }
 
 /// Peak resident memory in megabytes of a process that does nothing but crop these nodules; `None`

@@ -29,10 +29,19 @@ use pipe_stages::training::run::fold_key;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// As the program sets it: freed pages are kept.
+const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+
 const NODULES: usize = 4;
 const TURNS: usize = 7;
 
+#[allow(unsafe_code, reason = "options of the allocator are set by a C function")]
 fn main() {
+    // SAFETY: it takes two numbers, checks the first and stores the second.
+    unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) }
+    if std::env::args().any(|argument| argument == "alone") {
+        return alone();
+    }
     let mut torch = Torch::start();
     let partner = if torch.is_some() { "PyTorch" } else { "candle's operations" };
     println!("{:<34}{:>10}{:>22}{:>8}{:>12}", "", "time", partner, "ratio", "to reach");
@@ -50,6 +59,15 @@ fn main() {
         };
         let [first, second, ratio] = ratios;
         println!("{:<34}{first:>8.2} s{second:>20.2} s{ratio:>8.3}{to_reach:>12}", format!("{name} step"));
+    }
+}
+
+/// Steps without a partner: `-- alone`, for a profiler.
+fn alone() {
+    for (name, tuning) in [("ft", Tuning::Ft), ("lora", Tuning::Lora)] {
+        let mut step = Step::new(tuning, Operations::Fused);
+        let mut times: Vec<f64> = (0..4).map(|_| step.run()).collect();
+        println!("{name} step {:>8.2} s", median(&mut times));
     }
 }
 
