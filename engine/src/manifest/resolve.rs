@@ -246,7 +246,7 @@ fn read_stage(
     let (params, mut inputs) = split_path_params(node, kind);
     read_inputs(name, origin, node, kind, &mut inputs, problems);
     let foreach = read_foreach(node, problems);
-    let variants = read_variants(name, origin, &params, &foreach, kind, problems);
+    let variants = read_variants(name, origin, &params, &foreach, (kind, &inputs), problems);
     let foreach = foreach.into_iter().map(|(key, _)| key).collect();
     Some(StageSpec { name: name.to_string(), origin: origin.clone(), kind, inputs, variants, foreach })
 }
@@ -326,7 +326,7 @@ fn read_variants(
     origin: &Origin,
     params: &Node,
     foreach: &[(String, Vec<Node>)],
-    kind: &'static dyn AnyStage,
+    (kind, inputs): (&'static dyn AnyStage, &[(&'static InputSpec, Node)]),
     problems: &mut Problems,
 ) -> Vec<Variant> {
     for (key, values) in foreach {
@@ -361,7 +361,7 @@ fn read_variants(
         let mut found = Problems::default();
         schema_check::check(&all, &schema, "", &mut found);
         if found.is_empty() {
-            check_values(stage, origin, &all, kind, &mut found);
+            check_values(stage, origin, &all, (kind, inputs), &mut found);
         }
         if !found.is_empty() {
             for mut problem in found.into_error().problems {
@@ -387,7 +387,13 @@ fn read_variants(
     variants
 }
 
-fn check_values(stage: &str, origin: &Origin, params: &Node, kind: &dyn AnyStage, problems: &mut Problems) {
+fn check_values(
+    stage: &str,
+    origin: &Origin,
+    params: &Node,
+    (kind, inputs): (&dyn AnyStage, &[(&'static InputSpec, Node)]),
+    problems: &mut Problems,
+) {
     let canonical = match kind.canonical(params.to_json()) {
         Ok(canonical) => canonical,
         Err(error) => {
@@ -401,6 +407,11 @@ fn check_values(stage: &str, origin: &Origin, params: &Node, kind: &dyn AnyStage
         let named = message.split('`').nth(1).and_then(|name| params.get(name));
         let place = named.map_or(origin, |node| &node.origin).clone();
         problems.add(Problem::at(place, "wrong-value", message).help(help.clone()));
+    }
+    let given = |name: &str| inputs.iter().any(|(spec, _)| spec.name == name);
+    for error in kind.check_inputs(&canonical, &given) {
+        let problem = Problem::at(origin.clone(), "missing-input", error.to_string());
+        problems.add(problem.maybe_help(error.advice));
     }
 }
 

@@ -27,6 +27,11 @@ pub trait AnyStage: Sync {
     /// What is wrong with canonical parameters.
     fn check(&self, params: &serde_json::Value) -> Vec<String>;
 
+    /// See [`Stage::check_inputs`].
+    fn check_inputs(&self, _params: &serde_json::Value, _given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
+        Vec::new()
+    }
+
     /// The columns that are read from a table input.
     fn columns(&self, params: &serde_json::Value, input: &str) -> Vec<Column>;
 
@@ -127,6 +132,10 @@ impl<S: Stage> AnyStage for Whole<S> {
 
     fn check(&self, params: &serde_json::Value) -> Vec<String> {
         parse(params).map_or_else(|error| vec![error.to_string()], |params| self.0.check(&params))
+    }
+
+    fn check_inputs(&self, params: &serde_json::Value, given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
+        parse(params).map(|params| self.0.check_inputs(&params, given)).unwrap_or_default()
     }
 
     fn columns(&self, params: &serde_json::Value, input: &str) -> Vec<Column> {

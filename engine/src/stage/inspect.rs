@@ -101,6 +101,10 @@ impl<K: AnyStage> AnyStage for Inspected<K> {
         self.0.check(params)
     }
 
+    fn check_inputs(&self, params: &serde_json::Value, given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
+        self.0.check_inputs(params, given)
+    }
+
     fn columns(&self, params: &serde_json::Value, input: &str) -> Vec<Column> {
         self.0.columns(params, input)
     }

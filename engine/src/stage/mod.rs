@@ -45,6 +45,11 @@ pub trait Stage: Sync {
         Vec::new()
     }
 
+    /// Which optional inputs are missing that these parameters need; `given` tells which inputs there are.
+    fn check_inputs(&self, _params: &Self::Params, _given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
+        Vec::new()
+    }
+
     /// The columns it reads from a table input.
     fn columns(&self, _params: &Self::Params, _input: &str) -> Vec<Column> {
         Vec::new()

@@ -127,15 +127,18 @@ pub(crate) fn labels(nodules: &[Nodule]) -> Vec<bool> {
     nodules.iter().map(|nodule| nodule.malignant == Some(true)).collect()
 }
 
+/// What training says without the reports that text augmentation needs.
+pub(crate) fn reports_are_missing() -> StageError {
+    StageError::message("text augmentation needs the input `reports`")
+        .advise("give train `reports = \"@report\"`, or set `text_augmentation = false`")
+}
+
 fn read_words(
     items: &[&str],
     augmentation: TextAugmentation,
     context: &Context<'_>,
 ) -> Result<Words, StageError> {
-    let reports = context.files("reports").map_err(|_| {
-        StageError::message("text augmentation needs the reports")
-            .advise("give train the input `reports = \"@report\"`, or set `text_augmentation = false`")
-    })?;
+    let reports = context.files("reports").map_err(|_| reports_are_missing())?;
     let impressions = items.iter().map(|item| read_impression(reports, item)).collect::<Result<_, _>>()?;
     Ok(Words { impressions, augmentation, tokenizer: Tokenizer::new()? })
 }

@@ -16,7 +16,7 @@ use crate::clip::Tensors;
 use crate::clip::architecture::Architecture;
 use crate::clip::model::Model;
 use crate::clip::weights::{read_towers, to_safetensors};
-use crate::cohort::fold::{Fold, FoldRows, labels};
+use crate::cohort::fold::{Fold, FoldRows, labels, reports_are_missing};
 use crate::cohort::model_file::{BaseWeights, ModelFile, random_towers};
 use crate::cohort::pixels::Pixels;
 use crate::cohort::{Nodule, label_problems};
@@ -71,6 +71,13 @@ impl Stage for Train {
 
     fn check(&self, params: &TrainParameters) -> Vec<String> {
         params.validate().iter().map(ToString::to_string).collect()
+    }
+
+    fn check_inputs(&self, params: &TrainParameters, given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
+        match params.text_augmentation().is_some() && !given("reports") {
+            true => vec![reports_are_missing()],
+            false => Vec::new(),
+        }
     }
 
     fn columns(&self, params: &TrainParameters, _input: &str) -> Vec<Column> {
