@@ -44,6 +44,13 @@ pub(crate) fn halves(name: &str) -> Option<(String, String)> {
     Some(if is_header { (name.to_string(), other) } else { (other, name.to_string()) })
 }
 
+/// An error about a file, which is named once: readers name the path, and that is what a file of the project is shown
+/// as, but not one of the store.
+pub(crate) fn about(shown: &str, error: &dyn std::fmt::Display) -> String {
+    let error = error.to_string();
+    if error.starts_with(shown) { error } else { format!("{shown}: {error}") }
+}
+
 /// Opens the scan that an item has in a column.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use pipe_engine::input::Files;
 use pipe_engine::stage::{Item, ItemFile, StageError};
 
-use super::scans::{Orientation, open};
+use super::scans::{Orientation, about, open};
 use crate::crop::geometry::ScanSpace;
 use crate::imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
 
@@ -30,7 +30,7 @@ pub(crate) fn space(
 ) -> Result<Option<ScanSpace>, StageError> {
     let Some(file) = item.files.get(column) else { return Ok(None) };
     let refuse = |problem: &dyn std::fmt::Display| {
-        StageError::message(format!("{}: {}: {problem}", item.place(), file.shown()))
+        StageError::message(format!("{}: {}", item.place(), about(file.shown(), problem)))
             .advise("replace the scan, or take its rows out of the table")
     };
     let (shape, affine) = match file {

@@ -225,7 +225,8 @@ fn nodules(params: &CentroidParams, item: &Item, context: &ItemContext<'_>) -> R
     context.check_cancelled()?;
     let shown = item.files.get(MASK.name).map_or("the mask", |file| file.shown());
     let refuse = |problem: String, advice: &str| {
-        StageError::message(format!("{}: {shown}: {problem}", item.place())).advise(advice.to_string())
+        StageError::message(format!("{}: {}", item.place(), scans::about(shown, &problem)))
+            .advise(advice.to_string())
     };
     let mask = scans::open(item, MASK.name)?
         .map_err(|error| refuse(error.to_string(), "replace the mask, or take its row out of the table"))?;

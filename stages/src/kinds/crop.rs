@@ -137,7 +137,7 @@ fn crop_group(
     let shown = first.files.get(scans::COLUMN.name).map_or("the scan", ItemFile::shown);
     let points: Vec<LpsPoint> = group.iter().map(point).collect::<Result<_, _>>()?;
     let refuse = |error: CropError| {
-        let message = format!("{}: {shown}: {error}", first.place());
+        let message = format!("{}: {}", first.place(), scans::about(shown, &error));
         StageError::message(message).advise("replace the scan, or take its rows out of the table")
     };
     let scan = scans::open(first, scans::COLUMN.name)?.map_err(|error| refuse(error.into()))?;
