@@ -426,5 +426,11 @@ mod tests {
         assert_eq!(part(&["fold_2", "fold_1/a.csv"]).names().collect::<Vec<_>>(), ["fold_1/a.csv", "fold_2"]);
         assert!(part(&[]).is_empty());
         assert_eq!(part(&["fold_2"]).read("fold_2").unwrap(), b"fold_2");
+        let under = files.under("fold_1").unwrap();
+        assert_eq!(under.names().collect::<Vec<_>>(), ["a.csv", "b.csv"]);
+        assert_eq!(under.read("b.csv").unwrap(), b"fold_1/b.csv");
+        assert!(files.has_folder("fold_10") && !files.has_folder("fold_2"));
+        fs::write(folder.path().join("splits/fold_1/a.csv"), "other").unwrap();
+        assert!(under.check_unchanged().is_err());
     }
 }

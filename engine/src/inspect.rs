@@ -108,6 +108,10 @@ fn sight(source: &TableSource, rows: &RowItems) -> Result<Vec<Sighted>, StageErr
     let (found, problems) = rows::find(source, rows)?;
     crate::items::refuse(problems)?;
     let RowFiles::Root(root) = &source.files else { return Ok(Vec::new()) };
+    let mut places = HashMap::new();
+    for (cell, found) in found {
+        places.insert(cell, sighted_file(root, &found)?);
+    }
     let mut sighted = Vec::new();
     for named in rows::named_rows(&source.table, rows)? {
         for row in named.rows.iter().filter_map(|position| source.table.rows().get(*position)) {
@@ -116,8 +120,8 @@ fn sight(source: &TableSource, rows: &RowItems) -> Result<Vec<Sighted>, StageErr
             let mut files = BTreeMap::new();
             for column in &rows.files {
                 let cell = table.get(row, column.name).unwrap_or_default().to_string();
-                if let Some(found) = found.get(&(column.name, cell)) {
-                    files.insert(column.name.to_string(), sighted_file(root, found)?);
+                if let Some(file) = places.get(&(column.name, cell)) {
+                    files.insert(column.name.to_string(), file.clone());
                 }
             }
             sighted.push(Sighted {

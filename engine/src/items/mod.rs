@@ -84,8 +84,9 @@ pub(crate) fn bind(
             (None, collection_items(input, &files)?)
         }
         ItemSource::Rows(rows) => {
-            let (table, items) = rows::bind(binder, instance, rows, upstream)?;
-            (Some(table), items)
+            let (source, items) = rows::bind(binder, instance, rows, upstream)?;
+            refuse(instance.kind.check_table(&instance.params, rows.input, &source.table))?;
+            (Some(source), items)
         }
     };
     if let Work::Items(stage) = instance.kind.work() {

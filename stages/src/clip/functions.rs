@@ -179,6 +179,7 @@ pub(crate) mod tests {
             ("quick_gelu", quick_gelu(&input, Operations::Plain)),
             ("fused quick_gelu", quick_gelu(&input, Operations::Fused)),
             ("unit_length", unit_length(&input)),
+            ("fused add", add(&input, &input, Operations::Fused)),
             ("layer_norm", norm(Operations::Plain).forward(&input)),
             ("fused layer_norm", norm(Operations::Fused).forward(&input)),
             ("gelu_erf", input.gelu_erf()),

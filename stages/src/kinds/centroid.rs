@@ -177,12 +177,9 @@ impl ItemStage for Centroid {
 
     fn gather(
         &self,
-        params: &CentroidParams,
+        _params: &CentroidParams,
         gather: &Gather<'_>,
     ) -> Result<Vec<(String, Part)>, StageError> {
-        if let Some(problem) = self.check_table(params, "masks", gather.table).into_iter().next() {
-            return Err(problem);
-        }
         let kept: Vec<&String> = gather.table.columns().iter().filter(|name| *name != NODULE).collect();
         let columns = kept.iter().map(|name| name.as_str()).chain([NODULE]).chain(ADDED);
         let columns: Vec<String> = columns.map(str::to_string).collect();

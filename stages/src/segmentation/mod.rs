@@ -275,6 +275,23 @@ mod tests {
     }
 
     #[test]
+    fn a_mask_of_noise_is_refused_before_its_pieces_fill_the_memory() {
+        let shape = [160, 160, 90];
+        let odd = |index: usize| (index + index / 160 + index / (160 * 160)) % 2;
+        let voxels: Vec<i16> = (0..shape.iter().product()).map(|index| odd(index) as i16).collect();
+        let bytes = nii_gz_bytes(&Volume { shape, affine: Affine::from_spacing([1.0; 3]), voxels: &voxels });
+        let bytes = bytes.expect("valid");
+        let open = || {
+            let length = bytes.len() as u64;
+            Scan::from_reader(Path::new("mask.nii.gz"), Cursor::new(bytes.clone()), length).expect("readable")
+        };
+        let faces =
+            SegmentationParameters { connectivity: Connectivity::Faces, ..SegmentationParameters::default() };
+        assert!(matches!(pieces(open(), &faces), Err(SegmentationError::Pieces)));
+        assert_eq!(pieces(open(), &SegmentationParameters::default()).expect("one piece").len(), 1);
+    }
+
+    #[test]
     fn what_is_no_label_mask_is_refused() {
         let told = |value: f32| {
             pieces(mask(&[([3, 2, 1], value)]), &SegmentationParameters::default())

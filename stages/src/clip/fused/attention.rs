@@ -253,3 +253,23 @@ fn scatter(rows: &[f32], part: usize, head: usize, width: usize, output: &mut [f
         token[start..][..HEAD_WIDTH].copy_from_slice(row);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use candle_core::Device;
+
+    use super::*;
+
+    #[test]
+    fn what_is_not_a_number_stays_so_and_other_samples_stay_whole() {
+        let (tokens, packed) = (5, 3 * HEAD_WIDTH);
+        let mut values = vec![0.25_f32; 2 * tokens * packed];
+        // A key of the first sample's fourth token.
+        values[3 * packed + HEAD_WIDTH] = f32::NAN;
+        let input = Tensor::from_vec(values, (2, tokens, packed), &Device::Cpu).expect("input");
+        let output = attention(&input, true).expect("attention").to_vec3::<f32>().expect("values");
+        let is_nan = |sample: usize, token: usize| output[sample][token].iter().all(|value| value.is_nan());
+        assert!(is_nan(0, 3) && is_nan(0, 4), "those that see the token");
+        assert!(output[0][..3].iter().chain(&output[1]).flatten().all(|value| (value - 0.25).abs() < 1e-6));
+    }
+}
