@@ -11,6 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use candle_core::{Device, Tensor};
 use common::{Batch, batch, expected, fixture, initial, norm, relative, settings, towers, values};
 use pipe_stages::clip::dropout::Dropout;
+use pipe_stages::clip::inputs::{Images, Texts};
 use pipe_stages::clip::losses::{classification, contrastive};
 use pipe_stages::clip::model::{Model, Output, Tuning};
 use pipe_stages::clip::optimiser::AdamW;
@@ -43,14 +44,20 @@ fn ways() -> impl Iterator<Item = (Operations, &'static str, Tuning)> {
 fn forward(model: &Model, batch: &Batch) -> Output {
     let tokens = Tokens::new(&batch.tokens, &model.architecture().text, &Device::Cpu).expect("tokens");
     model.clamp_logit_scale().expect("clamp");
-    model.forward(&batch.pixels, &tokens, Dropout::off()).expect("forward")
+    model
+        .forward(&Images::Pixels(batch.pixels.clone()), &Texts::Tokens(tokens), Dropout::off())
+        .expect("forward")
 }
 
 /// The reference's embeddings: what the heads give, before they are scaled to length 1.
 fn features(model: &Model, batch: &Batch) -> [(&'static str, Tensor); 2] {
     let tokens = Tokens::new(&batch.tokens, &model.architecture().text, &Device::Cpu).expect("tokens");
-    let image = model.image_features(&batch.pixels, Dropout::off()).expect("image features");
-    [("image_embeds", image), ("text_embeds", model.text_features(&tokens, Dropout::off()).expect("text"))]
+    let image =
+        model.image_features(&Images::Pixels(batch.pixels.clone()), Dropout::off()).expect("image features");
+    [
+        ("image_embeds", image),
+        ("text_embeds", model.text_features(&Texts::Tokens(tokens), Dropout::off()).expect("text")),
+    ]
 }
 
 /// Contrastive and prediction loss.

@@ -10,6 +10,7 @@ use std::process::Command;
 use candle_core::Device;
 use common::toy;
 use pipe_stages::clip::dropout::Dropout;
+use pipe_stages::clip::inputs::{Images, Texts};
 use pipe_stages::clip::model::{Model, Tuning};
 use pipe_stages::clip::text::Tokens;
 use pipe_stages::clip::weights::to_safetensors;
@@ -24,7 +25,9 @@ fn digest() -> String {
     let model = Model::trainable(&towers.architecture, &settings, &towers.tensors, &added, &Device::Cpu);
     let model = model.expect("model");
     let tokens = Tokens::new(&batch.tokens, &towers.architecture.text, &Device::Cpu).expect("tokens");
-    let output = model.forward(&batch.pixels, &tokens, Dropout::off()).expect("forward");
+    let output = model
+        .forward(&Images::Pixels(batch.pixels.clone()), &Texts::Tokens(tokens), Dropout::off())
+        .expect("forward");
     let loss = output.pair_logits.sqr().expect("squares").sum_all().expect("loss");
     let gradients = loss.backward().expect("backward");
     for (name, variable) in model.variables() {

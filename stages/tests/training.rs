@@ -2,18 +2,22 @@
 
 mod common;
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use candle_core::Device;
-use common::toy::{PlainPixels, Toy, architecture, fold, model, parameters, run, towers};
+use common::toy::{PlainPixels, Toy, architecture, fold, model, parameters, run, towers, train};
+use pipe_stages::clip::lora::Encoder;
 use pipe_stages::clip::model::Tuning;
 use pipe_stages::clip::weights::{parse_safetensors, to_safetensors};
-use pipe_stages::training::batches::Examples as _;
+use pipe_stages::numerics::random::Generator;
+use pipe_stages::training::batches::{Examples, MakePixels, SourceError};
 use pipe_stages::training::early_stopping::Best;
 use pipe_stages::training::error::TrainError;
 use pipe_stages::training::parameters::TrainParameters;
 use pipe_stages::training::prediction::Predictor;
-use pipe_stages::training::run::{Checkpoint, Outcome, Progress, Trainer, train};
+use pipe_stages::training::run::{Checkpoint, FoldData, Outcome, Progress, Trainer};
 use pipe_stages::training::state::TrainingState;
 
 fn bytes(checkpoint: &Checkpoint) -> Vec<u8> {
@@ -186,6 +190,122 @@ fn a_prediction_with_stored_tensors_equals_the_checkpoint() {
     incomplete.remove("classifier_text.bias");
     let error = Predictor::new(&architecture(), &settings, &towers(), &incomplete, &Device::Cpu);
     assert_eq!(error.expect_err("incomplete").to_string(), "tensor `classifier_text.bias` is missing");
+}
+
+/// Nodules that count how often they are asked for.
+struct Counted {
+    toy: Toy,
+    planes: AtomicUsize,
+    tokens: AtomicUsize,
+}
+
+impl Counted {
+    fn new(name: &str, count: usize) -> Self {
+        Self { toy: Toy::new(name, count), planes: AtomicUsize::new(0), tokens: AtomicUsize::new(0) }
+    }
+
+    fn counts(&self) -> [usize; 2] {
+        [self.planes.load(Ordering::Relaxed), self.tokens.load(Ordering::Relaxed)]
+    }
+}
+
+impl Examples for Counted {
+    fn count(&self) -> usize {
+        self.toy.count()
+    }
+
+    fn malignant(&self, row: usize) -> bool {
+        self.toy.malignant(row)
+    }
+
+    fn planes(&self, row: usize) -> Result<Cow<'_, [f32]>, SourceError> {
+        self.planes.fetch_add(1, Ordering::Relaxed);
+        self.toy.planes(row)
+    }
+
+    fn tokens(&self, row: usize, augment: Option<&mut Generator>) -> Result<Vec<u32>, SourceError> {
+        self.tokens.fetch_add(1, Ordering::Relaxed);
+        self.toy.tokens(row, augment)
+    }
+}
+
+/// Outcome of two epochs, and how often planes and tokens of 8 training and 4 validation nodules were asked for.
+fn counted(parameters: &TrainParameters) -> (Outcome, [[usize; 2]; 2]) {
+    let (training, validation) = (Counted::new("training", 8), Counted::new("validation", 4));
+    let weights = [1.0; 8];
+    let data = FoldData {
+        train: &training,
+        sample_weights: &weights,
+        class_weights: [0.5, 0.5],
+        validation: &validation,
+        pixels: &StillPixels,
+    };
+    let outcome = train(parameters, data, model(parameters, 1), 1, &mut go).expect("outcome");
+    (outcome, [training.counts(), validation.counts()])
+}
+
+/// Planes as images that nothing shifts.
+struct StillPixels;
+
+impl MakePixels for StillPixels {
+    fn write(
+        &self,
+        planes: &[f32],
+        _shift: Option<&mut Generator>,
+        pixels: &mut [f32],
+    ) -> Result<(), SourceError> {
+        PlainPixels.write(planes, None, pixels)
+    }
+}
+
+#[test]
+fn a_tower_that_does_not_change_sees_what_does_not_change_once() {
+    let still = TrainParameters { epochs: 2, jitter: 0, text_augmentation: Some(false), ..parameters() };
+    let (vision, text) = (Encoder::Vision, Encoder::Text);
+    let table = [
+        (TrainParameters { tuning: Tuning::Pt, ..still.clone() }, [[8, 8], [4, 4]]),
+        (TrainParameters { tuning: Tuning::Pt, jitter: 1, ..still.clone() }, [[16, 8], [4, 4]]),
+        (
+            TrainParameters { tuning: Tuning::Pt, text_augmentation: Some(true), ..still.clone() },
+            [[8, 16], [4, 4]],
+        ),
+        (TrainParameters { encoder: vision, ..still.clone() }, [[16, 8], [8, 4]]),
+        (TrainParameters { encoder: text, ..still.clone() }, [[8, 16], [4, 8]]),
+        (still.clone(), [[16, 16], [8, 8]]),
+        (TrainParameters { tuning: Tuning::Ft, ..still }, [[16, 16], [8, 8]]),
+    ];
+    for (parameters, expected) in table {
+        assert_eq!(counted(&parameters).1, expected, "{:?} {:?}", parameters.tuning, parameters.encoder);
+    }
+}
+
+#[test]
+fn known_embeddings_change_nothing_but_rounding() {
+    let jitter = |jitter| TrainParameters {
+        tuning: Tuning::Pt,
+        text_augmentation: Some(false),
+        lr: 5e-3,
+        jitter,
+        ..parameters()
+    };
+    let [(once, _), (always, _)] = [0, 1].map(|shift| counted(&jitter(shift)));
+    for (a, b) in once.history.iter().zip(&always.history) {
+        assert!((a.train.loss - b.train.loss).abs() < 1e-5, "{a:?} {b:?}");
+        assert!((a.validation.loss - b.validation.loss).abs() < 1e-5, "{a:?} {b:?}");
+    }
+    assert!(once.history[2].validation.prediction < once.history[0].validation.prediction);
+}
+
+#[test]
+fn embedding_can_be_cancelled() {
+    let parameters = TrainParameters { tuning: Tuning::Pt, ..parameters() };
+    let (training, validation) = (Toy::new("training", 8), Toy::new("validation", 4));
+    let data = fold(&training, &[1.0; 8], &validation);
+    let error = train(&parameters, data, model(&parameters, 1), 1, &mut |progress| match progress {
+        Progress::Embedded { rows: 4, of: 4 } => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert!(matches!(error.expect_err("cancelled"), TrainError::Cancelled { epoch: 0 }));
 }
 
 #[test]

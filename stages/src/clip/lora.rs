@@ -153,7 +153,8 @@ impl LoraSettings {
         }
     }
 
-    fn in_tower(&self, tower: Tower) -> bool {
+    /// Whether a tower may carry adapters.
+    pub(crate) fn in_tower(&self, tower: Tower) -> bool {
         match tower {
             Tower::Vision => self.encoder != Encoder::Text,
             Tower::Text => self.encoder != Encoder::Vision,
@@ -163,8 +164,10 @@ impl LoraSettings {
 
 /// One of the two towers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tower {
+pub enum Tower {
+    /// That of the images.
     Vision,
+    /// That of the texts.
     Text,
 }
 

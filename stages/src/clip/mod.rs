@@ -9,6 +9,7 @@ pub mod architecture;
 pub mod dropout;
 pub mod heads;
 pub mod initialise;
+pub mod inputs;
 pub mod linear;
 pub mod lora;
 pub mod losses;

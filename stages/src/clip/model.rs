@@ -14,8 +14,9 @@ use super::dropout::Dropout;
 use super::functions::unit_length;
 use super::heads::{CLASSES, HeadSettings, ImageHead, TextHead};
 use super::initialise;
+use super::inputs::{Images, Texts};
 use super::linear::Linear;
-use super::lora::LoraSettings;
+use super::lora::{LoraSettings, Tower};
 use super::parameters::Parameters;
 use super::text::{TextTower, Tokens};
 use super::vision::VisionTower;
@@ -77,6 +78,15 @@ impl ModelSettings {
             shapes.extend(architecture.base_shapes());
         }
         Ok(shapes)
+    }
+
+    /// Whether a tower stays as it is, adapters included.
+    pub fn is_frozen(&self, tower: Tower) -> bool {
+        match self.tuning {
+            Tuning::Ft => false,
+            Tuning::Pt => true,
+            Tuning::Lora => !self.lora.in_tower(tower),
+        }
     }
 
     /// Initial values of the added tensors; `tau` is the temperature's inverse at the start.
@@ -288,25 +298,38 @@ impl Model {
         Ok(self.text.forward(tokens, dropout)?)
     }
 
-    /// What the image head makes of pixels (N, 9, 3, R, R): (N, out_dim), of any length. All slices pass
-    /// the tower at once.
+    /// Embeds the slices of nodules, (N, 9, 3, R, R) → (N, 9, embedding). All slices pass the tower at once.
     ///
     /// # Errors
     /// Pixels of another resolution.
-    pub fn image_features(&self, pixels: &Tensor, dropout: Dropout<'_>) -> Result<Tensor, ModelError> {
+    pub fn embed_slices(&self, pixels: &Tensor, dropout: Dropout<'_>) -> Result<Tensor, ModelError> {
         let (nodules, slices, ..) = pixels.dims5()?;
         let features = self.image_tower(&pixels.flatten(0, 1)?, dropout)?;
-        let features = features.reshape((nodules, slices, self.architecture.embedding))?;
-        Ok(self.image_head.forward(&features)?)
+        Ok(features.reshape((nodules, slices, self.architecture.embedding))?)
+    }
+
+    /// What the image head makes of nodules: (N, out_dim), of any length.
+    ///
+    /// # Errors
+    /// Pixels of another resolution, or embeddings of another width.
+    pub fn image_features(&self, images: &Images, dropout: Dropout<'_>) -> Result<Tensor, ModelError> {
+        let embeddings = match images {
+            Images::Pixels(pixels) => &self.embed_slices(pixels, dropout)?,
+            Images::Embeddings(embeddings) => embeddings,
+        };
+        Ok(self.image_head.forward(embeddings)?)
     }
 
     /// What the text head makes of texts: (N, out_dim), of any length.
     ///
     /// # Errors
-    /// Tokens on another device.
-    pub fn text_features(&self, tokens: &Tokens, dropout: Dropout<'_>) -> Result<Tensor, ModelError> {
-        let features = self.text_tower(tokens, dropout)?;
-        Ok(self.text_head.forward(&features, dropout)?)
+    /// Tokens on another device, or embeddings of another width.
+    pub fn text_features(&self, texts: &Texts, dropout: Dropout<'_>) -> Result<Tensor, ModelError> {
+        let embeddings = match texts {
+            Texts::Tokens(tokens) => &self.text_tower(tokens, dropout)?,
+            Texts::Embeddings(embeddings) => embeddings,
+        };
+        Ok(self.text_head.forward(embeddings, dropout)?)
     }
 
     /// The image classifier (N, 2) of pixels (N, 9, 3, R, R), which is all that a prediction needs.
@@ -314,21 +337,22 @@ impl Model {
     /// # Errors
     /// Pixels of another resolution.
     pub fn image_logits(&self, pixels: &Tensor) -> Result<Tensor, ModelError> {
-        Ok(self.image_classifier.forward(&unit_length(&self.image_features(pixels, Dropout::off())?)?)?)
+        let features = self.image_features(&Images::Pixels(pixels.clone()), Dropout::off())?;
+        Ok(self.image_classifier.forward(&unit_length(&features)?)?)
     }
 
     /// A whole forward pass of N nodules with their texts.
     ///
     /// # Errors
-    /// Pixels of another resolution, or another number of texts.
+    /// Inputs that do not fit the model, or another number of texts.
     pub fn forward(
         &self,
-        pixels: &Tensor,
-        tokens: &Tokens,
+        images: &Images,
+        texts: &Texts,
         dropout: Dropout<'_>,
     ) -> Result<Output, ModelError> {
-        let image_embeddings = unit_length(&self.image_features(pixels, dropout)?)?;
-        let text_embeddings = unit_length(&self.text_features(tokens, dropout)?)?;
+        let image_embeddings = unit_length(&self.image_features(images, dropout)?)?;
+        let text_embeddings = unit_length(&self.text_features(texts, dropout)?)?;
         let similarities = text_embeddings.matmul(&image_embeddings.transpose(D::Minus2, D::Minus1)?)?;
         Ok(Output {
             image_logits: self.image_classifier.forward(&image_embeddings)?,

@@ -255,6 +255,9 @@ fn explain(params: &TrainParameters, error: TrainError) -> StageError {
 
 fn tell(params: &TrainParameters, context: &Context<'_>, progress: &Progress<'_>) -> ControlFlow<()> {
     match progress {
+        Progress::Embedded { rows, of } => {
+            context.progress(*rows as u64, *of as u64, "nodules through the frozen towers");
+        }
         Progress::Batch { epoch, batch, batches, loss } => {
             let batches = *batches as u64;
             let done = u64::from(*epoch) * batches + *batch as u64 + 1;

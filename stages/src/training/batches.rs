@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use crate::clip::ModelError;
 use crate::clip::architecture::{Architecture, CHANNELS};
+use crate::clip::inputs::{Images, Texts};
 use crate::clip::text::Tokens;
 use crate::numerics::random::{Generator, RandomKey};
 
@@ -84,10 +85,10 @@ pub enum BatchError {
 /// What a forward pass takes.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// (N, 9, 3, R, R)
-    pub pixels: Tensor,
+    /// Images of N nodules.
+    pub images: Images,
     /// N texts.
-    pub tokens: Tokens,
+    pub texts: Texts,
     /// N labels.
     pub malignant: Vec<bool>,
 }
@@ -107,11 +108,22 @@ impl BatchRandomness {
     }
 }
 
+/// What is known already of all rows, because the tower that made it does not change.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// (rows, 9, embedding)
+    pub images: Option<Tensor>,
+    /// (rows, embedding)
+    pub texts: Option<Tensor>,
+}
+
 /// Makes batches of examples for a model.
 #[derive(Clone, Copy)]
 pub struct BatchMaker<'a> {
     /// Where rows come from.
     pub examples: &'a dyn Examples,
+    /// Embeddings that take the place of pixels and tokens.
+    pub known: &'a Known,
     /// How planes become pixels.
     pub pixels: &'a dyn MakePixels,
     /// The model's dimensions.
@@ -132,19 +144,49 @@ impl BatchMaker<'_> {
         labels: &[bool],
         randomness: Option<&BatchRandomness>,
     ) -> Result<Batch, BatchError> {
-        let pixels = self.pixels(rows, randomness)?;
-        let texts = self.texts(rows, randomness)?;
-        let unfit = |source| BatchError::Model { rows: rows.to_vec(), source };
-        let resolution = self.architecture.vision.resolution;
-        let shape = (rows.len(), PLANES, CHANNELS, resolution, resolution);
+        let unfit = |error: candle_core::Error| unfit(rows, error.into());
+        let of_rows = |known: &Tensor| {
+            let positions = rows.iter().map(|&row| row as u32).collect::<Vec<_>>();
+            Tensor::new(positions, self.device).and_then(|at| known.index_select(&at, 0)).map_err(unfit)
+        };
         Ok(Batch {
-            pixels: Tensor::from_vec(pixels, shape, self.device).map_err(|error| unfit(error.into()))?,
-            tokens: Tokens::new(&texts, &self.architecture.text, self.device).map_err(unfit)?,
+            images: match &self.known.images {
+                Some(known) => Images::Embeddings(of_rows(known)?),
+                None => Images::Pixels(self.pixels(rows, randomness)?),
+            },
+            texts: match &self.known.texts {
+                Some(known) => Texts::Embeddings(of_rows(known)?),
+                None => Texts::Tokens(self.tokens(rows, randomness)?),
+            },
             malignant: rows.iter().map(|&row| labels.get(row).copied().unwrap_or(false)).collect(),
         })
     }
 
-    fn pixels(&self, rows: &[usize], randomness: Option<&BatchRandomness>) -> Result<Vec<f32>, BatchError> {
+    /// The pixels of rows, (N, 9, 3, R, R).
+    ///
+    /// # Errors
+    /// As [`BatchMaker::make`].
+    pub fn pixels(&self, rows: &[usize], randomness: Option<&BatchRandomness>) -> Result<Tensor, BatchError> {
+        let resolution = self.architecture.vision.resolution;
+        let shape = (rows.len(), PLANES, CHANNELS, resolution, resolution);
+        Tensor::from_vec(self.pixel_values(rows, randomness)?, shape, self.device)
+            .map_err(|error| unfit(rows, error.into()))
+    }
+
+    /// The tokens of rows.
+    ///
+    /// # Errors
+    /// As [`BatchMaker::make`].
+    pub fn tokens(&self, rows: &[usize], randomness: Option<&BatchRandomness>) -> Result<Tokens, BatchError> {
+        let ids = self.ids(rows, randomness)?;
+        Tokens::new(&ids, &self.architecture.text, self.device).map_err(|error| unfit(rows, error))
+    }
+
+    fn pixel_values(
+        &self,
+        rows: &[usize],
+        randomness: Option<&BatchRandomness>,
+    ) -> Result<Vec<f32>, BatchError> {
         let each = PLANES * CHANNELS * self.architecture.vision.resolution.pow(2);
         let mut pixels = vec![0.0; rows.len() * each];
         for (position, (&row, pixels)) in rows.iter().zip(pixels.chunks_exact_mut(each)).enumerate() {
@@ -156,11 +198,7 @@ impl BatchMaker<'_> {
         Ok(pixels)
     }
 
-    fn texts(
-        &self,
-        rows: &[usize],
-        randomness: Option<&BatchRandomness>,
-    ) -> Result<Vec<Vec<u32>>, BatchError> {
+    fn ids(&self, rows: &[usize], randomness: Option<&BatchRandomness>) -> Result<Vec<Vec<u32>>, BatchError> {
         let randomness = randomness.filter(|x| x.texts);
         let text = |(position, &row): (usize, &usize)| {
             let mut generator = randomness.map(|x| x.generator("text", position));
@@ -169,4 +207,8 @@ impl BatchMaker<'_> {
         };
         rows.iter().enumerate().map(text).collect()
     }
+}
+
+fn unfit(rows: &[usize], source: ModelError) -> BatchError {
+    BatchError::Model { rows: rows.to_vec(), source }
 }

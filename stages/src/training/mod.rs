@@ -7,6 +7,7 @@
 pub mod batches;
 pub mod control;
 pub mod early_stopping;
+mod embeddings;
 pub mod epoch;
 pub mod error;
 pub mod parameters;

@@ -8,8 +8,9 @@ use std::ops::ControlFlow;
 
 use candle_core::Var;
 
-use super::batches::{BatchMaker, BatchRandomness, Examples, MakePixels};
+use super::batches::{BatchMaker, BatchRandomness, Examples, Known, MakePixels};
 use super::early_stopping::{Best, EarlyStopping};
+use super::embeddings::{Constant, embed};
 use super::epoch::{BatchLosses, HistoryRow, LossNumbers, Tally};
 use super::error::TrainError;
 use super::parameters::{TrainParameters, Weighting};
@@ -39,6 +40,13 @@ pub struct FoldData<'a> {
 /// What training tells while it runs.
 #[derive(Clone, Copy, Debug)]
 pub enum Progress<'a> {
+    /// Rows have passed the towers that do not change, before the first epoch.
+    Embedded {
+        /// Rows done.
+        rows: usize,
+        /// Rows of the part, training or validation.
+        of: usize,
+    },
     /// A training batch is done.
     Batch {
         /// The epoch, from 0.
@@ -81,36 +89,20 @@ pub struct Outcome {
     pub stopped_early: bool,
 }
 
-/// Trains a model until early stopping or the last epoch. `seed` is the pipeline's; two runs with the
-/// same seed, parameters, data and device class give the same bytes.
-///
-/// # Errors
-/// Data that does not fit, a loss that is not finite, or cancellation.
-pub fn train(
-    parameters: &TrainParameters,
-    data: FoldData<'_>,
-    model: Model,
-    seed: u64,
-    progress: &mut OnProgress<'_>,
-) -> Result<Outcome, TrainError> {
-    let mut trainer = Trainer::new(parameters, data, model, seed)?;
-    while !trainer.finished() {
-        trainer.epoch(progress)?;
-    }
-    trainer.outcome()
-}
-
 /// The key of everything random in a fold's training.
 pub fn fold_key(seed: u64, fold: u32) -> RandomKey {
     RandomKey::new(seed, "train").number("fold", fold.into())
 }
 
-/// Training between two epochs.
+/// Training between two epochs. Two trainers with the same seed, parameters, data and class of device give the same
+/// bytes.
 pub struct Trainer<'a> {
     parameters: &'a TrainParameters,
     data: FoldData<'a>,
     key: RandomKey,
     labels: Vec<bool>,
+    /// What the towers that do not change make of training and validation rows, once that is known.
+    known: Option<[Known; 2]>,
     sampler: WeightedSampler,
     pub(super) model: Model,
     pub(super) optimiser: AdamW,
@@ -147,6 +139,7 @@ impl<'a> Trainer<'a> {
             data,
             key,
             labels,
+            known: None,
             model,
             pending: Tensors::new(),
             best: BTreeMap::new(),
@@ -178,9 +171,12 @@ impl<'a> Trainer<'a> {
     /// Trains one epoch, validates, and keeps what is best.
     ///
     /// # Errors
-    /// As [`train`]. After an error the trainer must not be used further.
+    /// Data that does not fit, a loss that is not finite, or cancellation. After an error the trainer must not be used further.
     pub fn epoch(&mut self, progress: &mut OnProgress<'_>) -> Result<(), TrainError> {
         let epoch = self.epochs_done();
+        if self.known.is_none() {
+            self.known = Some(self.embed(epoch, progress)?);
+        }
         let train = self.train_epoch(epoch, progress)?;
         let validation = self.validate(epoch)?;
         let logit_scale = self.model.logit_scale()?;
@@ -252,10 +248,10 @@ impl<'a> Trainer<'a> {
         let phase = "training";
         let texts = self.parameters.text_augmentation().is_some();
         let randomness = BatchRandomness { key: key.clone(), texts };
-        let made = self.maker(self.data.train).make(rows, &self.labels, Some(&randomness));
+        let made = self.maker(self.data.train, self.known(0)).make(rows, &self.labels, Some(&randomness));
         let made = made.map_err(|source| TrainError::batch(epoch, phase, batch, source))?;
         self.model.clamp_logit_scale()?;
-        let output = self.model.forward(&made.pixels, &made.tokens, Dropout::on(key))?;
+        let output = self.model.forward(&made.images, &made.texts, Dropout::on(key))?;
         let weighted = self.parameters.weighted == Weighting::Semantic;
         let class_weights = weighted.then_some(self.data.class_weights);
         let losses = BatchLosses::new(&output, &made.malignant, class_weights, self.parameters)?;
@@ -275,9 +271,9 @@ impl<'a> Trainer<'a> {
         let mut tally = Tally::default();
         self.model.clamp_logit_scale()?;
         for (batch, rows) in rows.chunks(self.parameters.batch_size.max(1)).enumerate() {
-            let made = self.maker(examples).make(rows, &labels, None);
+            let made = self.maker(examples, self.known(1)).make(rows, &labels, None);
             let made = made.map_err(|source| TrainError::batch(epoch, phase, batch, source))?;
-            let output = self.model.forward(&made.pixels, &made.tokens, Dropout::off())?;
+            let output = self.model.forward(&made.images, &made.texts, Dropout::off())?;
             let class_weights = Some(self.data.class_weights);
             let losses = BatchLosses::new(&output, &made.malignant, class_weights, self.parameters)?;
             let numbers = finite(losses.numbers()?, epoch, phase, batch)?;
@@ -286,9 +282,33 @@ impl<'a> Trainer<'a> {
         Ok(tally)
     }
 
-    fn maker<'b>(&'b self, examples: &'b dyn Examples) -> BatchMaker<'b> {
+    /// What need not be computed in each epoch.
+    fn embed(&self, epoch: u32, progress: &mut OnProgress<'_>) -> Result<[Known; 2], TrainError> {
+        let parts = [
+            (self.data.train, Constant::in_training(self.parameters), "training"),
+            (self.data.validation, Constant::in_validation(self.parameters), "validation"),
+        ];
+        let nothing = Known::default();
+        let mut known = [Known::default(), Known::default()];
+        for (known, (examples, constant, phase)) in known.iter_mut().zip(parts) {
+            let of = examples.count();
+            let mut tell = |rows| told(progress, epoch, &Progress::Embedded { rows, of });
+            let failed = |batch, source| TrainError::batch(epoch, phase, batch, source);
+            let maker = self.maker(examples, &nothing);
+            *known = embed(constant, &self.model, &maker, self.parameters.batch_size, &mut tell, &failed)?;
+        }
+        Ok(known)
+    }
+
+    fn known(&self, part: usize) -> &Known {
+        const NOTHING: &Known = &Known { images: None, texts: None };
+        self.known.as_ref().and_then(|known| known.get(part)).unwrap_or(NOTHING)
+    }
+
+    fn maker<'b>(&'b self, examples: &'b dyn Examples, known: &'b Known) -> BatchMaker<'b> {
         BatchMaker {
             examples,
+            known,
             pixels: self.data.pixels,
             architecture: self.model.architecture(),
             device: self.model.device(),

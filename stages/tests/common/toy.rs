@@ -12,7 +12,7 @@ use pipe_stages::numerics::random::{Generator, RandomKey};
 use pipe_stages::training::batches::{Examples, MakePixels, PLANES, SourceError};
 use pipe_stages::training::error::TrainError;
 use pipe_stages::training::parameters::TrainParameters;
-use pipe_stages::training::run::{FoldData, Outcome, fold_key, train};
+use pipe_stages::training::run::{FoldData, OnProgress, Outcome, Trainer, fold_key};
 
 /// Edge of a plane, and of the tower's images.
 pub const EDGE: usize = 16;
@@ -129,4 +129,19 @@ pub fn run(parameters: &TrainParameters, rows: [usize; 2], seed: u64) -> Result<
     let weights = vec![1.0; rows[0]];
     let data = fold(&training, &weights, &validation);
     train(parameters, data, model(parameters, seed), seed, &mut |_| ControlFlow::Continue(()))
+}
+
+/// Trains until early stopping or the last epoch.
+pub fn train(
+    parameters: &TrainParameters,
+    data: FoldData<'_>,
+    model: Model,
+    seed: u64,
+    progress: &mut OnProgress<'_>,
+) -> Result<Outcome, TrainError> {
+    let mut trainer = Trainer::new(parameters, data, model, seed)?;
+    while !trainer.finished() {
+        trainer.epoch(progress)?;
+    }
+    trainer.outcome()
 }
