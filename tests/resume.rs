@@ -17,24 +17,7 @@ const KILLS: usize = 20;
 const EPOCHS: usize = 24;
 
 fn workspace() -> Workspace {
-    let workspace = Workspace::new();
-    workspace.write(
-        "p.toml",
-        format!(
-            "[stage.phantom]\nparams = {{ patients = 10, shape = [72, 72, 36] }}\n\
-             [stage.crop]\nparams = {{ size_mm = 60 }}\ninputs = {{ dataset = \"@phantom\" }}\n\
-             [stage.slice]\ninputs = {{ volumes = \"@crop\" }}\n\
-             [stage.report]\ninputs = {{ dataset = \"@phantom\" }}\n\
-             [stage.text-encode]\ninputs = {{ reports = \"@report\" }}\n\
-             [stage.split]\nparams = {{ n_splits = 2 }}\ninputs = {{ dataset = \"@phantom\" }}\n\
-             [stage.train]\ninputs = {{ dataset = \"@phantom\", slices = \"@slice\", text = \"@text-encode\", \
-             splits = \"@split\", reports = \"@report\", weights = \"random\" }}\n\
-             [stage.train.params]\nfold = 0\nepochs = {EPOCHS}\ntuning = \"lora\"\nes_patience = 100\n\
-             architecture.text = {{ width = 64, layers = 1, vocabulary = 49408, context = 77 }}\n\
-             architecture.vision = {{ width = 64, layers = 1, patch = 24, resolution = 48 }}\n"
-        ),
-    );
-    workspace
+    Workspace::with_training(EPOCHS)
 }
 
 /// Starts a run that can be killed.

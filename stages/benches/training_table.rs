@@ -1,4 +1,4 @@
-//! The cost of a training step of ViT-B/32 as a table of ratios: `cargo bench -p pipe-stages --bench training_table`.
+//! The cost of training of ViT-B/32 as a table of ratios: `cargo bench -p pipe-stages --bench training_table`.
 //!
 //! A batch is four nodules of nine slices and four texts, f32. What is compared is measured in turn, a step of one
 //! and a step of the other; a ratio is the median over all turns. Where `python3`, or what `PYTHON` names, has torch,
@@ -6,8 +6,10 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a program that measures and prints")]
 
+use std::borrow::Cow;
 use std::hint::black_box;
 use std::io::{BufRead as _, BufReader, Write as _};
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
@@ -16,14 +18,16 @@ use candle_core::{DType, Device, Tensor};
 use pipe_stages::clip::architecture::Architecture;
 use pipe_stages::clip::dropout::Dropout;
 use pipe_stages::clip::initialise;
+use pipe_stages::clip::inputs::{Images, Texts};
 use pipe_stages::clip::losses::{classification, contrastive};
 use pipe_stages::clip::model::{Model, Tuning};
 use pipe_stages::clip::optimiser::AdamW;
 use pipe_stages::clip::text::Tokens;
 use pipe_stages::clip::{Operations, Tensors};
-use pipe_stages::numerics::random::RandomKey;
+use pipe_stages::numerics::random::{Generator, RandomKey};
+use pipe_stages::training::batches::{Examples, MakePixels, SourceError};
 use pipe_stages::training::parameters::TrainParameters;
-use pipe_stages::training::run::fold_key;
+use pipe_stages::training::run::{FoldData, Trainer, fold_key};
 
 /// The program's.
 #[global_allocator]
@@ -59,7 +63,97 @@ fn main() {
         };
         let [first, second, ratio] = ratios;
         println!("{:<34}{first:>8.2} s{second:>20.2} s{ratio:>8.3}{to_reach:>12}", format!("{name} step"));
+        if tuning == Tuning::Ft {
+            memory(torch.as_mut());
+        }
     }
+    drop(torch);
+    epochs();
+}
+
+/// The largest memory so far, which that of `ft` is, beside PyTorch's.
+fn memory(torch: Option<&mut Torch>) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or_default();
+    let kilobytes: f64 = line.trim().trim_end_matches("kB").trim().parse().unwrap_or(f64::NAN);
+    let ours = kilobytes * 1024.0 / 1e9;
+    let Some(torch) = torch else {
+        return println!("{:<34}{ours:>7.2} GB", "memory of ft");
+    };
+    let theirs = torch.ask("memory") / 1e9;
+    println!("{:<34}{ours:>7.2} GB{theirs:>19.2} GB{:>8.3}{:>12}", "memory of ft", ours / theirs, "≤ 1");
+}
+
+/// An epoch of the heads alone, with known embeddings, beside one of everything: both as training runs them.
+fn epochs() {
+    let (training, validation) = (Nodules(2 * NODULES), Nodules(NODULES));
+    let epoch = |trainer: &mut Trainer<'_>| {
+        let start = Instant::now();
+        trainer.epoch(&mut |_| ControlFlow::Continue(())).unwrap();
+        start.elapsed().as_secs_f64()
+    };
+    let weights = [1.0; 2 * NODULES];
+    let data = FoldData {
+        train: &training,
+        sample_weights: &weights,
+        class_weights: [0.5, 0.5],
+        validation: &validation,
+        pixels: &training,
+    };
+    let parameters = |tuning| TrainParameters {
+        tuning,
+        jitter: 0,
+        text_augmentation: Some(false),
+        ..TrainParameters::default()
+    };
+    let [heads, everything] = [Tuning::Pt, Tuning::Ft].map(parameters);
+    let mut pt = Trainer::new(&heads, data, Step::new(Tuning::Pt, Operations::Fused).model, 1).unwrap();
+    let first = epoch(&mut pt);
+    let mut ft = Trainer::new(&everything, data, Step::new(Tuning::Ft, Operations::Fused).model, 1).unwrap();
+    let [ft, pt, ratio] = in_turns(3, || epoch(&mut ft), || epoch(&mut pt));
+    println!(
+        "{:<34}{pt:>8.4} s{:>17} {ft:>5.2} s{ratio:>8.0}{:>12}",
+        "pt epoch, embeddings known", "ft", "≥ 20"
+    );
+    println!("{:<34}{first:>8.2} s", "its first epoch, with embedding");
+}
+
+/// Nodules that all look the same.
+struct Nodules(usize);
+
+impl Examples for Nodules {
+    fn count(&self) -> usize {
+        self.0
+    }
+
+    fn malignant(&self, row: usize) -> bool {
+        row % 2 == 1
+    }
+
+    fn planes(&self, _row: usize, _: Option<&mut Generator>) -> Result<Cow<'_, [f32]>, SourceError> {
+        Ok(Cow::Borrowed(&[]))
+    }
+
+    fn tokens(&self, _row: usize, _: Option<&mut Generator>) -> Result<Vec<u32>, SourceError> {
+        Ok(text())
+    }
+}
+
+impl MakePixels for Nodules {
+    fn write(&self, _: &[f32], _: Option<&mut Generator>, pixels: &mut [f32]) -> Result<(), SourceError> {
+        pixels.fill(1.0);
+        Ok(())
+    }
+}
+
+/// Forty words between the marks of beginning and end.
+fn text() -> Vec<u32> {
+    let id = |at: u32| match at {
+        0..40 => 1000 + at,
+        40 => 49407,
+        _ => 0,
+    };
+    (0..77).map(id).collect()
 }
 
 /// Steps without a partner: `-- alone`, for a profiler.
@@ -75,8 +169,8 @@ fn alone() {
 struct Step {
     model: Model,
     optimiser: AdamW,
-    pixels: Tensor,
-    tokens: Tokens,
+    images: Images,
+    texts: Texts,
 }
 
 impl Step {
@@ -89,23 +183,12 @@ impl Step {
         let device = Device::Cpu;
         let model =
             Model::trainable_with(operations, &architecture, &settings, &towers, &added, &device).unwrap();
-        let text: Vec<u32> = (0..77)
-            .map(|at| {
-                if at < 40 {
-                    1000 + at
-                } else if at == 40 {
-                    49407
-                } else {
-                    0
-                }
-            })
-            .collect();
-        let texts = vec![text; NODULES];
+        let texts = vec![text(); NODULES];
         Self {
             model,
             optimiser: AdamW::new(1e-5, 0.1),
-            pixels: Tensor::ones((NODULES, 9, 3, 224, 224), DType::F32, &device).unwrap(),
-            tokens: Tokens::new(&texts, &architecture.text, &device).unwrap(),
+            images: Images::Pixels(Tensor::ones((NODULES, 9, 3, 224, 224), DType::F32, &device).unwrap()),
+            texts: Texts::Tokens(Tokens::new(&texts, &architecture.text, &device).unwrap()),
         }
     }
 
@@ -113,7 +196,7 @@ impl Step {
     fn run(&mut self) -> f64 {
         let start = Instant::now();
         let key = RandomKey::new(3, "train");
-        let output = self.model.forward(&self.pixels, &self.tokens, Dropout::on(&key)).unwrap();
+        let output = self.model.forward(&self.images, &self.texts, Dropout::on(&key)).unwrap();
         let malignant = [true, false, true, false];
         let loss = (contrastive(&output.pair_logits).unwrap()
             + classification(&output.image_logits, &malignant, None).unwrap())
@@ -133,9 +216,14 @@ impl Step {
     }
 }
 
+/// As [`in_turns`], as often as it takes.
+fn in_turn(first: impl FnMut() -> f64, second: impl FnMut() -> f64) -> [f64; 3] {
+    in_turns(TURNS, first, second)
+}
+
 /// Median times of both, and the median of their ratios; the first turn warms up.
-fn in_turn(mut first: impl FnMut() -> f64, mut second: impl FnMut() -> f64) -> [f64; 3] {
-    let pairs: Vec<(f64, f64)> = (0..=TURNS).map(|_| (first(), second())).skip(1).collect();
+fn in_turns(turns: usize, mut first: impl FnMut() -> f64, mut second: impl FnMut() -> f64) -> [f64; 3] {
+    let pairs: Vec<(f64, f64)> = (0..=turns).map(|_| (first(), second())).skip(1).collect();
     let mut ratios: Vec<f64> = pairs.iter().map(|(a, b)| a / b).collect();
     let (mut firsts, mut seconds): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
     [median(&mut firsts), median(&mut seconds), median(&mut ratios)]

@@ -2,13 +2,15 @@
 
     python3 training_torch.py THREADS
 
-Reads `load ft` or `load lora`, then `step` as often as asked; answers each with a number of seconds. The towers are
+Reads `load ft` or `load lora`, then `step` as often as asked; answers each with a number of seconds, and `memory` with
+the largest number of bytes that the process has held. The towers are
 CLIP's, written with torch.nn as the published scripts use them. LoRA is done their way: the packed projection is split
 in four Linear layers, and with dropout each adapter is a product of its own beside the frozen one. All nine slices pass
 the tower at once, which the scripts do not do, so that what is compared is the arithmetic.
 """
 
 import math
+import resource
 import sys
 import time
 
@@ -127,6 +129,9 @@ def main():
             model = Clip(question[1] == "lora")
             model.train()
             optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-5, weight_decay=0.1)
+        elif question[0] == "memory":
+            print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, flush=True)
+            continue
         else:
             optimiser.zero_grad()
             image, text, logits = model(pixels, tokens)

@@ -179,7 +179,7 @@ fn a_prediction_with_stored_tensors_equals_the_checkpoint() {
     let predictor = Predictor::new(&architecture(), &settings, &towers(), &stored, &Device::Cpu);
     let predictor = predictor.expect("predictor");
     let validation = Toy::new("validation", 5);
-    let planes: Vec<_> = (0..5).map(|row| validation.planes(row).expect("planes")).collect();
+    let planes: Vec<_> = (0..5).map(|row| validation.planes(row, None).expect("planes")).collect();
     let planes: Vec<&[f32]> = planes.iter().map(AsRef::as_ref).collect();
     let found = predictor.predict(&planes, &PlainPixels).expect("probabilities");
     for (a, b) in found.iter().zip(&best.validation) {
@@ -218,9 +218,9 @@ impl Examples for Counted {
         self.toy.malignant(row)
     }
 
-    fn planes(&self, row: usize) -> Result<Cow<'_, [f32]>, SourceError> {
+    fn planes(&self, row: usize, _augment: Option<&mut Generator>) -> Result<Cow<'_, [f32]>, SourceError> {
         self.planes.fetch_add(1, Ordering::Relaxed);
-        self.toy.planes(row)
+        self.toy.planes(row, None)
     }
 
     fn tokens(&self, row: usize, augment: Option<&mut Generator>) -> Result<Vec<u32>, SourceError> {

@@ -53,6 +53,26 @@ impl Workspace {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
+    /// A folder with `p.toml`: a small phantom cohort and the training of one fold, in seconds.
+    pub fn with_training(epochs: usize) -> Self {
+        let workspace = Self::new();
+        let manifest = format!(
+            "[stage.phantom]\nparams = {{ patients = 10, shape = [72, 72, 36] }}\n\
+             [stage.crop]\nparams = {{ size_mm = 60 }}\ninputs = {{ dataset = \"@phantom\" }}\n\
+             [stage.slice]\ninputs = {{ volumes = \"@crop\" }}\n\
+             [stage.report]\ninputs = {{ dataset = \"@phantom\" }}\n\
+             [stage.text-encode]\ninputs = {{ reports = \"@report\" }}\n\
+             [stage.split]\nparams = {{ n_splits = 2 }}\ninputs = {{ dataset = \"@phantom\" }}\n\
+             [stage.train]\ninputs = {{ dataset = \"@phantom\", slices = \"@slice\", text = \"@text-encode\", \
+             splits = \"@split\", reports = \"@report\", weights = \"random\" }}\n\
+             [stage.train.params]\nfold = 0\nepochs = {epochs}\ntuning = \"lora\"\nes_patience = 100\n\
+             architecture.text = {{ width = 64, layers = 1, vocabulary = 49408, context = 77 }}\n\
+             architecture.vision = {{ width = 64, layers = 1, patch = 24, resolution = 48 }}\n"
+        );
+        workspace.write("p.toml", manifest);
+        workspace
+    }
+
     /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -10,6 +10,7 @@ use pipe_engine::stage::StageError;
 use super::pixels::Pixels;
 use super::planes::PlaneSet;
 use super::texts::{EncodedTexts, read_impression};
+use super::volumes::{VolumeSet, volumes_are_missing};
 use super::{Nodule, read_nodules};
 use crate::numerics::random::{Generator, RandomKey};
 use crate::splits::tables::read_pids;
@@ -69,6 +70,8 @@ fn read_part(splits: &Files, fold: u32, part: &str) -> Result<BTreeSet<String>, 
 pub(crate) struct FoldRows {
     labels: Vec<bool>,
     planes: PlaneSet,
+    /// Volumes that are changed in training.
+    volumes: Option<VolumeSet>,
     tokens: Vec<Vec<u32>>,
     words: Option<Words>,
 }
@@ -81,7 +84,7 @@ struct Words {
 }
 
 impl FoldRows {
-    /// Reads the planes and texts of nodules. Only training rows keep their words.
+    /// Reads the planes and texts of nodules. Only training rows keep volumes and words.
     pub(crate) fn read(
         params: &TrainParameters,
         nodules: &[Nodule],
@@ -96,16 +99,16 @@ impl FoldRows {
             Some(augmentation) => Some(read_words(&items, augmentation, context)?),
             None => None,
         };
-        Ok(Self {
-            labels: labels(nodules),
-            planes: PlaneSet::read(
-                context.files("slices")?,
-                &items,
-                Pixels::reach(params.crop_size, params.jitter),
-            )?,
-            tokens,
-            words,
-        })
+        let reach = Pixels::reach(params.crop_size, params.jitter);
+        let planes = PlaneSet::read(context.files("slices")?, &items, reach)?;
+        let volumes = match params.image_augmentation().filter(|_| training) {
+            Some(augmentation) => {
+                let files = context.files("volumes").map_err(|_| volumes_are_missing())?;
+                Some(VolumeSet::read(files, &items, &planes, &augmentation)?)
+            }
+            None => None,
+        };
+        Ok(Self { labels: labels(nodules), planes, volumes, tokens, words })
     }
 
     /// Takes the truth out of these rows and of the nodules that they were read from, for a control run.
@@ -152,7 +155,10 @@ impl Examples for FoldRows {
         self.labels.get(row).copied().unwrap_or(false)
     }
 
-    fn planes(&self, row: usize) -> Result<Cow<'_, [f32]>, SourceError> {
+    fn planes(&self, row: usize, augment: Option<&mut Generator>) -> Result<Cow<'_, [f32]>, SourceError> {
+        if let (Some(volumes), Some(generator)) = (&self.volumes, augment) {
+            return Ok(Cow::Owned(volumes.planes(row, generator)?));
+        }
         let planes = self.planes.get(row).ok_or("no such row")?;
         Ok(Cow::Borrowed(planes))
     }

@@ -15,6 +15,7 @@ pub(crate) mod scans;
 pub(crate) mod series;
 pub(crate) mod table_file;
 pub(crate) mod texts;
+pub(crate) mod volumes;
 
 /// One row of a dataset table.
 #[derive(Clone, Debug)]

@@ -5,6 +5,7 @@ use pipe_engine::stage::StageError;
 use rayon::prelude::*;
 
 use crate::arrays::read_array;
+use crate::slice::augmentation::central;
 use crate::training::batches::PLANES;
 
 /// Planes (9, edge, edge) of each nodule.
@@ -62,32 +63,4 @@ fn read_planes(files: &Files, item: &str, reach: usize) -> Result<(usize, Vec<f3
         )));
     }
     Ok((edge.min(reach), central(&planes, edge, reach)))
-}
-
-/// The central square of each plane. A window at the middle of the whole plane is at the middle of it.
-fn central(planes: &[f32], edge: usize, reach: usize) -> Vec<f32> {
-    if edge <= reach {
-        return planes.to_vec();
-    }
-    let start = edge / 2 - reach / 2;
-    let rows =
-        planes.chunks_exact(edge * edge).flat_map(|plane| plane.chunks_exact(edge).skip(start).take(reach));
-    rows.flat_map(|row| row.iter().skip(start).take(reach)).copied().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_middle_stays_the_middle() {
-        for (edge, reach) in [(10, 4), (11, 4), (10, 5), (11, 5), (9, 9), (4, 9)] {
-            let planes: Vec<f32> = (0..9 * edge * edge).map(|value| value as f32).collect();
-            let cut = central(&planes, edge, reach);
-            let kept = edge.min(reach);
-            assert_eq!(cut.len(), 9 * kept * kept);
-            let middle = |values: &[f32], edge: usize| values[(edge / 2) * edge + edge / 2];
-            assert_eq!(middle(&cut, kept), middle(&planes, edge), "{edge} {reach}");
-        }
-    }
 }

@@ -19,6 +19,7 @@ use crate::clip::weights::{read_towers, to_safetensors};
 use crate::cohort::fold::{Fold, FoldRows, labels, reports_are_missing};
 use crate::cohort::model_file::{BaseWeights, ModelFile, random_towers};
 use crate::cohort::pixels::Pixels;
+use crate::cohort::volumes::volumes_are_missing;
 use crate::cohort::{Nodule, label_problems};
 use crate::device::candle_device;
 use crate::semantics::SEMANTIC_COLUMNS;
@@ -42,6 +43,12 @@ const INPUTS: &[InputSpec] = &[
         .keywords(&["random"]),
     InputSpec::new("reports", InputForm::Collection, "the reports themselves, for text augmentation")
         .optional(),
+    InputSpec::new(
+        "volumes",
+        InputForm::Collection,
+        "the nodules' volumes, as from crop, for image augmentation",
+    )
+    .optional(),
 ];
 
 const OUTPUTS: &[OutputSpec] = &[OutputSpec {
@@ -74,10 +81,10 @@ impl Stage for Train {
     }
 
     fn check_inputs(&self, params: &TrainParameters, given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
-        match params.text_augmentation().is_some() && !given("reports") {
-            true => vec![reports_are_missing()],
-            false => Vec::new(),
-        }
+        let reports = params.text_augmentation().is_some() && !given("reports");
+        let volumes = params.augmentation && !given("volumes");
+        let problems = [reports.then(reports_are_missing), volumes.then(volumes_are_missing)];
+        problems.into_iter().flatten().collect()
     }
 
     fn columns(&self, params: &TrainParameters, _input: &str) -> Vec<Column> {
@@ -93,6 +100,7 @@ impl Stage for Train {
             "splits" => Some(vec![format!("fold_{}", params.fold)]),
             // Without augmentation the tokens say it all, and rewording a report changes nothing.
             "reports" if params.text_augmentation().is_none() => Some(Vec::new()),
+            "volumes" if !params.augmentation => Some(Vec::new()),
             _ => None,
         }
     }

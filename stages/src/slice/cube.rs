@@ -1,5 +1,6 @@
 //! A cube of clipped values, laid out for rows to be worked on whole.
 
+use super::planes::Intensities;
 use super::spline::{ColumnFilter, LANES, WINDOW};
 
 /// Values of an `edge³` cube in C order over (z, y, x). Rows are continued by zeros to a multiple of
@@ -32,17 +33,12 @@ impl Cube {
         &self.values[z * self.slice_values()..][..self.slice_values()]
     }
 
-    /// Takes one z from a volume without gaps between rows, clipped to the window, as what exceeds its lower end, and
+    /// Takes one z from a volume without gaps between rows, clipped to the window, as what exceeds its zero, and
     /// gives a copy of it. False where a value is not finite.
     #[inline(always)]
-    pub fn set_slice(
-        &mut self,
-        z: usize,
-        volume: &[f32],
-        [minimum, maximum]: [f32; 2],
-        copy: &mut [f32],
-    ) -> bool {
+    pub fn set_slice(&mut self, z: usize, volume: &[f32], window: Intensities, copy: &mut [f32]) -> bool {
         let (edge, width) = (self.edge, self.width);
+        let Intensities { lowest, highest, zero, .. } = window;
         // A finite value times 0 is 0, any other is NaN.
         let mut odd = [0.0; LANES];
         let rows = volume[z * edge * edge..][..edge * edge].chunks_exact(edge);
@@ -50,16 +46,16 @@ impl Cube {
             self.values[z * edge * width..].chunks_exact_mut(width).zip(copy.chunks_exact_mut(width));
         for ((row, copy), source) in targets.zip(rows) {
             let (whole, rest) = source.as_chunks::<LANES>();
-            let mut last = [minimum; LANES];
+            let mut last = [zero; LANES];
             last[..rest.len()].copy_from_slice(rest);
             let sources = whole.iter().chain(std::iter::once(&last));
             let targets = row.as_chunks_mut::<LANES>().0.iter_mut().zip(copy.as_chunks_mut::<LANES>().0);
             for ((values, copy), source) in targets.zip(sources) {
                 odd = std::array::from_fn(|lane| odd[lane] + 0.0 * source[lane]);
                 *values = std::array::from_fn(|lane| {
-                    let raised = if source[lane] > minimum { source[lane] } else { minimum };
-                    let clipped = if raised < maximum { raised } else { maximum };
-                    clipped - minimum
+                    let raised = if source[lane] > lowest { source[lane] } else { lowest };
+                    let clipped = if raised < highest { raised } else { highest };
+                    clipped - zero
                 });
                 *copy = *values;
             }

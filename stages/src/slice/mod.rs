@@ -2,8 +2,10 @@
 //! (SPEC section 2).
 //!
 //! [`planes`] turns a crop into nine planes once; [`window`] cuts and enlarges them for every
-//! training batch. Both take arrays of numbers and know neither nodules nor files.
+//! training batch; [`augmentation`] makes other planes of the crop for each of them. All take arrays of numbers
+//! and know neither nodules nor files.
 
+pub mod augmentation;
 mod cube;
 mod diagonals;
 pub mod planes;

@@ -79,9 +79,39 @@ pub fn planes_with(
     clip_min: f32,
     clip_max: f32,
 ) -> Result<Vec<f32>, PlanesError> {
-    check(volume, edge, clip_min, clip_max)?;
+    check_edge(volume, edge)?;
+    check_window(clip_min, clip_max)?;
+    let window =
+        Intensities { lowest: clip_min, highest: clip_max, zero: clip_min, width: clip_max - clip_min };
+    compute(instructions, volume, edge, window)
+}
+
+/// The nine planes of a cube whose values are in [0, 1], or near it, already. They are taken as they are.
+///
+/// # Errors
+/// As [`planes`].
+pub fn planes_of_windowed(volume: &[f32], edge: usize) -> Result<Vec<f32>, PlanesError> {
+    check_edge(volume, edge)?;
+    let all = Intensities { lowest: f32::NEG_INFINITY, highest: f32::INFINITY, zero: 0.0, width: 1.0 };
+    compute(Instructions::Widest, volume, edge, all)
+}
+
+/// How values are clipped and mapped: those of `zero` to 0, those of `zero + width` to 1.
+#[derive(Clone, Copy)]
+pub(super) struct Intensities {
+    pub(super) lowest: f32,
+    pub(super) highest: f32,
+    pub(super) zero: f32,
+    pub(super) width: f32,
+}
+
+fn compute(
+    instructions: Instructions,
+    volume: &[f32],
+    edge: usize,
+    window: Intensities,
+) -> Result<Vec<f32>, PlanesError> {
     let mut planes = vec![0.0; PLANES * edge * edge];
-    let window = [clip_min, clip_max];
     let finite = SCRATCH.with_borrow_mut(|scratch| {
         let scratch = Scratch::of(scratch, edge);
         let work = Work { volume, scratch, window, planes: &mut planes };
@@ -93,13 +123,17 @@ pub fn planes_with(
     if finite { Ok(planes) } else { Err(first_not_finite(volume, edge)) }
 }
 
-fn check(volume: &[f32], edge: usize, minimum: f32, maximum: f32) -> Result<(), PlanesError> {
+fn check_edge(volume: &[f32], edge: usize) -> Result<(), PlanesError> {
     if edge.checked_pow(3) != Some(volume.len()) {
         return Err(PlanesError::NotCubic { edge, found: volume.len() });
     }
     if edge < 2 {
         return Err(PlanesError::TooSmall { edge });
     }
+    Ok(())
+}
+
+fn check_window(minimum: f32, maximum: f32) -> Result<(), PlanesError> {
     let width = maximum - minimum;
     if !(width > 0.0 && width.is_finite()) {
         return Err(PlanesError::Window { minimum, maximum });
@@ -114,7 +148,7 @@ fn first_not_finite(volume: &[f32], edge: usize) -> PlanesError {
 }
 
 thread_local! {
-    /// Kept from one cube to the next: making it costs as much as a third of the planes.
+    /// Kept from one cube to the next: it does not depend on their values.
     static SCRATCH: RefCell<Option<Scratch>> = const { RefCell::new(None) };
 }
 
@@ -146,7 +180,7 @@ impl Scratch {
 struct Work<'a> {
     volume: &'a [f32],
     scratch: &'a mut Scratch,
-    window: [f32; 2],
+    window: Intensities,
     planes: &'a mut [f32],
 }
 
@@ -165,7 +199,7 @@ impl pulp::WithSimd for Work<'_> {
 /// spline coefficients along the first of them and a window of samples along the second. R01 and R02 share the
 /// coefficients along z.
 #[inline(always)]
-fn fill(volume: &[f32], scratch: &mut Scratch, window: [f32; 2], planes: &mut [f32]) -> bool {
+fn fill(volume: &[f32], scratch: &mut Scratch, window: Intensities, planes: &mut [f32]) -> bool {
     let Scratch { edge, ref lines, ref mut cube, ref mut slice, ref mut sums } = *scratch;
     let [axial, coronal, sagittal, r02_row, r02_column, r01_row, r01_column, r12_row, r12_column] =
         split(planes, edge);
@@ -188,8 +222,7 @@ fn fill(volume: &[f32], scratch: &mut Scratch, window: [f32; 2], planes: &mut [f
     }
     lines.of_all_layers(cube, [r01_row, r01_column]);
     // Splines are linear: what is mapped to [0, 1] here need not be mapped voxel by voxel.
-    let [minimum, maximum] = window;
-    planes.iter_mut().for_each(|value| *value /= maximum - minimum);
+    planes.iter_mut().for_each(|value| *value /= window.width);
     finite
 }
 

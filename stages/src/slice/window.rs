@@ -127,14 +127,11 @@ impl Window {
     /// that takes a window out of its plane.
     pub fn images(&self, planes: &[f32], jitter: &Jitter, images: &mut [f32]) -> Result<(), WindowError> {
         self.check_lengths(planes, images)?;
-        let pixels = self.parameters.resolution.pow(2);
-        let mut pixel_rows = Vec::new();
-        let each = planes.chunks_exact(self.edge.pow(2)).zip(images.chunks_exact_mut(CHANNELS * pixels));
-        for (index, (plane, image)) in each.enumerate() {
-            let starts = self.starts(index, jitter)?;
-            self.stretch_rows(plane, starts, &mut pixel_rows);
-            self.stretch_columns(&pixel_rows, image);
+        let mut starts = [[0; 2]; PLANES];
+        for (index, starts) in starts.iter_mut().enumerate() {
+            *starts = self.starts(index, jitter)?;
         }
+        pulp::Arch::new().dispatch(Stretch { window: self, planes, starts, images });
         Ok(())
     }
 
@@ -159,6 +156,7 @@ impl Window {
         check_length("images", images.len(), self.image_values())
     }
 
+    #[inline(always)]
     fn part<'a>(&self, row: &'a [f32], left: usize) -> &'a [f32] {
         &row[left..left + self.parameters.crop_size]
     }
@@ -182,6 +180,7 @@ impl Window {
     }
 
     /// Stretches each row of the window to the image's width.
+    #[inline(always)]
     fn stretch_rows(&self, plane: &[f32], [top, left]: [usize; 2], pixel_rows: &mut Vec<f32>) {
         pixel_rows.clear();
         for row in plane.chunks_exact(self.edge).skip(top).take(self.parameters.crop_size) {
@@ -191,6 +190,7 @@ impl Window {
     }
 
     /// Stretches the columns to the image's height and normalises each channel.
+    #[inline(always)]
     fn stretch_columns(&self, pixel_rows: &[f32], image: &mut [f32]) {
         let width = self.parameters.resolution;
         let row_of = |index: usize| &pixel_rows[index * width..][..width];
@@ -210,12 +210,38 @@ impl Window {
     }
 }
 
+/// What is compiled for each kind of processor; none of its operations are fused, so the results are the same.
+struct Stretch<'a> {
+    window: &'a Window,
+    planes: &'a [f32],
+    starts: [[usize; 2]; PLANES],
+    images: &'a mut [f32],
+}
+
+impl pulp::WithSimd for Stretch<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: pulp::Simd>(self, _instructions: S) {
+        let Self { window, planes, starts, images } = self;
+        let pixels = window.parameters.resolution.pow(2);
+        let mut pixel_rows = Vec::with_capacity(window.parameters.crop_size * window.parameters.resolution);
+        let each = planes.chunks_exact(window.edge.pow(2)).zip(images.chunks_exact_mut(CHANNELS * pixels));
+        for ((plane, image), starts) in each.zip(starts) {
+            window.stretch_rows(plane, starts, &mut pixel_rows);
+            window.stretch_columns(&pixel_rows, image);
+        }
+    }
+}
+
 impl Tap {
+    #[inline(always)]
     fn mix(self, low: f32, high: f32) -> f32 {
         low + (high - low) * self.weight
     }
 }
 
+#[inline(always)]
 fn normalised(value: f32, channel: usize) -> f32 {
     (value - CLIP_MEAN[channel]) * (1.0 / CLIP_STANDARD_DEVIATION[channel])
 }

@@ -1,7 +1,7 @@
 //! Which rows train in which order, and how a batch is made of them.
 //!
 //! Examples and the making of pixels come through traits; this module knows of neither files nor
-//! windows. What is random in an example (shift of the window, changed words) draws from a generator of
+//! windows. What is random in an example (changes of the volume, shift of the window, changed words) draws from a generator of
 //! its own, keyed by the batch and the example's position in it.
 
 use std::borrow::Cow;
@@ -30,11 +30,12 @@ pub trait Examples {
     /// The label of a row.
     fn malignant(&self, row: usize) -> bool;
 
-    /// The nine planes of a row, (9, P, P) in C order, windowed to [0, 1].
+    /// The nine planes of a row, (9, P, P) in C order, windowed to [0, 1]. In training there is a generator to
+    /// augment the images by.
     ///
     /// # Errors
     /// The planes cannot be had.
-    fn planes(&self, row: usize) -> Result<Cow<'_, [f32]>, SourceError>;
+    fn planes(&self, row: usize, augment: Option<&mut Generator>) -> Result<Cow<'_, [f32]>, SourceError>;
 
     /// The token ids of a row's report. In training with text augmentation there is a generator to
     /// change the text by.
@@ -191,7 +192,8 @@ impl BatchMaker<'_> {
         let mut pixels = vec![0.0; rows.len() * each];
         for (position, (&row, pixels)) in rows.iter().zip(pixels.chunks_exact_mut(each)).enumerate() {
             let failed = |what| move |source| BatchError::Example { row, what, source };
-            let planes = self.examples.planes(row).map_err(failed("planes"))?;
+            let mut generator = randomness.map(|x| x.generator("augmentation", position));
+            let planes = self.examples.planes(row, generator.as_mut()).map_err(failed("planes"))?;
             let mut generator = randomness.map(|x| x.generator("window", position));
             self.pixels.write(&planes, generator.as_mut(), pixels).map_err(failed("pixels"))?;
         }

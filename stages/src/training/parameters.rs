@@ -11,6 +11,7 @@ use crate::clip::architecture::Architecture;
 use crate::clip::heads::HeadSettings;
 use crate::clip::lora::{Encoder, LoraSettings, Position, Projection};
 use crate::clip::model::{ModelSettings, Tuning};
+use crate::slice::augmentation::Augmentation;
 
 /// What sample weights balance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -84,9 +85,14 @@ pub struct TrainParameters {
     pub crop_size: usize,
     /// Largest shift of the window in training, in mm.
     pub jitter: u16,
-    /// Augmentation of the volumes in training.
+    /// Augmentation of the volumes in training: flips, rotation and stretching by up to a tenth, noise, gamma. Needs
+    /// the input `volumes`.
     pub augmentation: bool,
-    /// Probability of a flip along each axis. This and the next four count only with `augmentation`.
+    /// Lower end of the intensity window in HU, as in slice. This and the next six count only with `augmentation`.
+    pub clip_min: f64,
+    /// Upper end of the intensity window in HU, as in slice.
+    pub clip_max: f64,
+    /// Probability of a flip along each axis.
     pub random_flip_prob: f64,
     /// Largest rotation about each axis, in degrees.
     pub random_affine_degree: f64,
@@ -138,6 +144,8 @@ impl Default for TrainParameters {
             crop_size: 50,
             jitter: 5,
             augmentation: false,
+            clip_min: -1000.0,
+            clip_max: 500.0,
             random_flip_prob: 0.5,
             random_affine_degree: 10.0,
             random_noise_mean: 0.0,
@@ -149,6 +157,15 @@ impl Default for TrainParameters {
             architecture: Architecture::default(),
         }
     }
+}
+
+/// How volumes are augmented.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ImageAugmentation {
+    /// The intensity window in HU.
+    pub window: [f32; 2],
+    /// How strongly.
+    pub strength: Augmentation,
 }
 
 /// Something that is wrong with parameters.
@@ -192,6 +209,20 @@ impl TrainParameters {
         })
     }
 
+    /// How volumes are augmented in training, if they are.
+    pub fn image_augmentation(&self) -> Option<ImageAugmentation> {
+        self.augmentation.then_some(ImageAugmentation {
+            window: [self.clip_min as f32, self.clip_max as f32],
+            strength: Augmentation {
+                flip_probability: self.random_flip_prob,
+                most_degrees: self.random_affine_degree,
+                noise_mean: self.random_noise_mean,
+                noise_deviation: self.random_noise_std,
+                most_log_gamma: self.random_gamma,
+            },
+        })
+    }
+
     /// Gives every parameter its final value: defaults that depend on others, and the default for those that do not
     /// count, so that changing them changes nothing.
     pub fn settle(&mut self) {
@@ -205,6 +236,8 @@ impl TrainParameters {
             self.dropout_rate = standard.dropout_rate;
         }
         if !self.augmentation {
+            self.clip_min = standard.clip_min;
+            self.clip_max = standard.clip_max;
             self.random_flip_prob = standard.random_flip_prob;
             self.random_affine_degree = standard.random_affine_degree;
             self.random_noise_mean = standard.random_noise_mean;
@@ -293,17 +326,18 @@ impl TrainParameters {
 
     fn check_augmentation(&self, problems: &mut Problems) {
         problems.count("crop_size", self.crop_size, 2, 4096);
-        if self.augmentation {
-            problems.add(
-                "augmentation",
-                "is true, but image augmentation is not built yet: set it to false".into(),
-            );
+        // As the numbers that the window is computed with.
+        let width = self.clip_max as f32 - self.clip_min as f32;
+        if !(width > 0.0 && width.is_finite()) {
+            let what =
+                format!("is {}, not a finite number above `clip_min` {}", self.clip_max, self.clip_min);
+            problems.add("clip_max", what);
         }
         problems.rate("random_flip_prob", self.random_flip_prob);
         problems.number("random_affine_degree", self.random_affine_degree, 0.0, 180.0);
         problems.number("random_noise_mean", self.random_noise_mean, -f64::MAX, f64::MAX);
         problems.number("random_noise_std", self.random_noise_std, 0.0, f64::MAX);
-        problems.number("random_gamma", self.random_gamma, 0.0, f64::MAX);
+        problems.number("random_gamma", self.random_gamma, 0.0, 10.0);
         problems.rate("random_crop_prob", self.random_crop_prob);
         for what in self.architecture.problems() {
             problems.add("architecture", format!("is impossible: {what}"));

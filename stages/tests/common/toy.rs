@@ -76,7 +76,7 @@ impl Examples for Toy {
         row % 2 == 1
     }
 
-    fn planes(&self, row: usize) -> Result<Cow<'_, [f32]>, SourceError> {
+    fn planes(&self, row: usize, _augment: Option<&mut Generator>) -> Result<Cow<'_, [f32]>, SourceError> {
         let planes = self.planes.get(row).ok_or("no such row")?;
         match self.poison {
             Some(poison) if row + 1 == self.count() => {
