@@ -149,6 +149,12 @@ pub(crate) struct GetArguments {
     /// The folder to copy to; files that are there already are never replaced by others
     #[arg(long, value_name = "DIR")]
     pub(crate) to: PathBuf,
+    /// Write the results in a form for other programs; an unknown one lists those there are
+    #[arg(long, value_name = "FORM")]
+    pub(crate) format: Option<String>,
+    /// A file that a form needs, as it was given to the stage's input of that name
+    #[arg(long, value_name = "NAME=FILE", requires = "format", value_parser = parse_input)]
+    pub(crate) input: Vec<(String, PathBuf)>,
     /// Override a value of the manifest
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
@@ -189,6 +195,13 @@ pub(crate) struct CompletionsArguments {
     /// The shell
     #[arg(value_enum)]
     pub(crate) shell: clap_complete::Shell,
+}
+
+fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
+    match text.split_once('=') {
+        Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
+        _ => Err("expected NAME=FILE, such as weights=ViT-B-32.pt".to_owned()),
+    }
 }
 
 fn parse_device(text: &str) -> Result<Device, String> {

@@ -8,6 +8,7 @@ pub mod code;
 pub mod context;
 pub mod event;
 mod execute;
+pub mod export;
 mod graph;
 pub mod input;
 pub mod inspect;

@@ -32,6 +32,23 @@ pub enum CopyError {
     },
 }
 
+/// Writes one file that is in no store, below a folder; one that is there already with the same content stays.
+/// True if it was written.
+///
+/// # Errors
+/// When another file is there, or it cannot be written.
+pub fn write_out(to: &Path, name: &str, bytes: &[u8]) -> Result<bool, CopyError> {
+    let path = to.join(name);
+    match fs::read(&path) {
+        Ok(found) if found == bytes => return Ok(false),
+        Ok(_) => return Err(CopyError::Differs { path }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(Error::io("read", &path)(error).into()),
+    }
+    place(&path, |file| fs::write(file, bytes).map_err(Error::io("write", &path)))?;
+    Ok(true)
+}
+
 /// A file to be copied out.
 struct Copy {
     to: PathBuf,
@@ -126,18 +143,23 @@ fn state(copy: &Copy) -> Result<State, Error> {
 
 fn write(store: &Store, copy: &Copy) -> Result<(), Error> {
     let from = store.verified_path(copy.digest)?;
-    let folder = copy.to.parent().unwrap_or(Path::new("."));
+    place(&copy.to, |file| fs::copy(&from, file).map(|_| ()).map_err(Error::io("write", &copy.to)))
+}
+
+/// Fills a file beside its place and then moves it there.
+fn place(to: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
+    let folder = to.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
     let file = tempfile::NamedTempFile::with_prefix_in(".writing-", folder)
         .map_err(Error::io("write in", folder))?;
-    fs::copy(&from, file.path()).map_err(Error::io("write", &copy.to))?;
+    fill(file.path())?;
     #[cfg(unix)]
     {
         // Results are for people and other programs; the store's own files are private.
         use std::os::unix::fs::PermissionsExt as _;
         let _ = fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644));
     }
-    file.persist(&copy.to).map_err(|error| Error::io("write", &copy.to)(error.error))?;
+    file.persist(to).map_err(|error| Error::io("write", to)(error.error))?;
     Ok(())
 }
 

@@ -1,29 +1,34 @@
 //! `pipe get`
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use pipe_cache::{ArtifactRef, Store};
+use pipe_engine::export::{Export, Exported};
 use pipe_engine::input::Selector;
-use pipe_engine::manifest::Overrides;
+use pipe_engine::manifest::{InputBinding, InputSource, Instance, Overrides};
 use pipe_engine::plan::known_results;
-use pipe_engine::publish::{Copyable, copy_out};
+use pipe_engine::publish::{Copyable, copy_out, write_out};
 use pipe_engine::record::read_run;
 use pipe_engine::registry::Registry;
-use pipe_engine::stage::OutputSpec;
+use pipe_engine::stage::{OutputSpec, StageError};
+use pipe_stages::exports::EXPORTS;
 
 use crate::cli::GetArguments;
 use crate::error::{CliError, exit};
 use crate::{render, session};
 
-/// The outputs of one instance of the stage that was asked for.
+/// An instance of the pipeline or run that was asked for.
 struct Found {
+    stage: String,
     kind: String,
     selector: Selector,
     outputs: Option<BTreeMap<String, ArtifactRef>>,
     label: String,
+    /// Files outside the store that are given to its inputs.
+    given: BTreeMap<String, PathBuf>,
 }
 
 pub(crate) fn get(arguments: &GetArguments, registry: &Registry) -> Result<ExitCode, CliError> {
@@ -31,90 +36,158 @@ pub(crate) fn get(arguments: &GetArguments, registry: &Registry) -> Result<ExitC
         Some((stage, output)) => (stage, Some(output)),
         None => (arguments.stage.as_str(), None),
     };
-    let (store, found) = if Path::new(&arguments.source).is_file() {
-        from_manifest(arguments, stage, registry)?
+    let (store, all) = if Path::new(&arguments.source).is_file() {
+        from_manifest(arguments, registry)?
     } else {
-        from_run(arguments, stage)?
+        from_run(arguments)?
     };
-    let mut copies = Vec::new();
-    for instance in &found {
-        let Some(outputs) = &instance.outputs else {
-            return Err(CliError::Other {
-                message: format!("{} is not computed", instance.label),
-                help: format!("run the pipeline first; `pipe plan` tells what `{stage}` waits for"),
-                code: exit::FAILED,
-            });
-        };
-        for spec in specs(&instance.kind, stage, output, registry)? {
-            if let Some(artifact) = outputs.get(spec.name) {
-                copies.push(Copyable { selector: &instance.selector, spec, artifact });
-            }
-        }
+    let found: Vec<&Found> = all.iter().filter(|instance| instance.stage == stage).collect();
+    if found.is_empty() {
+        let known: BTreeSet<&str> = all.iter().map(|instance| instance.stage.as_str()).collect();
+        let known = known.into_iter().collect::<Vec<_>>().join(", ");
+        return Err(CliError::refused(format!("there is no stage `{stage}`"), format!("stages: {known}")));
     }
-    let files = copy_out(&store, &copies, &arguments.to, false)?;
+    if let Some(instance) = found.iter().find(|instance| instance.outputs.is_none()) {
+        return Err(CliError::Other {
+            message: format!("{} is not computed", instance.label),
+            help: format!("run the pipeline first; `pipe plan` tells what `{stage}` waits for"),
+            code: exit::FAILED,
+        });
+    }
+    let files = match &arguments.format {
+        Some(format) => exported(arguments, format, output, &store, &all, stage)?,
+        None => copied(arguments, output, &store, &found, registry)?,
+    };
     render::line(&format!("{files} files copied to {}", arguments.to.display()));
     Ok(ExitCode::SUCCESS)
 }
 
+/// Copies outputs as they are.
+fn copied(
+    arguments: &GetArguments,
+    output: Option<&str>,
+    store: &Store,
+    found: &[&Found],
+    registry: &Registry,
+) -> Result<usize, CliError> {
+    let mut copies = Vec::new();
+    for instance in found {
+        for spec in specs(&instance.kind, &instance.stage, output, registry)? {
+            if let Some(artifact) = instance.outputs.as_ref().and_then(|outputs| outputs.get(spec.name)) {
+                copies.push(Copyable { selector: &instance.selector, spec, artifact });
+            }
+        }
+    }
+    Ok(copy_out(store, &copies, &arguments.to, false)?)
+}
+
+/// Writes a form of the results.
+fn exported(
+    arguments: &GetArguments,
+    format: &str,
+    output: Option<&str>,
+    store: &Arc<Store>,
+    all: &[Found],
+    stage: &str,
+) -> Result<usize, CliError> {
+    let kind = all.iter().find(|instance| instance.stage == stage).map_or("", |found| found.kind.as_str());
+    let export = form(format, kind, stage)?;
+    if let Some(output) = output {
+        let message = format!("`{format}` is a form of `{stage}` as a whole, not of `{stage}.{output}`");
+        return Err(CliError::refused(message, format!("give `{stage}`")));
+    }
+    let instances: Vec<Exported> =
+        all.iter().filter_map(|found| exportable(arguments, store, found)).collect();
+    let chosen: Vec<&Exported> = instances.iter().filter(|instance| instance.stage == stage).collect();
+    let mut files = 0;
+    // A file that is there already is told as such, not as a failure of the form.
+    let mut differs = None;
+    let outcome = (export.write)(&chosen, &instances, &mut |name, bytes| {
+        let written = write_out(&arguments.to, name, bytes);
+        files += usize::from(*written.as_ref().unwrap_or(&false));
+        written.map(|_| ()).map_err(|error| {
+            let message = error.to_string();
+            differs = Some(error);
+            StageError::message(message)
+        })
+    });
+    match (outcome, differs) {
+        (_, Some(error)) => Err(error.into()),
+        (Err(error), None) => Err(CliError::Other {
+            message: error.to_string(),
+            help: error.advice.unwrap_or_else(|| format!("`{format}` {}", export.summary)),
+            code: exit::FAILED,
+        }),
+        (Ok(()), None) => Ok(files),
+    }
+}
+
+/// The form of that name for a kind.
+fn form(format: &str, kind: &str, stage: &str) -> Result<&'static Export, CliError> {
+    let of_kind = |export: &&Export| export.kind == kind;
+    if let Some(export) = EXPORTS.iter().filter(of_kind).find(|export| export.name == format) {
+        return Ok(export);
+    }
+    let known: Vec<String> =
+        EXPORTS.iter().filter(of_kind).map(|export| format!("{}: {}", export.name, export.summary)).collect();
+    let help = match known.is_empty() {
+        true => "leave `--format` out: the files are copied as they are".to_owned(),
+        false => format!("its forms are {}", known.join("; ")),
+    };
+    Err(CliError::refused(format!("the results of `{stage}` have no form `{format}`"), help))
+}
+
+fn exportable(arguments: &GetArguments, store: &Arc<Store>, found: &Found) -> Option<Exported> {
+    let Found { stage, kind, selector, outputs, label, given } = found;
+    let (label, stage, kind) = (label.clone(), stage.clone(), kind.clone());
+    let mut exported = Exported::new(store, label, stage, kind, selector.clone(), outputs.as_ref()?.clone());
+    exported.given = given.clone();
+    exported.given.extend(arguments.input.iter().cloned());
+    Some(exported)
+}
+
 fn from_manifest(
     arguments: &GetArguments,
-    stage: &str,
     registry: &Registry,
 ) -> Result<(Arc<Store>, Vec<Found>), CliError> {
     let overrides = Overrides { set: arguments.set.clone(), profiles: arguments.profile.clone() };
     let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, registry)?;
     let store = session::store(&pipeline, &arguments.cache)?;
     let results = known_results(&pipeline, registry, &store, arguments.device).map_err(CliError::Input)?;
-    let found: Vec<Found> = pipeline
-        .instances
-        .iter()
-        .zip(results)
-        .filter(|(instance, _)| instance.stage == stage)
-        .map(|(instance, outputs)| Found {
-            kind: instance.kind.about().name.to_string(),
-            selector: instance.selector.clone(),
-            outputs,
-            label: instance.label.clone(),
-        })
-        .collect();
-    let known = pipeline.instances.iter().map(|instance| instance.stage.clone());
-    found_or_unknown(store, found, stage, known)
+    let given = |instance: &Instance| {
+        let path = |binding: &InputBinding| match binding.sources.as_slice() {
+            [InputSource::Path(path)] => Some((binding.spec.name.to_owned(), path.clone())),
+            _ => None,
+        };
+        instance.inputs.iter().filter_map(path).collect()
+    };
+    let found = pipeline.instances.iter().zip(results).map(|(instance, outputs)| Found {
+        stage: instance.stage.clone(),
+        kind: instance.kind.about().name.to_string(),
+        selector: instance.selector.clone(),
+        outputs,
+        label: instance.label.clone(),
+        given: given(instance),
+    });
+    Ok((store, found.collect()))
 }
 
-fn from_run(arguments: &GetArguments, stage: &str) -> Result<(Arc<Store>, Vec<Found>), CliError> {
+fn from_run(arguments: &GetArguments) -> Result<(Arc<Store>, Vec<Found>), CliError> {
     if let Some(given) = arguments.set.first().or(arguments.profile.first()) {
         let message = format!("`{given}` changes a manifest, but {} names a run", arguments.source);
         return Err(CliError::refused(message, "give the manifest's path instead of a run"));
     }
     let store = session::nearest_store(&arguments.cache)?;
     let run = read_run(&store, &arguments.source)?;
-    let known: Vec<String> = run.instances.iter().map(|record| record.stage.clone()).collect();
-    let found = run
-        .instances
-        .into_iter()
-        .filter(|record| record.stage == stage)
-        .map(|record| Found {
-            outputs: (!record.outputs.is_empty()).then_some(record.outputs),
-            kind: record.kind,
-            selector: record.selector,
-            label: record.label,
-        })
-        .collect();
-    found_or_unknown(store, found, stage, known.into_iter())
-}
-
-fn found_or_unknown(
-    store: Arc<Store>,
-    found: Vec<Found>,
-    stage: &str,
-    known: impl Iterator<Item = String>,
-) -> Result<(Arc<Store>, Vec<Found>), CliError> {
-    if found.is_empty() {
-        let known: std::collections::BTreeSet<String> = known.collect();
-        let known = known.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(CliError::refused(format!("there is no stage `{stage}`"), format!("stages: {known}")));
-    }
-    Ok((store, found))
+    let found = run.instances.into_iter().map(|record| Found {
+        outputs: (!record.outputs.is_empty()).then_some(record.outputs),
+        stage: record.stage,
+        kind: record.kind,
+        selector: record.selector,
+        label: record.label,
+        given: BTreeMap::new(),
+    });
+    Ok((store, found.collect()))
 }
 
 /// The outputs that were asked for.

@@ -10,6 +10,7 @@ mod cohort;
 pub mod crop;
 mod device;
 pub mod evaluation;
+pub mod exports;
 pub mod imaging;
 mod inspections;
 pub mod kinds;

@@ -153,6 +153,11 @@ impl LoraSettings {
         }
     }
 
+    /// What the product of an adapter is multiplied by, alpha/√r.
+    pub(crate) fn scaling(&self) -> f64 {
+        self.alpha / (self.rank as f64).sqrt()
+    }
+
     /// Whether a tower may carry adapters.
     pub(crate) fn in_tower(&self, tower: Tower) -> bool {
         match tower {
@@ -236,7 +241,7 @@ impl Adapters {
                 name,
                 down: Linear::new(&down, None)?,
                 up: Linear::new(&up, None)?,
-                scaling: settings.alpha / (settings.rank as f64).sqrt(),
+                scaling: settings.scaling(),
                 dropout: settings.dropout,
             }))
         };

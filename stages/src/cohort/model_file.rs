@@ -41,6 +41,9 @@ pub(crate) struct ModelFile {
     pub(crate) settings: ModelSettings,
     /// What it was trained with.
     pub(crate) parameters: TrainParameters,
+    /// Weights of benign and malignant in class-weighted losses, where they are known.
+    #[serde(default)]
+    pub(crate) class_weights: Option<[f64; 2]>,
 }
 
 impl ModelFile {

@@ -144,6 +144,7 @@ impl Stage for Train {
             base_weights: base.origin,
             settings,
             parameters: params.clone(),
+            class_weights: Some(data.class_weights),
         };
         write_model(context, &model_file, &fold, &outcome)
     }

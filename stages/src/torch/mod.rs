@@ -5,4 +5,6 @@
 
 pub(crate) mod archive;
 pub(crate) mod pickle;
+pub(crate) mod pickle_write;
 pub(crate) mod tensor;
+pub(crate) mod write;

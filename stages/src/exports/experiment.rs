@@ -1,0 +1,180 @@
+//! A folder as the published training leaves it (SPEC section 4): `args.txt`, the folds' checkpoints, and their
+//! calibrators where the pipeline has fitted any.
+
+use std::fmt::Write as _;
+
+use pipe_engine::export::{Exported, Sink};
+use pipe_engine::stage::StageError;
+use serde_json::Value;
+
+use super::calibrator::pickle;
+use super::checkpoint::StoredModel;
+use crate::checkpoint::Checkpoint;
+use crate::cohort::calibrator_file::CalibratorFile;
+use crate::cohort::model_file::ModelFile;
+use crate::torch::write::checkpoint;
+
+/// The kind whose results become `cal_k.pkl`.
+const CALIBRATE: &str = "calibrate";
+/// Arguments of the published script that have the names and meanings of train's parameters, in its order.
+const ARGUMENTS: [&str; 37] = [
+    "dataset_path",
+    "result_dir",
+    "text_dir",
+    "img_dir",
+    "split_dir",
+    "n_splits",
+    "crop_size",
+    "clip_min",
+    "clip_max",
+    "num_workers",
+    "augmentation",
+    "random_flip_prob",
+    "jitter",
+    "random_affine_degree",
+    "random_noise_std",
+    "random_noise_mean",
+    "random_gamma",
+    "reverse_max",
+    "random_crop_prob",
+    "k_start",
+    "k_end",
+    "model",
+    "batch_size",
+    "lr",
+    "weight_decay",
+    "epochs",
+    "es_warmup",
+    "es_patience",
+    "dropout",
+    "ga",
+    "tuning",
+    "clip_loss_weight",
+    "img_loss_weight",
+    "text_loss_weight",
+    "weighted",
+    "tau",
+    "out_dim",
+];
+/// Those of the adapters.
+const ADAPTER_ARGUMENTS: [&str; 6] = ["position", "encoder", "params", "r", "alpha", "dropout_rate"];
+
+/// Writes the folder of the chosen folds.
+pub(super) fn write(chosen: &[&Exported], all: &[Exported], sink: &mut Sink<'_>) -> Result<(), StageError> {
+    let mut folds: Vec<(u32, &Exported)> = Vec::new();
+    for instance in chosen {
+        let fold = ModelFile::read(&instance.files("model")?)?.parameters.fold;
+        if let Some((_, other)) = folds.iter().find(|(known, _)| *known == fold) {
+            let message = format!("{} and {} are both models of fold {fold}", other.label, instance.label);
+            return Err(StageError::message(message).advise("export the folds of one configuration"));
+        }
+        folds.push((fold, instance));
+    }
+    folds.sort_by_key(|(fold, _)| *fold);
+    for (position, (fold, instance)) in folds.iter().enumerate() {
+        let stored = StoredModel::open(instance)?;
+        if position == 0 {
+            sink("args.txt", arguments(&stored.file, &folds)?.as_bytes())?;
+        }
+        for name in stored.names().into_iter().filter(|name| name != Checkpoint::Last.name()) {
+            sink(&format!("fold_{fold}/{name}.pt"), &checkpoint(&stored.whole(&name)?, &name)?)?;
+        }
+        for calibrator in all.iter().filter(|other| is_calibrator_of(other, instance)) {
+            let file = calibrator.file("calibrator")?;
+            let file = CalibratorFile::parse(&file.read()?, &calibrator.label)?;
+            if file.checkpoint.is_some_and(|checkpoint| checkpoint != Checkpoint::BestBoth) {
+                let message = format!("{} is not of best_both, which cal_k.pkl is for", calibrator.label);
+                return Err(StageError::message(message).advise("calibrate best_both"));
+            }
+            sink(&format!("fold_{fold}/cal_{fold}.pkl"), &pickle(&file.calibrator))?;
+        }
+    }
+    Ok(())
+}
+
+fn is_calibrator_of(other: &Exported, model: &Exported) -> bool {
+    other.kind == CALIBRATE && !model.selector.is_empty() && other.selector == model.selector
+}
+
+/// The script's arguments as Python prints them. Paths are not known; what the script does not have is left out.
+fn arguments(file: &ModelFile, folds: &[(u32, &Exported)]) -> Result<String, StageError> {
+    let parameters = serde_json::to_value(&file.parameters)?;
+    let (first, last) = (folds.first().map_or(0, |fold| fold.0), folds.last().map_or(0, |fold| fold.0));
+    let mut text = String::from("Namespace(");
+    let names = ARGUMENTS.iter().chain(&ADAPTER_ARGUMENTS);
+    for (position, name) in names.enumerate() {
+        let value = match *name {
+            "dataset_path" | "result_dir" | "text_dir" | "img_dir" | "split_dir" => Value::from("."),
+            "n_splits" => folds.len().into(),
+            "num_workers" => 0.into(),
+            "k_start" => first.into(),
+            "k_end" => (last + 1).into(),
+            "model" => format!("openai_ViT-{}", vision_name(file)).into(),
+            name => parameters.get(name).cloned().unwrap_or_default(),
+        };
+        let comma = if position == 0 { "" } else { ", " };
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{comma}{name}={}", python(&value));
+    }
+    text.push(')');
+    Ok(text)
+}
+
+/// Size and patch of the image tower, as CLIP's models are called.
+fn vision_name(file: &ModelFile) -> String {
+    let vision = &file.architecture.vision;
+    let size = if vision.width >= 1024 { "L" } else { "B" };
+    format!("{size}/{}", vision.patch)
+}
+
+/// A value as Python's `repr` has it.
+fn python(value: &Value) -> String {
+    match value {
+        Value::Null => "None".to_owned(),
+        Value::Bool(true) => "True".to_owned(),
+        Value::Bool(false) => "False".to_owned(),
+        Value::Number(number) => match number.as_f64().filter(|_| number.is_f64()) {
+            Some(number) => python_float(number),
+            None => number.to_string(),
+        },
+        Value::String(text) => format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'")),
+        Value::Array(values) => format!("[{}]", values.iter().map(python).collect::<Vec<_>>().join(", ")),
+        // No parameter of the script has parts.
+        Value::Object(_) => "None".to_owned(),
+    }
+}
+
+/// Python goes over to exponents below 10⁻⁴ and from 10¹⁶, and gives them two digits.
+fn python_float(number: f64) -> String {
+    if number == 0.0 || (1e-4..1e16).contains(&number.abs()) {
+        return format!("{number:?}");
+    }
+    let text = format!("{number:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let (sign, digits) = exponent.strip_prefix('-').map_or(("+", exponent), |digits| ("-", digits));
+    format!("{mantissa}e{sign}{digits:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn values_are_written_as_python_prints_them() {
+        for (value, expected) in [
+            (json!(0.0001), "0.0001"),
+            (json!(1e-5), "1e-05"),
+            (json!(2.5e-7), "2.5e-07"),
+            (json!(1.0), "1.0"),
+            (json!(1e16), "1e+16"),
+            (json!(4), "4"),
+            (json!(false), "False"),
+            (json!(["q", "k"]), "['q', 'k']"),
+            (json!("it's"), "'it\\'s'"),
+        ] {
+            assert_eq!(python(&value), expected);
+        }
+    }
+}
