@@ -13,6 +13,7 @@ use pipe_engine::stage::AnyStage;
 mod cli;
 mod commands;
 mod error;
+mod hub;
 mod progress;
 mod render;
 mod session;

@@ -10,13 +10,14 @@ use pipe_engine::registry::Registry;
 
 use crate::cli::{CacheArguments, ManifestArguments};
 use crate::error::CliError;
+use crate::hub;
 
 /// The name of the cache folder in a project.
 const CACHE_FOLDER: &str = ".pipe";
 
 /// A manifest's pipeline.
 pub(crate) fn pipeline(arguments: &ManifestArguments, registry: &Registry) -> Result<Pipeline, CliError> {
-    Ok(load_pipeline(&arguments.manifest, &arguments.overrides(), registry)?)
+    pipeline_at(&arguments.manifest, &arguments.overrides(), registry)
 }
 
 /// A pipeline by path and overrides.
@@ -25,7 +26,9 @@ pub(crate) fn pipeline_at(
     overrides: &Overrides,
     registry: &Registry,
 ) -> Result<Pipeline, CliError> {
-    Ok(load_pipeline(path, overrides, registry)?)
+    let mut pipeline = load_pipeline(path, overrides, registry)?;
+    hub::place_known(&mut pipeline)?;
+    Ok(pipeline)
 }
 
 /// The cache of a pipeline, made when there is none.

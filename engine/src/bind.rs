@@ -226,6 +226,8 @@ impl Binder<'_> {
     ) -> Result<InputFile, StageError> {
         match source {
             InputSource::Path(path) => Ok(InputFile::outside(self.memo, path)?),
+            InputSource::Hub(file) => Err(StageError::message(format!("{file} is not downloaded yet"))
+                .advise("`pipe run` downloads it")),
             _ => {
                 let (artifact, shown) = self.artifact(source, upstream)?;
                 if artifact.form == Form::File {

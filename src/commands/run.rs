@@ -14,16 +14,17 @@ use pipe_engine::run::{RunOptions, run as run_pipeline};
 use crate::cli::{ExecutorName, RunArguments};
 use crate::error::{CliError, exit};
 use crate::progress::{Display, JsonLines};
-use crate::session;
+use crate::{hub, session};
 
 pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     session::check_device(arguments.device)?;
     if arguments.executor == ExecutorName::Slurm {
         return Err(CliError::refused("the Slurm executor is not built yet", "run with --executor local"));
     }
-    let pipeline = session::pipeline(&arguments.manifest, registry)?;
+    let mut pipeline = session::pipeline(&arguments.manifest, registry)?;
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
     check_tables(&pipeline, registry, &store)?;
+    hub::place_all(&mut pipeline)?;
     let options = RunOptions {
         jobs: arguments.jobs.map_or_else(processors, usize::from),
         force: arguments.force.clone(),

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use candle_core::{Device, Tensor};
 use common::{fixture, values};
+use pipe_stages::clip::Tensors;
 use pipe_stages::clip::weights::{read_tensors, read_towers, to_safetensors};
 
 fn message(error: &dyn std::error::Error) -> String {
@@ -39,6 +40,79 @@ fn three_formats_give_the_same_towers() {
             assert_eq!(values(tensor.1), values(expected), "{name} {}", tensor.0);
         }
     }
+}
+
+/// Hugging Face's names and layout of towers under the reference's.
+fn hugging_face(towers: &Tensors) -> Tensors {
+    let mut renamed = Tensors::new();
+    for (name, tensor) in towers {
+        let (tower, part) = match name.strip_prefix("vision_model.") {
+            Some(part) => ("vision_model.", part),
+            None => ("text_model.", name.as_str()),
+        };
+        if let Some(part) = part.strip_prefix("transformer.resblocks.") {
+            let (block, part) = part.split_once('.').expect("a block");
+            let block = format!("{tower}encoder.layers.{block}.");
+            match part.strip_prefix("attn.in_proj_") {
+                Some(kind) => {
+                    for (part, letter) in tensor.chunk(3, 0).expect("parts").into_iter().zip(["q", "k", "v"])
+                    {
+                        renamed.insert(format!("{block}self_attn.{letter}_proj.{kind}"), part);
+                    }
+                }
+                None => {
+                    let part = part
+                        .replace("attn.out_proj", "self_attn.out_proj")
+                        .replace("ln_", "layer_norm")
+                        .replace("mlp.c_fc", "mlp.fc1")
+                        .replace("mlp.c_proj", "mlp.fc2");
+                    renamed.insert(format!("{block}{part}"), tensor.clone());
+                }
+            }
+            continue;
+        }
+        let name = match part {
+            "token_embedding.weight" => "text_model.embeddings.token_embedding.weight",
+            "positional_embedding" => &format!("{tower}embeddings.position_embedding.weight"),
+            "class_embedding" => "vision_model.embeddings.class_embedding",
+            "conv1.weight" => "vision_model.embeddings.patch_embedding.weight",
+            "proj" => "visual_projection.weight",
+            "text_projection" => "text_projection.weight",
+            other => {
+                let norm = other.replace("ln_pre", "pre_layrnorm").replace("ln_post", "post_layernorm");
+                &format!("{tower}{}", norm.replace("ln_final", "final_layer_norm"))
+            }
+        };
+        let tensor =
+            if name.ends_with("projection.weight") { tensor.t().expect("matrix") } else { tensor.clone() };
+        renamed.insert(name.to_owned(), tensor);
+    }
+    renamed
+}
+
+#[test]
+fn hugging_faces_names_give_the_same_towers() {
+    let towers = common::towers();
+    let mut renamed = hugging_face(&towers.tensors);
+    renamed.insert("logit_scale".into(), Tensor::new(2.6_f32, &Device::Cpu).expect("scale"));
+    let folder = tempfile::tempdir().expect("folder");
+    let path = folder.path().join("model.safetensors");
+    let write =
+        |tensors: &Tensors| fs::write(&path, to_safetensors(tensors).expect("bytes")).expect("written");
+    write(&renamed);
+    let found = read_towers(&path).expect("towers");
+    assert_eq!(found.architecture, towers.architecture);
+    for ((name, tensor), (other, expected)) in found.tensors.iter().zip(&towers.tensors) {
+        assert_eq!((name, values(tensor)), (other, values(expected)));
+    }
+    let keys = "vision_model.encoder.layers.1.self_attn.k_proj.bias";
+    let without = renamed.remove(keys).expect("there");
+    write(&renamed);
+    assert!(refused(&path).contains(&format!("tensor `{keys}` is missing")), "{}", refused(&path));
+    renamed.insert(keys.into(), without);
+    renamed.insert("text_model.pooler.weight".into(), Tensor::new(&[1.0_f32], &Device::Cpu).expect("odd"));
+    write(&renamed);
+    assert!(refused(&path).contains("`text_model.pooler.weight`"), "{}", refused(&path));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! Nothing here reads an input's content or knows what has been computed before.
 
 pub mod document;
+mod hub;
 pub mod layers;
 pub mod node;
 pub mod problem;
@@ -13,6 +14,7 @@ pub mod resolve;
 mod schema_check;
 mod variables;
 
+pub use hub::HubFile;
 pub use layers::Overrides;
 pub use node::{Location, Origin, Source};
 pub use problem::{ManifestError, Problem};

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::hub::HubFile;
 use super::node::Node;
 use super::problem::{Problem, Problems, did_you_mean};
 use super::resolve::{InputBinding, InputSource, Instance, StageSpec, label};
@@ -19,6 +20,8 @@ pub(crate) enum Reference<'a> {
     Keyword,
     /// A file or folder.
     Path(PathBuf),
+    /// A file on the hub, or what is wrong with its address.
+    Hub(Result<HubFile, String>),
     /// Another stage's output.
     Stage { stage: &'a str, output: Option<&'a str> },
 }
@@ -27,6 +30,9 @@ pub(crate) enum Reference<'a> {
 pub(crate) fn parse<'a>(text: &'a str, spec: &InputSpec, root: &Path) -> Reference<'a> {
     if spec.keywords.contains(&text) {
         return Reference::Keyword;
+    }
+    if let Some(file) = HubFile::parse(text) {
+        return Reference::Hub(file);
     }
     match text.strip_prefix('@') {
         Some(reference) => match reference.split_once('.') {
@@ -59,6 +65,10 @@ fn check_reference<'a>(
         Reference::Keyword => None,
         Reference::Path(path) => {
             check_path(spec, node, root, &path, problems);
+            None
+        }
+        Reference::Hub(file) => {
+            check_hub(spec, node, file, problems);
             None
         }
         Reference::Stage { stage, output } => {
@@ -110,6 +120,19 @@ fn find_output(
         problems.add(Problem::at(node.origin.clone(), "wrong-form", message).help(help));
     }
     Some(found)
+}
+
+fn check_hub(spec: &InputSpec, node: &Node, file: Result<HubFile, String>, problems: &mut Problems) {
+    let problem = match file {
+        Err(what) => Problem::at(node.origin.clone(), "hub-address", format!("`{}`: {what}", spec.name))
+            .help("such as hf://openai/clip-vit-base-patch32"),
+        Ok(file) if spec.form != InputForm::File => {
+            let message = format!("`{}` needs a {}, but {file} is a file", spec.name, noun(spec.form));
+            Problem::at(node.origin.clone(), "wrong-form", message).help("give a path")
+        }
+        Ok(_) => return,
+    };
+    problems.add(problem);
 }
 
 fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems: &mut Problems) {
@@ -203,6 +226,7 @@ fn bind_input(
     let sources = match parse(&given, spec, root) {
         Reference::Keyword => vec![InputSource::Keyword(given.clone())],
         Reference::Path(path) => vec![InputSource::Path(path)],
+        Reference::Hub(file) => vec![InputSource::Hub(file.ok()?)],
         Reference::Stage { .. } => {
             let (target, output) = target?;
             let target_position = stages.iter().position(|known| known.name == target.name)?;

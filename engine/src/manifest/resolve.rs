@@ -6,6 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use serde_json::Value;
 
 use super::document::document_schema;
+use super::hub::HubFile;
 use super::layers::{self, Overrides};
 use super::node::{Content, Node, Origin};
 use super::problem::{ManifestError, Problem, Problems, did_you_mean};
@@ -40,6 +41,31 @@ pub struct Pipeline {
     pub publish: Vec<(String, PathBuf)>,
     /// The merged manifest with variables replaced.
     pub resolved: Value,
+}
+
+impl Pipeline {
+    /// The files on the hub that have no place yet, each once.
+    pub fn hub_files(&self) -> BTreeSet<HubFile> {
+        let bindings = self.instances.iter().flat_map(|instance| &instance.inputs);
+        let file = |source: &InputSource| match source {
+            InputSource::Hub(file) => Some(file.clone()),
+            _ => None,
+        };
+        bindings.flat_map(|binding| &binding.sources).filter_map(file).collect()
+    }
+
+    /// Puts a local copy in the place of a file on the hub. What was written is told with the commit.
+    pub fn place_hub_file(&mut self, file: &HubFile, path: &Path, commit: &str) {
+        let placed = HubFile { revision: commit.to_owned(), ..file.clone() };
+        for binding in self.instances.iter_mut().flat_map(|instance| &mut instance.inputs) {
+            for source in &mut binding.sources {
+                if matches!(source, InputSource::Hub(known) if known == file) {
+                    *source = InputSource::Path(path.to_path_buf());
+                    binding.given = placed.to_string();
+                }
+            }
+        }
+    }
 }
 
 /// One instance of a stage.
@@ -100,6 +126,8 @@ pub enum InputSource {
     Keyword(String),
     /// A file or folder outside the store.
     Path(PathBuf),
+    /// A file on the hub of which there is no local copy yet.
+    Hub(HubFile),
     /// An output of another instance.
     Output {
         /// The instance's position in [`Pipeline::instances`].

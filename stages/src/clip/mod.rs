@@ -22,6 +22,7 @@ pub mod weights;
 mod functions;
 mod fused;
 mod fused_step;
+mod naming;
 mod parameters;
 mod tower;
 

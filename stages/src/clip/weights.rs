@@ -13,11 +13,9 @@ use safetensors::{Dtype, SafeTensors, tensor::TensorView};
 use thiserror::Error;
 
 use super::architecture::Architecture;
+use super::naming::reference_names;
 use super::{ModelError, Shapes, Tensors};
 use crate::torch::archive::{self, ArchiveError, Number};
-
-/// Tensors of OpenAI's files that the model does not use: CLIP's own temperature and three sizes.
-const IGNORED: [&str; 4] = ["logit_scale", "input_resolution", "context_length", "vocab_size"];
 
 /// Why a weight file cannot be used.
 #[derive(Debug, Error)]
@@ -76,8 +74,8 @@ pub struct Towers {
     pub tensors: Tensors,
 }
 
-/// Reads CLIP's towers from a state dict (`.pt`), a TorchScript archive or safetensors, in OpenAI's or
-/// the reference's names.
+/// Reads CLIP's towers from a state dict (`.pt`), a TorchScript archive or safetensors, in OpenAI's, Hugging Face's
+/// or the reference's names.
 ///
 /// # Errors
 /// The file cannot be read or is malformed, or a tensor is missing, misshapen or has no place.
@@ -161,12 +159,7 @@ pub fn check_shapes(tensors: &Tensors, shapes: &Shapes) -> Result<(), ModelError
 }
 
 fn check_towers(tensors: Tensors) -> Result<Towers, ModelError> {
-    let rename = |name: String| match name.strip_prefix("visual.") {
-        Some(part) => format!("vision_model.{part}"),
-        None => name,
-    };
-    let used = tensors.into_iter().filter(|(name, _)| !IGNORED.contains(&name.as_str()));
-    let tensors: Tensors = used.map(|(name, tensor)| (rename(name), tensor)).collect();
+    let tensors = reference_names(tensors)?;
     let architecture = Architecture::from_tensors(&tensors)?;
     check_shapes(&tensors, &architecture.base_shapes())?;
     Ok(Towers { architecture, tensors })

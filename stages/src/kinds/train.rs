@@ -39,8 +39,12 @@ const INPUTS: &[InputSpec] = &[
     InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice"),
     InputSpec::new("text", InputForm::Tree, "the encoded reports, as from text-encode"),
     InputSpec::new("splits", InputForm::Tree, "fold_k/train_pid.csv and val_pid.csv, as from split"),
-    InputSpec::new("weights", InputForm::File, "CLIP's weights: OpenAI's .pt, a state dict, or safetensors")
-        .keywords(&["random"]),
+    InputSpec::new(
+        "weights",
+        InputForm::File,
+        "CLIP's weights: OpenAI's .pt, a state dict, safetensors, or hf://…",
+    )
+    .keywords(&["random"]),
     InputSpec::new("reports", InputForm::Collection, "the reports themselves, for text augmentation")
         .optional(),
     InputSpec::new(
