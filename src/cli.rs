@@ -86,9 +86,9 @@ pub(crate) struct RunArguments {
     /// Rows and stages computed side by side (default: the number of processors)
     #[arg(long, short, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) jobs: Option<u16>,
-    /// The device to train on: cpu, cuda or cuda:N
+    /// The device to train on: cpu, cuda (every one there is, an instance on each) or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
-    pub(crate) device: Device,
+    pub(crate) device: DeviceArgument,
     /// Where stages run
     #[arg(long, value_enum, default_value_t = ExecutorName::Local)]
     pub(crate) executor: ExecutorName,
@@ -117,7 +117,7 @@ pub(crate) struct PlanArguments {
     pub(crate) force: Vec<String>,
     /// The device of the run: cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
-    pub(crate) device: Device,
+    pub(crate) device: DeviceArgument,
     /// List the stages with known results too
     #[arg(long)]
     pub(crate) all: bool,
@@ -163,7 +163,7 @@ pub(crate) struct GetArguments {
     pub(crate) profile: Vec<String>,
     /// The device of the manifest's run: cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
-    pub(crate) device: Device,
+    pub(crate) device: DeviceArgument,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
 }
@@ -204,13 +204,33 @@ fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-fn parse_device(text: &str) -> Result<Device, String> {
-    match text.split_once(':') {
-        None if text == "cpu" => Ok(Device::Cpu),
-        None if text == "cuda" => Ok(Device::Cuda(0)),
-        Some(("cuda", number)) => {
-            number.parse().map(Device::Cuda).map_err(|_| format!("`{number}` is not a device number"))
+/// What `--device` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum DeviceArgument {
+    /// The processor.
+    Cpu,
+    /// All CUDA devices, or the one of that number.
+    Cuda(Option<usize>),
+}
+
+impl DeviceArgument {
+    /// A device of that kind, which is all that a result's identity knows.
+    pub(crate) fn kind(self) -> Device {
+        match self {
+            Self::Cpu => Device::Cpu,
+            Self::Cuda(number) => Device::Cuda(number.unwrap_or_default()),
         }
+    }
+}
+
+fn parse_device(text: &str) -> Result<DeviceArgument, String> {
+    match text.split_once(':') {
+        None if text == "cpu" => Ok(DeviceArgument::Cpu),
+        None if text == "cuda" => Ok(DeviceArgument::Cuda(None)),
+        Some(("cuda", number)) => match number.parse() {
+            Ok(number) => Ok(DeviceArgument::Cuda(Some(number))),
+            Err(_) => Err(format!("`{number}` is not a device number")),
+        },
         _ => Err("expected cpu, cuda or cuda:N".to_string()),
     }
 }

@@ -77,6 +77,9 @@ impl CliError {
             CliError::Cache(pipe_cache::Error::Format { .. }) => {
                 Some("use the newer pipe, or another cache with --cache".to_string())
             }
+            CliError::Run(RunError::Devices { .. }) => {
+                Some("lower `gpu` in the stage's `resources`, or give more with --device cuda".to_string())
+            }
             CliError::Run(RunError::Broken(_)) => Some(
                 "make room and see that the cache can be written, then run again: what is finished is kept"
                     .to_string(),

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipe_cache::Store;
-use pipe_engine::context::Device;
+use pipe_engine::context::Devices;
 use pipe_engine::manifest::{Overrides, Pipeline, load_pipeline};
 use pipe_engine::registry::Registry;
+use pipe_stages::device::cuda_devices;
 
-use crate::cli::{CacheArguments, ManifestArguments};
+use crate::cli::{CacheArguments, DeviceArgument, ManifestArguments};
 use crate::error::CliError;
 use crate::hub;
 
@@ -74,12 +75,16 @@ fn cache_folder(pipeline: &Pipeline, arguments: &CacheArguments) -> PathBuf {
     arguments.cache.clone().unwrap_or_else(|| pipeline.root.join(CACHE_FOLDER))
 }
 
-/// Refuses a device that this build cannot use; never falls back to another one.
-pub(crate) fn check_device(device: Device) -> Result<(), CliError> {
-    match device {
-        Device::Cpu => Ok(()),
-        Device::Cuda(_) => {
-            Err(CliError::refused("this build of pipe has no CUDA support", "run with --device cpu"))
+/// The devices of a run. One that cannot be used is refused; another one is never taken instead.
+pub(crate) fn devices(argument: DeviceArgument) -> Result<Devices, CliError> {
+    let DeviceArgument::Cuda(wanted) = argument else { return Ok(Devices::Cpu) };
+    let known = cuda_devices().map_err(|error| CliError::refused(error.to_string(), error.advice()))?;
+    match wanted {
+        None => Ok(Devices::Cuda(known)),
+        Some(number) if known.contains(&number) => Ok(Devices::Cuda(vec![number])),
+        Some(number) => {
+            let message = format!("there is no CUDA device {number}; this host has {}", known.len());
+            Err(CliError::refused(message, "numbers begin with 0; nvidia-smi lists them"))
         }
     }
 }

@@ -2,6 +2,7 @@
 //! to tell how it gets on. It does not see the cache, other stages or the run record.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -23,6 +24,35 @@ pub enum Device {
     Cpu,
     /// A CUDA device by number.
     Cuda(usize),
+}
+
+impl fmt::Display for Device {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Device::Cpu => formatter.write_str("cpu"),
+            Device::Cuda(number) => write!(formatter, "cuda:{number}"),
+        }
+    }
+}
+
+/// The devices that a run may compute on.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Devices {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// CUDA devices by number; each is used by one instance at a time.
+    Cuda(Vec<usize>),
+}
+
+impl Devices {
+    /// One of them, as far as kind and class go.
+    pub fn any(&self) -> Device {
+        match self {
+            Self::Cpu => Device::Cpu,
+            Self::Cuda(numbers) => Device::Cuda(numbers.first().copied().unwrap_or_default()),
+        }
+    }
 }
 
 impl Device {

@@ -104,6 +104,9 @@ pub struct InstanceRecord {
     pub origins: BTreeMap<String, String>,
     /// The listing of its items' keys, a blob.
     pub items: Option<Digest>,
+    /// What it was computed on now, if its kind computes on devices: `cpu` or `cuda:N`.
+    #[serde(default)]
+    pub device: Option<String>,
     /// Its outputs.
     pub outputs: BTreeMap<String, ArtifactRef>,
     /// The run that computed it.

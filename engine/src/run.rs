@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use pipe_cache::{InputMemo, Store};
 
 use crate::bind::Binder;
-use crate::context::{Cancel, Device};
+use crate::context::{Cancel, Devices};
 use crate::event::{Event, Observer, Status, Summary};
 use crate::execute::Executor;
 use crate::manifest::Pipeline;
@@ -29,8 +29,8 @@ pub struct RunOptions {
     pub keep_going: bool,
     /// Hash every input file anew.
     pub verify: bool,
-    /// The device.
-    pub device: Device,
+    /// What the kinds that compute on devices may use.
+    pub devices: Devices,
     /// Written into the record.
     pub surroundings: Surroundings,
 }
@@ -51,6 +51,16 @@ pub enum RunError {
         name: String,
         /// All stages.
         known: String,
+    },
+    /// A stage needs more devices than there are.
+    #[error("`{stage}` needs {needed} graphics processors at once, and the run has {given}")]
+    Devices {
+        /// The stage.
+        stage: String,
+        /// What its `resources` say.
+        needed: usize,
+        /// How many there are.
+        given: usize,
     },
     /// The worker threads could not be started.
     #[error("cannot start {jobs} threads: {problem}")]
@@ -76,6 +86,7 @@ pub fn run(
 ) -> Result<Summary, RunError> {
     let started = Instant::now();
     check_stages(pipeline, options.only.iter().chain(&options.force))?;
+    check_devices(pipeline, &options.devices)?;
     let pool = thread_pool(options.jobs)?;
     let memo = InputMemo::open(store, !options.verify);
     let record = RecordWriter::create(store)?;
@@ -87,7 +98,8 @@ pub fn run(
         instances: selected.len(),
     });
     let executor = Executor {
-        binder: Binder { pipeline, registry, store, memo: &memo, device: options.device },
+        binder: Binder { pipeline, registry, store, memo: &memo, device: options.devices.any() },
+        devices: options.devices.clone(),
         run: record.run.clone(),
         run_folder: record.folder.clone(),
         force: options.force.iter().cloned().collect(),
@@ -176,6 +188,18 @@ pub fn check_stages<'a>(
     }
 }
 
+fn check_devices(pipeline: &Pipeline, devices: &Devices) -> Result<(), RunError> {
+    let Devices::Cuda(numbers) = devices else { return Ok(()) };
+    match pipeline.instances.iter().find(|instance| instance.gpus > numbers.len()) {
+        None => Ok(()),
+        Some(instance) => Err(RunError::Devices {
+            stage: instance.stage.clone(),
+            needed: instance.gpus,
+            given: numbers.len(),
+        }),
+    }
+}
+
 /// One bounded pool for everything that computes; deep graphs of operations need roomy stacks.
 fn thread_pool(jobs: usize) -> Result<rayon::ThreadPool, RunError> {
     let problem = |error: rayon::ThreadPoolBuildError| RunError::Threads { jobs, problem: error.to_string() };
@@ -195,8 +219,8 @@ fn header(pipeline: &Pipeline, registry: &Registry, options: &RunOptions, run: &
         manifest: pipeline.manifest.clone(),
         started: utc(SystemTime::now()),
         seed: pipeline.seed,
-        device: options.device.kind().to_string(),
-        device_class: options.device.class(),
+        device: options.devices.any().kind().to_string(),
+        device_class: options.devices.any().class(),
         jobs: options.jobs,
         set: pipeline.overrides.set.clone(),
         profiles: pipeline.overrides.profiles.clone(),

@@ -153,7 +153,8 @@ fn from_manifest(
     let overrides = Overrides { set: arguments.set.clone(), profiles: arguments.profile.clone() };
     let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, registry)?;
     let store = session::store(&pipeline, &arguments.cache)?;
-    let results = known_results(&pipeline, registry, &store, arguments.device).map_err(CliError::Input)?;
+    let results =
+        known_results(&pipeline, registry, &store, arguments.device.kind()).map_err(CliError::Input)?;
     let given = |instance: &Instance| {
         let path = |binding: &InputBinding| match binding.sources.as_slice() {
             [InputSource::Path(path)] => Some((binding.spec.name.to_owned(), path.clone())),

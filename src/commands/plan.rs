@@ -12,12 +12,12 @@ use crate::error::CliError;
 use crate::{render, session};
 
 pub(crate) fn plan(arguments: &PlanArguments, registry: &Registry) -> Result<ExitCode, CliError> {
-    session::check_device(arguments.device)?;
+    session::devices(arguments.device)?;
     let pipeline = session::pipeline(&arguments.manifest, registry)?;
     check_stages(&pipeline, &arguments.force)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.manifest.cache)?;
     check_tables(&pipeline, registry, &store)?;
-    let planned = plan_pipeline(&pipeline, registry, &store, arguments.device, &arguments.force)
+    let planned = plan_pipeline(&pipeline, registry, &store, arguments.device.kind(), &arguments.force)
         .map_err(CliError::Input)?;
     render::out(&text(&planned, arguments.all));
     Ok(ExitCode::SUCCESS)

@@ -17,7 +17,7 @@ use crate::progress::{Display, JsonLines};
 use crate::{hub, session};
 
 pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitCode, CliError> {
-    session::check_device(arguments.device)?;
+    let devices = session::devices(arguments.device)?;
     if arguments.executor == ExecutorName::Slurm {
         return Err(CliError::refused("the Slurm executor is not built yet", "run with --executor local"));
     }
@@ -31,7 +31,7 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
         only: arguments.only.clone(),
         keep_going: arguments.keep_going,
         verify: arguments.verify,
-        device: arguments.device,
+        devices,
         surroundings: surroundings(&pipeline.root),
     };
     let cancel = Arc::new(Cancel::default());

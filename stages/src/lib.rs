@@ -8,7 +8,7 @@ pub mod checkpoint;
 pub mod clip;
 mod cohort;
 pub mod crop;
-mod device;
+pub mod device;
 pub mod evaluation;
 pub mod exports;
 pub mod imaging;

@@ -14,8 +14,9 @@ use std::time::Instant;
 
 use pipe_cache::{Digest, Error, RecordOutcome, ResultRecord};
 
+use self::whole::Surroundings;
 use crate::bind::{Binder, Bound, Done};
-use crate::context::{Cancel, Reporter};
+use crate::context::{Cancel, Device, Devices, Reporter};
 use crate::event::{Event, FailedItem, Observer};
 use crate::lookup::{class_of, look_up};
 use crate::manifest::Instance;
@@ -24,6 +25,8 @@ use crate::stage::{StageError, Work};
 /// What all instances of a run share.
 pub(crate) struct Executor<'a> {
     pub(crate) binder: Binder<'a>,
+    /// What instances compute on, as far as their kinds compute on devices.
+    pub(crate) devices: Devices,
     pub(crate) run: String,
     pub(crate) run_folder: PathBuf,
     pub(crate) force: BTreeSet<String>,
@@ -40,6 +43,8 @@ pub(crate) struct Executed {
     pub(crate) fingerprint: Digest,
     pub(crate) origins: BTreeMap<String, String>,
     pub(crate) items: Option<Digest>,
+    /// What it was computed on, for a kind that computes on devices.
+    pub(crate) device: Option<Device>,
     pub(crate) executed: bool,
     pub(crate) items_executed: usize,
     pub(crate) items_cached: usize,
@@ -67,8 +72,13 @@ impl From<Error> for Failure {
 }
 
 impl Executor<'_> {
-    /// Brings an instance to its result: the known one, unless it must be rebuilt.
-    pub(crate) fn execute(&self, position: usize, must_rebuild: bool) -> Result<Executed, Failure> {
+    /// Brings an instance to its result: the known one, unless it must be rebuilt. The device is its own meanwhile.
+    pub(crate) fn execute(
+        &self,
+        position: usize,
+        must_rebuild: bool,
+        device: Device,
+    ) -> Result<Executed, Failure> {
         let instance = self.instance(position)?;
         let upstream = |index: usize| self.result(index);
         let bound = self.binder.bind(instance, &upstream)?;
@@ -83,15 +93,22 @@ impl Executor<'_> {
                 fingerprint: bound.fingerprint,
                 origins: bound.preimage.origins(),
                 items: bound.items.as_ref().map(|items| Digest::of(&items.listing())),
+                device: None,
                 executed: false,
                 items_executed: 0,
                 items_cached,
             });
         }
-        self.compute(instance, bound, forced)
+        self.compute(instance, bound, forced, device)
     }
 
-    fn compute(&self, instance: &Instance, bound: Bound, forced: bool) -> Result<Executed, Failure> {
+    fn compute(
+        &self,
+        instance: &Instance,
+        bound: Bound,
+        forced: bool,
+        device: Device,
+    ) -> Result<Executed, Failure> {
         let store = self.binder.store;
         let fingerprint = bound.fingerprint;
         store.record_preimage(fingerprint, &bound.preimage.to_json())?;
@@ -112,7 +129,9 @@ impl Executor<'_> {
                     items: None,
                     items_cached: 0,
                 });
-                self.run_whole(instance, stage, &bound, &reporter, &resume).map(|outputs| (outputs, 0, 0))
+                let device = if instance.kind.about().device { device } else { Device::default() };
+                let surroundings = Surroundings { reporter: &reporter, resume: &resume, device };
+                self.run_whole(instance, stage, &bound, &surroundings).map(|outputs| (outputs, 0, 0))
             }
             (Work::Items(stage), Some(items)) => self.run_items(instance, stage, items, &reporter, forced),
             (Work::Items(_), None) => Err(StageError::message("the items were not bound").into()),
@@ -141,6 +160,7 @@ impl Executor<'_> {
             fingerprint,
             origins: bound.preimage.origins(),
             items: listing,
+            device: instance.kind.about().device.then_some(device),
             executed: true,
             items_executed,
             items_cached,

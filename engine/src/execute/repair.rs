@@ -33,7 +33,7 @@ impl Executor<'_> {
         for maker in self.damaged_inputs(position) {
             self.rebuild(maker)?;
         }
-        self.keep(position, self.execute(position, true)?);
+        self.keep(position, self.execute(position, true, self.devices.any())?);
         Ok(())
     }
 

@@ -14,14 +14,20 @@ use crate::input::InputValue;
 use crate::manifest::Instance;
 use crate::stage::{AnyWhole, OutputForm, StageError};
 
+/// What one computation has to itself.
+pub(super) struct Surroundings<'a> {
+    pub(super) reporter: &'a Reporter<'a>,
+    pub(super) resume: &'a ResumePoint,
+    pub(super) device: Device,
+}
+
 impl Executor<'_> {
     pub(super) fn run_whole(
         &self,
         instance: &Instance,
         stage: &dyn AnyWhole,
         bound: &Bound,
-        reporter: &Reporter<'_>,
-        resume: &ResumePoint,
+        surroundings: &Surroundings<'_>,
     ) -> Result<BTreeMap<String, ArtifactRef>, Failure> {
         let about = instance.kind.about();
         let staging = self.binder.store.staging()?;
@@ -30,10 +36,10 @@ impl Executor<'_> {
             outputs: staging.path(),
             side: self.run_folder.join("side").join(file_label(&instance.label)),
             seed: if about.random { self.binder.pipeline.seed } else { 0 },
-            device: if about.device { self.binder.device } else { Device::default() },
-            reporter,
+            device: surroundings.device,
+            reporter: surroundings.reporter,
             cancel: self.cancel,
-            resume: resume.clone(),
+            resume: surroundings.resume.clone(),
         };
         guarded(|| stage.run(&instance.params, &mut context))?;
         for input in bound.inputs.values().flatten() {

@@ -58,7 +58,7 @@ pub struct StageTable {
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResourcesTable {
-    /// Graphics processors; counted only with `--device cuda`.
+    /// Graphics processors of its own, 1 if not given; counted only with `--device cuda`.
     pub gpu: u32,
 }
 

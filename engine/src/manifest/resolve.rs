@@ -84,6 +84,9 @@ pub struct Instance {
     pub origins: BTreeMap<String, Origin>,
     /// Its inputs by name, in the kind's order.
     pub inputs: Vec<InputBinding>,
+    /// Graphics processors that it needs while it runs, where the run computes on them; 0 for a kind that computes on
+    /// none.
+    pub gpus: usize,
 }
 
 impl Instance {
@@ -145,6 +148,7 @@ pub(crate) struct StageSpec {
     pub(crate) inputs: Vec<(&'static InputSpec, Node)>,
     pub(crate) variants: Vec<Variant>,
     pub(crate) foreach: Vec<String>,
+    pub(crate) gpus: usize,
 }
 
 /// The parameters of one instance of a stage.
@@ -251,6 +255,28 @@ fn read_stages(tree: &Node, registry: &Registry, problems: &mut Problems) -> Vec
         .collect()
 }
 
+/// How many graphics processors an instance takes: one, unless `resources` says otherwise, if its kind computes on
+/// devices at all.
+fn read_gpus(node: &Node, kind: &'static dyn AnyStage, problems: &mut Problems) -> usize {
+    let about = kind.about();
+    let given = node.get("resources").and_then(|resources| resources.get("gpu"));
+    let Some((given, number)) = given.and_then(|node| match node.content {
+        Content::Integer(number) => Some((node, number)),
+        _ => None,
+    }) else {
+        return usize::from(about.device);
+    };
+    let mut refuse = |message: String, help: &str| {
+        problems.add(Problem::at(given.origin.clone(), "resources", message).help(help));
+    };
+    if !about.device && number != 0 {
+        refuse(format!("`{}` computes on the processor, whatever `gpu` says", about.name), "leave it out");
+    } else if about.device && number < 1 {
+        refuse("`gpu` must be at least 1".to_owned(), "leave it out for the processor: --device chooses");
+    }
+    usize::try_from(number).unwrap_or_default().max(usize::from(about.device))
+}
+
 fn read_stage(
     name: &str,
     origin: &Origin,
@@ -276,7 +302,8 @@ fn read_stage(
     let foreach = read_foreach(node, problems);
     let variants = read_variants(name, origin, &params, &foreach, (kind, &inputs), problems);
     let foreach = foreach.into_iter().map(|(key, _)| key).collect();
-    Some(StageSpec { name: name.to_string(), origin: origin.clone(), kind, inputs, variants, foreach })
+    let gpus = read_gpus(node, kind, problems);
+    Some(StageSpec { name: name.to_string(), origin: origin.clone(), kind, inputs, variants, foreach, gpus })
 }
 
 /// Parameters that are paths are inputs: they count by content, not by name.

@@ -66,6 +66,7 @@ impl<'a> Account<'a> {
         record.fingerprint = Some(executed.fingerprint);
         record.origins = executed.origins.clone();
         record.items = executed.items;
+        record.device = executed.device.map(|device| device.to_string());
         record.outputs = executed.done.outputs.clone();
         record.from_run = Some(executed.done.run.clone());
         record.items_executed = executed.items_executed;
@@ -153,6 +154,7 @@ impl<'a> Account<'a> {
             fingerprint: None,
             origins: Default::default(),
             items: None,
+            device: None,
             outputs: Default::default(),
             from_run: None,
             items_executed: 0,

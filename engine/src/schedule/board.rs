@@ -31,6 +31,9 @@ struct Place {
     /// The board's clock when it was last started, and when its result was last repaired.
     started_at: u64,
     repaired_at: u64,
+    /// How many devices it needs, and which it has while it runs.
+    needs: usize,
+    devices: Vec<usize>,
 }
 
 /// The instances of a run.
@@ -41,12 +44,16 @@ pub(super) struct Board {
     ready: BTreeSet<usize>,
     running: usize,
     clock: u64,
+    /// Devices that nobody computes on, in the order of their numbers.
+    free: BTreeSet<usize>,
 }
 
 /// An instance to be handed to a worker.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Start {
     pub(super) position: usize,
+    /// The devices that are its own while it runs.
+    pub(super) devices: Vec<usize>,
     /// Whether its known result must not be taken.
     pub(super) rebuild: bool,
 }
@@ -71,22 +78,44 @@ impl Board {
             attempts: 0,
             started_at: 0,
             repaired_at: 0,
+            needs: 0,
+            devices: Vec::new(),
         });
         let places: Vec<Place> = places.collect();
         let ready =
             selected.iter().copied().filter(|position| places[*position].waits_for.is_empty()).collect();
-        Self { places, ready, running: 0, clock: 0 }
+        Self { places, ready, running: 0, clock: 0, free: BTreeSet::new() }
     }
 
-    /// The next instance that may start; it counts as running from now on.
+    /// Gives out these devices, each to one instance at a time. `needs` has a number for each instance, none more than
+    /// there are devices.
+    pub(super) fn with_devices(mut self, devices: &[usize], needs: &[usize]) -> Self {
+        self.free = devices.iter().copied().collect();
+        for (place, needs) in self.places.iter_mut().zip(needs) {
+            place.needs = (*needs).min(devices.len());
+        }
+        self
+    }
+
+    /// The next instance that may start, with devices of its own if it needs some; it counts as running from now on.
     pub(super) fn start(&mut self) -> Option<Start> {
-        let position = self.ready.pop_first()?;
+        let fits = |position: &usize| self.places[*position].needs <= self.free.len();
+        let position = self.ready.iter().copied().find(fits)?;
+        self.ready.remove(&position);
         self.running += 1;
         self.clock += 1;
         let place = &mut self.places[position];
         place.state = State::Running;
         place.started_at = self.clock;
-        Some(Start { position, rebuild: place.rebuild })
+        place.devices = (0..place.needs).filter_map(|_| self.free.pop_first()).collect();
+        Some(Start { position, devices: place.devices.clone(), rebuild: place.rebuild })
+    }
+
+    /// Takes back what an instance that has ended computed on.
+    fn take_back(&mut self, position: usize) {
+        self.running -= 1;
+        let devices = std::mem::take(&mut self.places[position].devices);
+        self.free.extend(devices);
     }
 
     /// How many are running.
@@ -96,7 +125,7 @@ impl Board {
 
     /// An instance ended with its result: those that waited for it may go on.
     pub(super) fn succeeded(&mut self, position: usize) {
-        self.running -= 1;
+        self.take_back(position);
         self.clock += 1;
         let place = &mut self.places[position];
         place.state = State::Ended;
@@ -115,7 +144,7 @@ impl Board {
     /// damaged, are being repaired, or have been repaired since it began, it waits for them and has another
     /// chance: true.
     pub(super) fn failed(&mut self, position: usize, damaged: &[usize]) -> bool {
-        self.running -= 1;
+        self.take_back(position);
         let place = &self.places[position];
         let since = |maker: &usize| self.places[*maker].repaired_at > place.started_at;
         let repaired = place.upstream.iter().any(since);
@@ -186,6 +215,23 @@ mod tests {
         board.succeeded(1);
         assert_eq!(started(&mut board), [(3, false)]);
         assert_eq!(board.running(), 1);
+    }
+
+    #[test]
+    fn a_device_has_one_user_at_a_time_and_others_need_not_wait_for_it() {
+        let none: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); 5];
+        let mut board = Board::new(none, &(0..5).collect()).with_devices(&[1, 3], &[1, 1, 1, 0, 2]);
+        let started = |board: &mut Board| -> Vec<(usize, Vec<usize>)> {
+            std::iter::from_fn(|| board.start()).map(|start| (start.position, start.devices)).collect()
+        };
+        assert_eq!(started(&mut board), [(0, vec![1]), (1, vec![3]), (3, vec![])]);
+        board.succeeded(1);
+        assert_eq!(started(&mut board), [(2, vec![3])]);
+        board.succeeded(3);
+        assert!(!board.failed(0, &[]));
+        assert_eq!(started(&mut board), []);
+        board.succeeded(2);
+        assert_eq!(started(&mut board), [(4, vec![1, 3])]);
     }
 
     #[test]

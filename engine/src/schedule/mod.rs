@@ -14,6 +14,7 @@ use pipe_cache::Error;
 
 use self::account::Account;
 use self::board::{Board, Start};
+use crate::context::{Device, Devices};
 use crate::event::Summary;
 use crate::execute::guard::guarded;
 use crate::execute::{Executed, Executor, Failure};
@@ -41,12 +42,14 @@ impl<'a> Schedule<'a> {
         record: &'a RecordWriter,
         selected: &BTreeSet<usize>,
     ) -> Self {
-        let upstream = executor.binder.pipeline.instances.iter().map(|instance| instance.upstream());
-        Self {
-            executor,
-            board: Board::new(upstream.collect(), selected),
-            account: Account::new(executor, record),
+        let instances = &executor.binder.pipeline.instances;
+        let upstream = instances.iter().map(|instance| instance.upstream());
+        let mut board = Board::new(upstream.collect(), selected);
+        if let Devices::Cuda(numbers) = &executor.devices {
+            let needs: Vec<usize> = instances.iter().map(|instance| instance.gpus).collect();
+            board = board.with_devices(numbers, &needs);
         }
+        Self { executor, board, account: Account::new(executor, record) }
     }
 
     /// What has been done so far.
@@ -116,10 +119,11 @@ fn worker(
 ) {
     loop {
         let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Start { position, rebuild }) = next else { return };
+        let Ok(Start { position, devices, rebuild }) = next else { return };
+        let device = devices.first().map_or_else(|| executor.devices.any(), |number| Device::Cuda(*number));
         let started = Instant::now();
         // A kind's code also runs while inputs are bound; a worker that died of it would be waited for for ever.
-        let outcome = guarded(|| pool.install(|| executor.execute(position, rebuild)));
+        let outcome = guarded(|| pool.install(|| executor.execute(position, rebuild, device)));
         let damaged = match &outcome {
             Err(failure) if !failure.error.is_interrupted() => executor.damaged_inputs(position),
             _ => Vec::new(),

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+mod devices;
 mod gathering;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use pipe_cache::Store;
 use pipe_engine::code::CodeStamp;
-use pipe_engine::context::{Cancel, Context, Device, ItemContext};
+use pipe_engine::context::{Cancel, Context, Devices, ItemContext};
 use pipe_engine::event::{Event, Observer, Summary};
 use pipe_engine::input::InputValue;
 use pipe_engine::manifest::{ManifestError, Overrides, Pipeline, load_pipeline};
@@ -222,6 +223,7 @@ pub static KINDS: &[&dyn AnyStage] = &[
     &Whole(Join),
     &Inspected(PerItem(gathering::Pack), gathering::odd_rows),
     &PerItem(gathering::Measure),
+    &Whole(devices::Occupy),
 ];
 
 /// Remembers every event.
@@ -321,7 +323,7 @@ impl Project {
             only: vec![],
             keep_going: false,
             verify: false,
-            device: Device::Cpu,
+            devices: Devices::Cpu,
             surroundings: Surroundings::default(),
         }
     }

@@ -83,11 +83,11 @@ fn from_hugging_face(mut tensors: Tensors) -> Result<Tensors, ModelError> {
         if let Some(kind) = part.strip_prefix("self_attn.q_proj.") {
             let packed = pack(&mut tensors, &name, kind)?;
             renamed.insert(format!("{prefix}{block}.attn.in_proj_{kind}"), packed);
-        } else if let Some((from, to)) = WITHIN.iter().find(|(from, _)| part.starts_with(&format!("{from}.")))
-        {
-            if let Some(tensor) = tensors.remove(&name) {
-                renamed.insert(format!("{prefix}{block}.{to}{}", &part[from.len()..]), tensor);
-            }
+            continue;
+        }
+        let within = WITHIN.iter().find(|(from, _)| part.starts_with(&format!("{from}.")));
+        if let Some(((from, to), tensor)) = within.zip(within.and_then(|_| tensors.remove(&name))) {
+            renamed.insert(format!("{prefix}{block}.{to}{}", &part[from.len()..]), tensor);
         }
     }
     // What is left has no place, and its name says so.

@@ -1,0 +1,51 @@
+//! Graphics processors are given out one to an instance. No test here needs one: the engine only counts them.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::collections::BTreeSet;
+
+use pipe_engine::context::{Cancel, Devices};
+use pipe_engine::record::read_run;
+use pipe_engine::run::{RunError, run};
+use support::{Memory, Project};
+
+fn project(resources: &str) -> Project {
+    let mut project = Project::new();
+    project.jobs = 4;
+    let manifest = format!("[stage.occupy]\nforeach = {{ fold = [0, 1, 2, 3, 4, 5] }}\n{resources}");
+    project.write("pipeline.toml", &manifest);
+    project
+}
+
+#[test]
+fn folds_side_by_side_have_a_device_each_and_the_record_names_it() {
+    let project = project("");
+    let outcome = project.run_with(&[], |options| options.devices = Devices::Cuda(vec![0, 2]));
+    assert_eq!((outcome.summary.executed, outcome.summary.failed), (6, 0));
+    let record = read_run(&project.store(), "latest").unwrap();
+    let used: BTreeSet<String> = record.instances.into_iter().filter_map(|record| record.device).collect();
+    assert_eq!(used, BTreeSet::from(["cuda:0".to_owned(), "cuda:2".to_owned()]));
+    // Which of them it was is no part of the result.
+    let again = project.run_with(&[], |options| options.devices = Devices::Cuda(vec![7]));
+    assert_eq!((again.summary.executed, again.summary.cached), (0, 6));
+}
+
+#[test]
+fn more_devices_than_there_are_is_refused_before_any_work() {
+    let project = project("resources = { gpu = 3 }\n");
+    let mut options = project.options();
+    options.devices = Devices::Cuda(vec![0, 1]);
+    let (pipeline, registry) = (project.load(&[]).unwrap(), project.registry());
+    let outcome =
+        run(&pipeline, &registry, &project.store(), &options, &Memory::default(), &Cancel::default());
+    assert!(matches!(outcome, Err(RunError::Devices { needed: 3, given: 2, .. })));
+}
+
+#[test]
+fn a_device_for_a_kind_that_uses_none_is_told() {
+    let project = project("[stage.join]\nresources = { gpu = 1 }\n");
+    let error = project.load(&[]).err().unwrap().to_string();
+    assert!(error.contains("`join` computes on the processor"), "{error}");
+}

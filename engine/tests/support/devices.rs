@@ -1,0 +1,51 @@
+//! A kind that computes on devices and finds out whether anybody else does at the same time.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use pipe_engine::context::{Context, Device};
+use pipe_engine::stage::{About, OutputForm, OutputSpec, Stage, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::CODE;
+
+/// Devices in use, in this process.
+static IN_USE: Mutex<Vec<Device>> = Mutex::new(Vec::new());
+
+/// Occupies its device for a moment; fails if it is occupied.
+pub struct Occupy;
+
+#[derive(Deserialize, Serialize, JsonSchema, Default)]
+#[serde(default, deny_unknown_fields)]
+pub struct OccupyParams {
+    /// Makes an instance of its own.
+    pub fold: u32,
+}
+
+impl Stage for Occupy {
+    type Params = OccupyParams;
+    const ABOUT: About = About {
+        name: "occupy",
+        summary: "occupies its device",
+        inputs: &[],
+        outputs: &[OutputSpec { name: "text", summary: "the fold", form: OutputForm::File("text.txt") }],
+        random: false,
+        device: true,
+        code: CODE,
+        headline: None,
+    };
+
+    fn run(&self, params: &OccupyParams, context: &mut Context<'_>) -> Result<(), StageError> {
+        let device = context.device();
+        let mut in_use = IN_USE.lock().unwrap();
+        if in_use.contains(&device) {
+            return Err(StageError::message(format!("{device} is occupied")));
+        }
+        in_use.push(device);
+        drop(in_use);
+        std::thread::sleep(Duration::from_millis(30));
+        IN_USE.lock().unwrap().retain(|used| *used != device);
+        context.write("text", "text.txt", params.fold.to_string().as_bytes())
+    }
+}
