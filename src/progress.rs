@@ -11,6 +11,9 @@ use pipe_engine::event::{Event, Observer, Status, Summary};
 
 use crate::render;
 
+/// A stage without items that says how far it is.
+const WITH_TIME_LEFT: &str = "  {spinner} {prefix:24} {msg}, {elapsed}, {eta} left";
+
 /// Shows a run to people on stderr, its results on stdout.
 pub(crate) struct Display {
     bars: Option<MultiProgress>,
@@ -57,6 +60,14 @@ impl Display {
 
     fn advance(&self, stage: &str, done: u64, total: u64, note: &str) {
         if let Some(bar) = self.running().get(stage) {
+            if bar.length() == Some(0) {
+                // Work that was done before this run says nothing about what is left.
+                bar.set_position(done);
+                bar.reset_eta();
+                if let Ok(style) = ProgressStyle::with_template(WITH_TIME_LEFT) {
+                    bar.set_style(style);
+                }
+            }
             bar.set_length(total);
             bar.set_position(done);
             bar.set_message(if note.is_empty() { String::new() } else { format!("{done}/{total} {note}") });

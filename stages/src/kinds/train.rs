@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::Write as _;
 use std::ops::ControlFlow;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use pipe_engine::context::Context;
 use pipe_engine::input::InputValue;
@@ -24,6 +24,7 @@ use crate::cohort::{Nodule, label_problems};
 use crate::device::candle_device;
 use crate::semantics::SEMANTIC_COLUMNS;
 use crate::statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
+use crate::training::batches::PLANES;
 use crate::training::epoch::HistoryRow;
 use crate::training::error::TrainError;
 use crate::training::parameters::{TrainParameters, Weighting};
@@ -176,10 +177,9 @@ fn train_on(
     context: &Context<'_>,
 ) -> Result<Outcome, StageError> {
     let mut events = Events::create(context, trainer.history())?;
+    let mut teller = Teller::new(params, context, trainer.history());
     while !trainer.finished() {
-        trainer
-            .epoch(&mut |progress| tell(params, context, progress))
-            .map_err(|error| explain(params, error))?;
+        trainer.epoch(&mut |progress| teller.tell(progress)).map_err(|error| explain(params, error))?;
         trainer.history().last().map_or(Ok(()), |row| events.add(row))?;
         if !trainer.finished() {
             context.save_progress(&trainer.state()?.to_bytes()?)?;
@@ -266,23 +266,59 @@ fn explain(params: &TrainParameters, error: TrainError) -> StageError {
     }
 }
 
-fn tell(params: &TrainParameters, context: &Context<'_>, progress: &Progress<'_>) -> ControlFlow<()> {
-    match progress {
-        Progress::Embedded { rows, of } => {
-            context.progress(*rows as u64, *of as u64, "nodules through the frozen towers");
-        }
-        Progress::Batch { epoch, batch, batches, loss } => {
-            let batches = *batches as u64;
-            let done = u64::from(*epoch) * batches + *batch as u64 + 1;
-            let note = format!("epoch {} loss {loss:.3}", epoch + 1);
-            context.progress(done, u64::from(params.epochs) * batches, &note);
-        }
-        Progress::Epoch(HistoryRow { epoch, train, validation, .. }) => context.log(&format!(
-            "epoch {epoch}: train loss {:.4}, AUROC {:.3}; validation loss {:.4}, AUROC {:.3}",
-            train.loss, train.image_auroc, validation.loss, validation.image_auroc
-        )),
+/// What people see of a training while it runs.
+struct Teller<'a> {
+    params: &'a TrainParameters,
+    context: &'a Context<'a>,
+    /// When the current epoch began, and the images that have passed since.
+    began: Instant,
+    images: usize,
+    /// Of the last validation.
+    auroc: Option<f64>,
+}
+
+impl<'a> Teller<'a> {
+    fn new(params: &'a TrainParameters, context: &'a Context<'a>, history: &[HistoryRow]) -> Self {
+        let auroc = history.last().map(|row| row.validation.image_auroc);
+        Self { params, context, began: Instant::now(), images: 0, auroc }
     }
-    if context.check_cancelled().is_err() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+
+    fn tell(&mut self, progress: &Progress<'_>) -> ControlFlow<()> {
+        match progress {
+            Progress::Embedded { rows, of } => {
+                self.context.progress(*rows as u64, *of as u64, "nodules through the frozen towers");
+                self.began = Instant::now();
+            }
+            Progress::Batch { epoch, batch, batches, rows, loss } => {
+                self.images += rows * PLANES;
+                let batches = *batches as u64;
+                let done = u64::from(*epoch) * batches + *batch as u64 + 1;
+                let note = self.note(*epoch, *loss);
+                self.context.progress(done, u64::from(self.params.epochs) * batches, &note);
+            }
+            Progress::Epoch(HistoryRow { epoch, train, validation, .. }) => {
+                self.context.log(&format!(
+                    "epoch {epoch}: train loss {:.4}, AUROC {:.3}; validation loss {:.4}, AUROC {:.3}",
+                    train.loss, train.image_auroc, validation.loss, validation.image_auroc
+                ));
+                (self.began, self.images) = (Instant::now(), 0);
+                self.auroc = Some(validation.image_auroc);
+            }
+        }
+        match self.context.check_cancelled() {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    }
+
+    fn note(&self, epoch: u32, loss: f64) -> String {
+        let auroc = match self.auroc.filter(|auroc| auroc.is_finite()) {
+            Some(auroc) => format!(", validation AUROC {auroc:.3}"),
+            None => String::new(),
+        };
+        let seconds = self.began.elapsed().as_secs_f64().max(1e-6);
+        format!("epoch {} loss {loss:.3}{auroc}, {:.0} images/s", epoch + 1, self.images as f64 / seconds)
+    }
 }
 
 fn write_model(

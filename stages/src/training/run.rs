@@ -55,6 +55,8 @@ pub enum Progress<'a> {
         batch: usize,
         /// Batches of an epoch.
         batches: usize,
+        /// Rows of the batch.
+        rows: usize,
         /// The batch's loss.
         loss: f64,
     },
@@ -231,7 +233,8 @@ impl<'a> Trainer<'a> {
                 self.optimiser.step(self.model.variables(), &gradients)?;
             }
             let loss = losses.total();
-            told(progress, epoch, &Progress::Batch { epoch, batch, batches, loss })?;
+            let rows = rows.len();
+            told(progress, epoch, &Progress::Batch { epoch, batch, batches, rows, loss })?;
         }
         Ok(tally)
     }

@@ -2,7 +2,8 @@
 //!
 //! A record is a length, its masked CRC-32C, the message and its masked CRC-32C (TFRecord); a message is protocol
 //! buffers' wire format (tensorflow/core/util/event.proto, framework/summary.proto), of which scalars need four
-//! fields. The clock comes from the caller. Tags are those of the published training.
+//! fields. The clock comes from the caller. The groups of tags, and `Loss/train…`, are
+//! those of the published training; the names within the other groups are this project's.
 
 use super::epoch::{HistoryRow, Summary};
 
