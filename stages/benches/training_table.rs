@@ -162,6 +162,9 @@ fn alone() {
         let mut step = Step::new(tuning, Operations::Fused);
         let mut times: Vec<f64> = (0..4).map(|_| step.run()).collect();
         println!("{name} step {:>8.2} s", median(&mut times));
+        if tuning == Tuning::Ft {
+            memory(None);
+        }
     }
 }
 

@@ -102,6 +102,21 @@ fn length(values: &[f32]) -> f64 {
 }
 
 #[test]
+fn gradients_of_the_towers_hold_on_to_no_graph() {
+    let (model, batch) = (model(Operations::Fused, "ft", Tuning::Ft), batch());
+    let output = forward(&model, &batch);
+    let [clip, prediction] = losses(&output, &batch.malignant, None);
+    let found = (clip + prediction).expect("loss").backward().expect("backward");
+    let towers = model.variables().iter().filter(|(name, _)| name.contains("resblocks"));
+    let mut count = 0;
+    for (name, variable) in towers {
+        assert!(!found.get(variable.as_tensor()).expect("a gradient").track_op(), "{name}");
+        count += 1;
+    }
+    assert_eq!(count, 2 * 2 * 12);
+}
+
+#[test]
 fn bare_towers_equal_the_reference() {
     for operations in OPERATIONS {
         let (model, batch) = (model(operations, "pt", Tuning::Pt), batch());

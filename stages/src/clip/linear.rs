@@ -82,15 +82,18 @@ fn output_shape(input: &Layout, weight: &Layout) -> Shape {
 }
 
 /// Gradients of the input and of the weight, where the graph tracks them.
+///
+/// They are computed from values that are cut off the graph: a gradient that remembered what it was made of would keep
+/// every other gradient of the pass alive, as much memory again as all activations take.
 fn gradients(input: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Option<Tensor>, Option<Tensor>)> {
     let (outputs, inputs) = weight.dims2()?;
     let gradient = gradient.reshape(((), outputs))?;
     let of_input = match input.track_op() {
-        true => Some(gradient.matmul(weight)?.reshape(input.shape())?),
+        true => Some(gradient.matmul(&weight.detach())?.reshape(input.shape())?),
         false => None,
     };
     let of_weight = match weight.track_op() {
-        true => Some(gradient.t()?.matmul(&input.reshape(((), inputs))?)?),
+        true => Some(gradient.t()?.matmul(&input.detach().reshape(((), inputs))?)?),
         false => None,
     };
     Ok((of_input, of_weight))

@@ -143,7 +143,7 @@ impl CustomOp1 for Attention {
 
     fn bwd(&self, packed: &Tensor, _output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
         let backward = Backward { causal: self.causal };
-        Ok(Some(packed.apply_op2_no_bwd(&gradient.contiguous()?, &backward)?))
+        Ok(Some(packed.detach().apply_op2_no_bwd(&gradient.contiguous()?, &backward)?))
     }
 }
 

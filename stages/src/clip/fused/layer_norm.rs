@@ -83,13 +83,13 @@ impl CustomOp3 for LayerNorm {
     ) -> Result<(Option<Tensor>, Option<Tensor>, Option<Tensor>)> {
         let gradient = gradient.contiguous()?;
         let of_input = match input.track_op() {
-            true => Some(input.apply_op3_no_bwd(weight, &gradient, &OfInput)?),
+            true => Some(input.detach().apply_op3_no_bwd(&weight.detach(), &gradient, &OfInput)?),
             false => None,
         };
         if !weight.track_op() && !bias.track_op() {
             return Ok((of_input, None, None));
         }
-        let of_parameters = input.apply_op2_no_bwd(&gradient, &OfParameters)?;
+        let of_parameters = input.detach().apply_op2_no_bwd(&gradient, &OfParameters)?;
         Ok((of_input, Some(of_parameters.get(0)?), Some(of_parameters.get(1)?)))
     }
 }

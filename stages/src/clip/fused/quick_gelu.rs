@@ -42,7 +42,7 @@ impl CustomOp1 for QuickGelu {
     }
 
     fn bwd(&self, input: &Tensor, _output: &Tensor, gradient: &Tensor) -> Result<Option<Tensor>> {
-        Ok(Some(input.apply_op2_no_bwd(&gradient.contiguous()?, &Backward)?))
+        Ok(Some(input.detach().apply_op2_no_bwd(&gradient.contiguous()?, &Backward)?))
     }
 }
 
