@@ -31,6 +31,8 @@ pub struct RunOptions {
     pub verify: bool,
     /// What the kinds that compute on devices may use.
     pub devices: Devices,
+    /// Memory that instances may take together, by what their `resources` say; without it nobody counts.
+    pub memory_bytes: Option<u64>,
     /// Written into the record.
     pub surroundings: Surroundings,
 }
@@ -100,6 +102,7 @@ pub fn run(
     let executor = Executor {
         binder: Binder { pipeline, registry, store, memo: &memo, device: options.devices.any() },
         devices: options.devices.clone(),
+        memory_bytes: options.memory_bytes,
         run: record.run.clone(),
         run_folder: record.folder.clone(),
         force: options.force.iter().cloned().collect(),
@@ -190,11 +193,11 @@ pub fn check_stages<'a>(
 
 fn check_devices(pipeline: &Pipeline, devices: &Devices) -> Result<(), RunError> {
     let Devices::Cuda(numbers) = devices else { return Ok(()) };
-    match pipeline.instances.iter().find(|instance| instance.gpus > numbers.len()) {
+    match pipeline.instances.iter().find(|instance| instance.resources.gpus > numbers.len()) {
         None => Ok(()),
         Some(instance) => Err(RunError::Devices {
             stage: instance.stage.clone(),
-            needed: instance.gpus,
+            needed: instance.resources.gpus,
             given: numbers.len(),
         }),
     }

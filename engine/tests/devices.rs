@@ -49,3 +49,14 @@ fn a_device_for_a_kind_that_uses_none_is_told() {
     let error = project.load(&[]).err().unwrap().to_string();
     assert!(error.contains("`join` computes on the processor"), "{error}");
 }
+
+#[test]
+fn memory_keeps_instances_apart_that_do_not_fit_together() {
+    // On the processor each of them would find it occupied by another.
+    let project = project("resources = { memory_gb = 6 }\n");
+    let outcome = project.run_with(&[], |options| options.memory_bytes = Some(11_000_000_000));
+    assert_eq!((outcome.summary.executed, outcome.summary.failed), (6, 0));
+    let error = self::project("resources = { memory_gb = -1 }\n").load(&[]);
+    let error = error.err().unwrap().to_string();
+    assert!(error.contains("`memory_gb` must be 0 or more"), "{error}");
+}

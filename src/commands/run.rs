@@ -32,6 +32,7 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
         keep_going: arguments.keep_going,
         verify: arguments.verify,
         devices,
+        memory_bytes: memory_bytes(),
         surroundings: surroundings(&pipeline.root),
     };
     let cancel = Arc::new(Cancel::default());
@@ -47,6 +48,16 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
         Status::Failed => ExitCode::from(exit::FAILED),
         Status::Interrupted => ExitCode::from(exit::INTERRUPTED),
     })
+}
+
+/// The machine's memory, or what a control group leaves of it; `None` where the system does not say.
+fn memory_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kilobytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    let total = kilobytes.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024;
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").ok();
+    let limit = group.and_then(|limit| limit.trim().parse().ok());
+    Some(limit.map_or(total, |limit: u64| limit.min(total)))
 }
 
 fn processors() -> usize {

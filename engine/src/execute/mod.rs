@@ -27,6 +27,8 @@ pub(crate) struct Executor<'a> {
     pub(crate) binder: Binder<'a>,
     /// What instances compute on, as far as their kinds compute on devices.
     pub(crate) devices: Devices,
+    /// Memory that instances may take together.
+    pub(crate) memory_bytes: Option<u64>,
     pub(crate) run: String,
     pub(crate) run_folder: PathBuf,
     pub(crate) force: BTreeSet<String>,

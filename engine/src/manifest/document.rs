@@ -60,6 +60,9 @@ pub struct StageTable {
 pub struct ResourcesTable {
     /// Graphics processors of its own, 1 if not given; counted only with `--device cuda`.
     pub gpu: u32,
+    /// Memory in gigabytes. Instances run side by side as long as the machine has that much for each; one that needs
+    /// more runs alone.
+    pub memory_gb: f64,
 }
 
 /// The JSON schema of [`ManifestDocument`].

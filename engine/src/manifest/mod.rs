@@ -18,4 +18,4 @@ pub use hub::HubFile;
 pub use layers::Overrides;
 pub use node::{Location, Origin, Source};
 pub use problem::{ManifestError, Problem};
-pub use resolve::{InputBinding, InputSource, Instance, Pipeline, load_pipeline};
+pub use resolve::{InputBinding, InputSource, Instance, Pipeline, Resources, load_pipeline};

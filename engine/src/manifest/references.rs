@@ -204,7 +204,7 @@ pub(super) fn bind(stages: Vec<StageSpec>, root: &Path, problems: &mut Problems)
                 params: chosen.params.clone(),
                 origins: chosen.origins.clone(),
                 inputs,
-                gpus: spec.gpus,
+                resources: spec.resources,
             });
         }
     }

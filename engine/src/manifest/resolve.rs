@@ -84,9 +84,17 @@ pub struct Instance {
     pub origins: BTreeMap<String, Origin>,
     /// Its inputs by name, in the kind's order.
     pub inputs: Vec<InputBinding>,
-    /// Graphics processors that it needs while it runs, where the run computes on them; 0 for a kind that computes on
-    /// none.
+    /// What it needs while it runs.
+    pub resources: Resources,
+}
+
+/// What an instance needs while it runs; never part of a result's identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Resources {
+    /// Graphics processors, where the run computes on them; 0 for a kind that computes on none.
     pub gpus: usize,
+    /// Memory in bytes, as far as the manifest says.
+    pub memory_bytes: u64,
 }
 
 impl Instance {
@@ -148,7 +156,7 @@ pub(crate) struct StageSpec {
     pub(crate) inputs: Vec<(&'static InputSpec, Node)>,
     pub(crate) variants: Vec<Variant>,
     pub(crate) foreach: Vec<String>,
-    pub(crate) gpus: usize,
+    pub(crate) resources: Resources,
 }
 
 /// The parameters of one instance of a stage.
@@ -277,6 +285,20 @@ fn read_gpus(node: &Node, kind: &'static dyn AnyStage, problems: &mut Problems) 
     usize::try_from(number).unwrap_or_default().max(usize::from(about.device))
 }
 
+/// The memory of an instance in bytes.
+fn read_memory(node: &Node, problems: &mut Problems) -> u64 {
+    let Some(given) = node.get("resources").and_then(|resources| resources.get("memory_gb")) else {
+        return 0;
+    };
+    let gigabytes = given.to_json().as_f64().unwrap_or_default();
+    if !(0.0..=1e6).contains(&gigabytes) {
+        let problem = Problem::at(given.origin.clone(), "resources", "`memory_gb` must be 0 or more");
+        problems.add(problem.help("leave it out where memory is no concern"));
+        return 0;
+    }
+    (gigabytes * 1e9) as u64
+}
+
 fn read_stage(
     name: &str,
     origin: &Origin,
@@ -302,8 +324,17 @@ fn read_stage(
     let foreach = read_foreach(node, problems);
     let variants = read_variants(name, origin, &params, &foreach, (kind, &inputs), problems);
     let foreach = foreach.into_iter().map(|(key, _)| key).collect();
-    let gpus = read_gpus(node, kind, problems);
-    Some(StageSpec { name: name.to_string(), origin: origin.clone(), kind, inputs, variants, foreach, gpus })
+    let resources =
+        Resources { gpus: read_gpus(node, kind, problems), memory_bytes: read_memory(node, problems) };
+    Some(StageSpec {
+        name: name.to_string(),
+        origin: origin.clone(),
+        kind,
+        inputs,
+        variants,
+        foreach,
+        resources,
+    })
 }
 
 /// Parameters that are paths are inputs: they count by content, not by name.

@@ -34,6 +34,8 @@ struct Place {
     /// How many devices it needs, and which it has while it runs.
     needs: usize,
     devices: Vec<usize>,
+    /// The memory that it takes while it runs.
+    memory: u64,
 }
 
 /// The instances of a run.
@@ -46,6 +48,8 @@ pub(super) struct Board {
     clock: u64,
     /// Devices that nobody computes on, in the order of their numbers.
     free: BTreeSet<usize>,
+    /// Memory that nobody has been promised.
+    free_memory: u64,
 }
 
 /// An instance to be handed to a worker.
@@ -80,11 +84,12 @@ impl Board {
             repaired_at: 0,
             needs: 0,
             devices: Vec::new(),
+            memory: 0,
         });
         let places: Vec<Place> = places.collect();
         let ready =
             selected.iter().copied().filter(|position| places[*position].waits_for.is_empty()).collect();
-        Self { places, ready, running: 0, clock: 0, free: BTreeSet::new() }
+        Self { places, ready, running: 0, clock: 0, free: BTreeSet::new(), free_memory: 0 }
     }
 
     /// Gives out these devices, each to one instance at a time. `needs` has a number for each instance, none more than
@@ -97,9 +102,21 @@ impl Board {
         self
     }
 
+    /// Promises memory, of which each instance needs some; one that needs more than there is gets all of it.
+    pub(super) fn with_memory(mut self, memory: u64, needs: &[u64]) -> Self {
+        self.free_memory = memory;
+        for (place, needs) in self.places.iter_mut().zip(needs) {
+            place.memory = (*needs).min(memory);
+        }
+        self
+    }
+
     /// The next instance that may start, with devices of its own if it needs some; it counts as running from now on.
     pub(super) fn start(&mut self) -> Option<Start> {
-        let fits = |position: &usize| self.places[*position].needs <= self.free.len();
+        let fits = |position: &usize| {
+            let place = &self.places[*position];
+            place.needs <= self.free.len() && place.memory <= self.free_memory
+        };
         let position = self.ready.iter().copied().find(fits)?;
         self.ready.remove(&position);
         self.running += 1;
@@ -108,14 +125,16 @@ impl Board {
         place.state = State::Running;
         place.started_at = self.clock;
         place.devices = (0..place.needs).filter_map(|_| self.free.pop_first()).collect();
+        self.free_memory -= place.memory;
         Some(Start { position, devices: place.devices.clone(), rebuild: place.rebuild })
     }
 
-    /// Takes back what an instance that has ended computed on.
+    /// Takes back what an instance that has ended computed with.
     fn take_back(&mut self, position: usize) {
         self.running -= 1;
-        let devices = std::mem::take(&mut self.places[position].devices);
-        self.free.extend(devices);
+        let place = &mut self.places[position];
+        self.free.extend(std::mem::take(&mut place.devices));
+        self.free_memory += place.memory;
     }
 
     /// How many are running.
@@ -232,6 +251,23 @@ mod tests {
         assert_eq!(started(&mut board), []);
         board.succeeded(2);
         assert_eq!(started(&mut board), [(4, vec![1, 3])]);
+    }
+
+    #[test]
+    fn memory_is_promised_once_and_who_needs_too_much_runs_alone() {
+        let none: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); 5];
+        let mut board = Board::new(none, &(0..5).collect()).with_memory(10, &[6, 4, 3, 0, 99]);
+        let started = |board: &mut Board| -> Vec<usize> {
+            std::iter::from_fn(|| board.start()).map(|start| start.position).collect()
+        };
+        assert_eq!(started(&mut board), [0, 1, 3]);
+        board.succeeded(1);
+        assert_eq!(started(&mut board), [2]);
+        board.succeeded(3);
+        board.succeeded(0);
+        assert!(started(&mut board).is_empty());
+        assert!(!board.failed(2, &[]));
+        assert_eq!(started(&mut board), [4]);
     }
 
     #[test]

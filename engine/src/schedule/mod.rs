@@ -46,8 +46,12 @@ impl<'a> Schedule<'a> {
         let upstream = instances.iter().map(|instance| instance.upstream());
         let mut board = Board::new(upstream.collect(), selected);
         if let Devices::Cuda(numbers) = &executor.devices {
-            let needs: Vec<usize> = instances.iter().map(|instance| instance.gpus).collect();
+            let needs: Vec<usize> = instances.iter().map(|instance| instance.resources.gpus).collect();
             board = board.with_devices(numbers, &needs);
+        }
+        if let Some(memory) = executor.memory_bytes {
+            let needs: Vec<u64> = instances.iter().map(|instance| instance.resources.memory_bytes).collect();
+            board = board.with_memory(memory, &needs);
         }
         Self { executor, board, account: Account::new(executor, record) }
     }

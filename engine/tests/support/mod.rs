@@ -324,6 +324,7 @@ impl Project {
             keep_going: false,
             verify: false,
             devices: Devices::Cpu,
+            memory_bytes: None,
             surroundings: Surroundings::default(),
         }
     }

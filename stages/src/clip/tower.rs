@@ -112,9 +112,10 @@ impl Attention {
 
     /// (batch, tokens, width) → (batch, tokens, width).
     fn forward(&self, input: &Tensor, mask: Option<&Tensor>, dropout: Dropout<'_>) -> Result<Tensor> {
+        let packed = self.packed(input, dropout)?;
         let mixed = match self.operations {
-            Operations::Fused => attention(&self.packed(input, dropout)?, mask.is_some())?,
-            Operations::Plain => self.mixed(input, mask, dropout)?,
+            Operations::Fused => attention(&packed, mask.is_some())?,
+            Operations::Plain => self.mixed(&packed, mask)?,
         };
         let output = self.output.forward(&mixed)?;
         match &self.adapters.output {
@@ -138,34 +139,20 @@ impl Attention {
         add(&packed, &parts, self.operations)
     }
 
-    /// What the heads make of their values, (batch, tokens, width).
-    fn mixed(&self, input: &Tensor, mask: Option<&Tensor>, dropout: Dropout<'_>) -> Result<Tensor> {
-        let (batch, tokens, width) = input.dims3()?;
-        let [queries, keys, values] = self.project(input, dropout)?;
+    /// What the heads make of their values, (batch, tokens, width), of what [`Attention::packed`] gives.
+    fn mixed(&self, packed: &Tensor, mask: Option<&Tensor>) -> Result<Tensor> {
+        let (batch, tokens, _) = packed.dims3()?;
+        let part = |index: usize| split_heads(&packed.narrow(2, index * self.width, self.width)?);
         // Scaling the queries is cheaper than scaling the scores.
-        let queries = (queries * (1.0 / (HEAD_WIDTH as f64).sqrt()))?;
-        let mut scores = queries.matmul(&keys.t()?)?;
+        let queries = (part(0)? * (1.0 / (HEAD_WIDTH as f64).sqrt()))?;
+        let mut scores = queries.matmul(&part(1)?.t()?)?;
         if let Some(mask) = mask {
             scores = scores.broadcast_add(mask)?;
         }
-        let mixed = softmax(&scores)?.matmul(&values)?;
-        let heads = width / HEAD_WIDTH;
+        let mixed = softmax(&scores)?.matmul(&part(2)?)?;
+        let heads = self.width / HEAD_WIDTH;
         let mixed = mixed.reshape((batch, heads, tokens, HEAD_WIDTH))?.transpose(1, 2)?;
-        mixed.reshape((batch, tokens, width))
-    }
-
-    /// Queries, keys and values, each (batch · heads, tokens, 64).
-    fn project(&self, input: &Tensor, dropout: Dropout<'_>) -> Result<[Tensor; 3]> {
-        let packed = self.input.forward(input)?;
-        let [query, key, value] = &self.adapters.inputs;
-        let part = |index: usize, adapter: &Option<lora::Adapter>| -> Result<Tensor> {
-            let mut part = packed.narrow(2, index * self.width, self.width)?;
-            if let Some(adapter) = adapter {
-                part = (part + adapter.forward(input, dropout)?)?;
-            }
-            split_heads(&part)
-        };
-        Ok([part(0, query)?, part(1, key)?, part(2, value)?])
+        mixed.reshape((batch, tokens, self.width))
     }
 }
 
