@@ -34,6 +34,7 @@ bindings=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -path '*cudarc-*/src/
 [ -n "$bindings" ] || bindings=$(find "${CARGO_HOME:-$HOME/.cargo}/registry/src" -path '*cudarc-*/src/driver/sys/*.rs' | sort | tail -1)
 grep -oh '\bcu[A-Z][A-Za-z0-9_]*' "$bindings" | sort -u | sed 's/.*/int &(void) { return 100; }/' > "$folder/stub.c"
 cc -shared -fPIC -Wl,-soname,libcuda.so.1 -o "$home/lib64/stubs/libcuda.so" "$folder/stub.c"
+ln -sf libcuda.so "$home/lib64/stubs/libcuda.so.1"
 
 cat > "$folder/environment" <<END
 export CUDA_HOME="$home" CUDA_PATH="$home" CUDA_ROOT="$home" CUDA_TOOLKIT_ROOT_DIR="$home"
