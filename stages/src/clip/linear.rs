@@ -31,6 +31,11 @@ impl Linear {
         Ok(Self { weight: weight.contiguous()?, bias })
     }
 
+    /// (outputs, inputs).
+    pub(crate) fn weight(&self) -> &Tensor {
+        &self.weight
+    }
+
     /// Maps (…, inputs) to (…, outputs).
     ///
     /// # Errors

@@ -11,13 +11,18 @@ use super::tower::Transformer;
 use super::{ModelError, Shapes};
 
 /// Token ids of a batch of texts, checked and on the device.
+///
+/// No token sees a later one and a text is read out at its end token, so what follows the last of the batch's end
+/// tokens changes neither values nor gradients and is left away.
 #[derive(Clone, Debug)]
 pub struct Tokens {
-    /// (texts · context)
+    /// (texts · length)
     ids: Tensor,
     /// Position of each text's end token among all ids, (texts).
     ends: Tensor,
     texts: usize,
+    /// Ids of each text up to the last end token of the batch.
+    length: usize,
 }
 
 impl Tokens {
@@ -32,7 +37,6 @@ impl Tokens {
         device: &Device,
     ) -> Result<Self, ModelError> {
         let context = architecture.context;
-        let mut ids = Vec::with_capacity(texts.len() * context);
         let mut ends = Vec::with_capacity(texts.len());
         for (row, text) in texts.iter().enumerate() {
             let text = text.as_ref();
@@ -45,15 +49,17 @@ impl Tokens {
                 return Err(ModelError::Tokens { row, what });
             }
             let largest = text.iter().max();
-            let end = text.iter().position(|id| Some(id) == largest).unwrap_or(0);
-            ends.push((row * context + end) as u32);
-            ids.extend_from_slice(text);
+            ends.push(text.iter().position(|id| Some(id) == largest).unwrap_or(0));
         }
-        let count = texts.len();
+        let (count, length) = (texts.len(), ends.iter().max().map_or(0, |&end| end + 1));
+        let ids: Vec<u32> =
+            texts.iter().flat_map(|text| text.as_ref().iter().take(length)).copied().collect();
+        let ends = ends.iter().enumerate().map(|(row, end)| (row * length + end) as u32).collect();
         Ok(Self {
-            ids: Tensor::from_vec(ids, count * context, device)?,
+            ids: Tensor::from_vec(ids, count * length, device)?,
             ends: Tensor::from_vec(ends, count, device)?,
             texts: count,
+            length,
         })
     }
 }
@@ -100,13 +106,13 @@ impl TextTower {
     /// # Errors
     /// The tokens are on another device.
     pub fn forward(&self, tokens: &Tokens, dropout: Dropout<'_>) -> candle_core::Result<Tensor> {
-        let (context, width) = self.positional_embedding.dims2()?;
+        let (texts, length, width) = (tokens.texts, tokens.length, self.positional_embedding.dim(1)?);
         let embedded = self.token_embedding.index_select(&tokens.ids, 0)?;
-        let embedded = embedded.reshape((tokens.texts, context, width))?;
-        let stream = embedded.broadcast_add(&self.positional_embedding)?;
-        let stream = self.transformer.forward(&stream, Some(&self.mask), dropout)?;
-        // The norm acts on each token alone, so only the end tokens need it.
-        let ends = stream.reshape((tokens.texts * context, width))?.index_select(&tokens.ends, 0)?;
+        let embedded = embedded.reshape((texts, length, width))?;
+        let stream = embedded.broadcast_add(&self.positional_embedding.narrow(0, 0, length)?)?;
+        let mask = self.mask.narrow(0, 0, length)?.narrow(1, 0, length)?.contiguous()?;
+        let ends = |stream: &Tensor| stream.reshape((texts * length, width))?.index_select(&tokens.ends, 0);
+        let ends = self.transformer.forward(&stream, Some(&mask), dropout, ends)?;
         self.after.forward(&ends)?.matmul(&self.projection)
     }
 }
@@ -129,7 +135,8 @@ mod tests {
     fn the_end_token_is_the_first_of_the_largest_ids() {
         let texts = [[1, 9, 0, 0], [1, 2, 9, 9], [0, 0, 0, 0]];
         let tokens = Tokens::new(&texts, &architecture(), &Device::Cpu).expect("tokens");
-        assert_eq!(tokens.ends.to_vec1::<u32>().expect("ends"), [1, 6, 8]);
+        assert_eq!(tokens.ends.to_vec1::<u32>().expect("ends"), [1, 5, 6]);
+        assert_eq!(tokens.ids.to_vec1::<u32>().expect("ids"), [1, 9, 0, 1, 2, 9, 0, 0, 0]);
     }
 
     #[test]

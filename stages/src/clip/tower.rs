@@ -30,15 +30,24 @@ impl Transformer {
         Ok(Self { blocks: blocks.collect::<std::result::Result<_, _>>()? })
     }
 
-    /// Maps (batch, tokens, width) to the same shape; a `mask` (tokens, tokens), which hides what comes later, is added
-    /// to the scores.
+    /// Maps (batch, tokens, width) to what `read_out` takes of it, (batch, width): one token of each sample. A `mask`
+    /// (tokens, tokens), which hides what comes later, is added to the scores.
+    ///
+    /// Nobody looks at the other tokens of the last block, so it works out no more of them than the keys and
+    /// values that the read-out token attends to.
     pub(crate) fn forward(
         &self,
         input: &Tensor,
         mask: Option<&Tensor>,
         dropout: Dropout<'_>,
+        read_out: impl Fn(&Tensor) -> Result<Tensor>,
     ) -> Result<Tensor> {
-        self.blocks.iter().try_fold(input.clone(), |stream, block| block.forward(&stream, mask, dropout))
+        let Some((last, blocks)) = self.blocks.split_last() else { return read_out(input) };
+        let whole = |tokens: &Tensor| Ok(tokens.clone());
+        let stream = blocks
+            .iter()
+            .try_fold(input.clone(), |stream, block| block.forward(&stream, mask, dropout, whole))?;
+        last.forward(&stream, mask, dropout, read_out)
     }
 }
 
@@ -73,9 +82,17 @@ impl Block {
         })
     }
 
-    fn forward(&self, stream: &Tensor, mask: Option<&Tensor>, dropout: Dropout<'_>) -> Result<Tensor> {
-        let attended = self.attention.forward(&self.before_attention.forward(stream)?, mask, dropout)?;
-        let stream = add(stream, &attended, self.operations)?;
+    /// The block's output at the tokens that `select` takes of any (batch, tokens, width).
+    fn forward(
+        &self,
+        stream: &Tensor,
+        mask: Option<&Tensor>,
+        dropout: Dropout<'_>,
+        select: impl Fn(&Tensor) -> Result<Tensor>,
+    ) -> Result<Tensor> {
+        let mixed = self.attention.mix(&self.before_attention.forward(stream)?, mask, dropout)?;
+        let attended = self.attention.project(&select(&mixed)?, dropout)?;
+        let stream = add(&select(stream)?, &attended, self.operations)?;
         let expanded = self.expand.forward(&self.before_perceptron.forward(&stream)?)?;
         let contracted = self.contract.forward(&quick_gelu(&expanded, self.operations)?)?;
         add(&stream, &contracted, self.operations)
@@ -110,16 +127,20 @@ impl Attention {
         })
     }
 
-    /// (batch, tokens, width) → (batch, tokens, width).
-    fn forward(&self, input: &Tensor, mask: Option<&Tensor>, dropout: Dropout<'_>) -> Result<Tensor> {
+    /// What the heads make of all tokens, (batch, tokens, width) → (batch, tokens, width).
+    fn mix(&self, input: &Tensor, mask: Option<&Tensor>, dropout: Dropout<'_>) -> Result<Tensor> {
         let packed = self.packed(input, dropout)?;
-        let mixed = match self.operations {
-            Operations::Fused => attention(&packed, mask.is_some())?,
-            Operations::Plain => self.mixed(&packed, mask)?,
-        };
-        let output = self.output.forward(&mixed)?;
+        match self.operations {
+            Operations::Fused => attention(&packed, mask.is_some()),
+            Operations::Plain => self.mixed(&packed, mask),
+        }
+    }
+
+    /// The output projection, (…, width) → (…, width).
+    fn project(&self, mixed: &Tensor, dropout: Dropout<'_>) -> Result<Tensor> {
+        let output = self.output.forward(mixed)?;
         match &self.adapters.output {
-            Some(adapter) => add(&output, &adapter.forward(&mixed, dropout)?, self.operations),
+            Some(adapter) => add(&output, &adapter.forward(mixed, dropout)?, self.operations),
             None => Ok(output),
         }
     }
@@ -127,16 +148,10 @@ impl Attention {
     /// Queries, keys and values beside each other, (batch, tokens, 3 · width).
     fn packed(&self, input: &Tensor, dropout: Dropout<'_>) -> Result<Tensor> {
         let packed = self.input.forward(input)?;
-        if self.adapters.inputs.iter().all(Option::is_none) {
-            return Ok(packed);
+        match self.adapters.packed(input, dropout)? {
+            Some(adapted) => add(&packed, &adapted, self.operations),
+            None => Ok(packed),
         }
-        let part = |adapter: &Option<lora::Adapter>| match adapter {
-            Some(adapter) => adapter.forward(input, dropout),
-            None => input.zeros_like(),
-        };
-        let [query, key, value] = &self.adapters.inputs;
-        let parts = Tensor::cat(&[part(query)?, part(key)?, part(value)?], 2)?;
-        add(&packed, &parts, self.operations)
     }
 
     /// What the heads make of their values, (batch, tokens, width), of what [`Attention::packed`] gives.
@@ -193,14 +208,25 @@ mod tests {
                     width,
                     operations,
                 };
-                attention.forward(&x[0], mask, Dropout::off())
+                attention.project(&attention.mix(&x[0], mask, Dropout::off())?, Dropout::off())
             });
         }
     }
 
-    /// Output and gradients of a whole block of two heads, with more tokens than lanes and a rest.
-    fn block(operations: Operations, causal: bool) -> Vec<f32> {
-        let (width, tokens) = (2 * HEAD_WIDTH, 19);
+    const TOKENS: usize = 19;
+
+    /// The whole stream, and one token of it.
+    fn whole(stream: &Tensor) -> Result<Tensor> {
+        Ok(stream.clone())
+    }
+    fn seventh(stream: &Tensor) -> Result<Tensor> {
+        stream.narrow(1, 6, 1)?.squeeze(1)?.contiguous()
+    }
+
+    /// Output and gradients of a whole block of two heads, with more tokens than lanes and a rest. The loss is a sum
+    /// over the seventh token alone, which is taken `early`, as the last block does it, or of the output.
+    fn block(operations: Operations, causal: bool, early: bool) -> Vec<f32> {
+        let (width, tokens) = (2 * HEAD_WIDTH, TOKENS);
         let scaled = |name: &str, shape: &[usize]| (normals(name, shape) * 0.1).expect("scaled");
         let linear = |name: &str, inputs: usize, outputs: usize| {
             Linear::new(&scaled(name, &[outputs, inputs]), Some(&scaled("bias", &[outputs]))).expect("linear")
@@ -230,7 +256,14 @@ mod tests {
             .collect();
         let mask = Tensor::from_vec(mask, (tokens, tokens), &candle_core::Device::Cpu).expect("mask");
         let input = candle_core::Var::from_tensor(&normals("stream", &[3, tokens, width])).expect("input");
-        let output = block.forward(&input, causal.then_some(&mask), Dropout::off()).expect("forward");
+        let mask = causal.then_some(&mask);
+        let output = match early {
+            true => block.forward(&input, mask, Dropout::off(), seventh).expect("forward"),
+            false => {
+                let output = block.forward(&input, mask, Dropout::off(), whole).expect("forward");
+                seventh(&output).expect("a token")
+            }
+        };
         let loss = (&output * normals("gradient", output.dims())).expect("product").sum_all().expect("loss");
         let gradients = loss.backward().expect("backward");
         let tensors = [&output, gradients.get(&input).expect("a gradient")];
@@ -242,10 +275,23 @@ mod tests {
 
     #[test]
     fn a_fused_block_is_the_plain_one_but_for_rounding() {
-        for causal in [false, true] {
-            let (fused, plain) = (block(Operations::Fused, causal), block(Operations::Plain, causal));
+        let operations = [Operations::Fused, Operations::Plain];
+        let variants = [(false, false), (true, false), (false, true), (true, true)];
+        for (causal, early) in variants {
+            let [fused, plain] = operations.map(|operations| block(operations, causal, early));
             for (index, (fused, plain)) in fused.iter().zip(&plain).enumerate() {
                 assert!((fused - plain).abs() < 2e-5 * (1.0 + plain.abs()), "{index}: {fused} {plain}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_taken_early_is_the_one_taken_of_the_output() {
+        for causal in [false, true] {
+            let [early, late] = [true, false].map(|early| block(Operations::Fused, causal, early));
+            assert_eq!(early.len(), late.len());
+            for (early, late) in early.iter().zip(&late) {
+                assert!((early - late).abs() < 1e-5 * (1.0 + late.abs()), "{early} {late}");
             }
         }
     }

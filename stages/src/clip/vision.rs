@@ -65,8 +65,8 @@ impl VisionTower {
         let patches = self.patches.forward(&self.cut(images)?)?;
         let class = self.class_embedding.broadcast_as((count, 1, width))?;
         let stream = Tensor::cat(&[class, patches], 1)?.broadcast_add(&self.positional_embedding)?;
-        let stream = self.transformer.forward(&self.before.forward(&stream)?, None, dropout)?;
-        let class = stream.narrow(1, 0, 1)?.squeeze(1)?.contiguous()?;
+        let class = |tokens: &Tensor| tokens.narrow(1, 0, 1)?.squeeze(1)?.contiguous();
+        let class = self.transformer.forward(&self.before.forward(&stream)?, None, dropout, class)?;
         self.after.forward(&class)?.matmul(&self.projection)
     }
 

@@ -51,6 +51,14 @@ pub struct Generator {
 }
 
 impl Generator {
+    /// The generator after so many more draws of 64 bits, without making them: threads can share a sequence.
+    #[must_use]
+    pub fn skipping(mut self, draws: u64) -> Self {
+        // A word has 32 bits.
+        self.source.set_word_pos(self.source.get_word_pos() + 2 * u128::from(draws));
+        self
+    }
+
     /// The next 64 random bits.
     pub fn bits(&mut self) -> u64 {
         self.source.next_u64()
@@ -136,6 +144,16 @@ mod tests {
         key.generator().shuffle(&mut order);
         assert_eq!(order, [4, 2, 7, 5, 3, 6, 0, 1]);
         assert_eq!(key.generator().normal().to_bits(), 0xbfee85a10160edc3);
+    }
+
+    #[test]
+    fn skipped_draws_are_those_that_were_not_made() {
+        let key = RandomKey::new(3, "test");
+        for skipped in [0, 1, 7, 8, 1000] {
+            let mut generator = key.generator();
+            (0..skipped).for_each(|_| drop(generator.bits()));
+            assert_eq!(key.generator().skipping(skipped).bits(), generator.bits());
+        }
     }
 
     #[test]
