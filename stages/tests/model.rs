@@ -13,7 +13,7 @@ use common::{Batch, batch, expected, fixture, initial, norm, relative, settings,
 use pipe_stages::clip::dropout::Dropout;
 use pipe_stages::clip::inputs::{Images, Texts};
 use pipe_stages::clip::losses::{classification, contrastive};
-use pipe_stages::clip::model::{Model, Output, Tuning};
+use pipe_stages::clip::model::{FrozenWeights, Model, ModelSettings, Output, Tuning};
 use pipe_stages::clip::optimiser::AdamW;
 use pipe_stages::clip::text::Tokens;
 use pipe_stages::clip::{Operations, Tensors};
@@ -256,5 +256,26 @@ fn check_parameters(case: &str, model: &Model, start: &Tensors, norms: &Value) {
             let difference = relative(&counting, &split_vanishing(&name, &values(expected)).0);
             assert!(difference < 1e-4, "{case} {name}: {difference:e}");
         }
+    }
+}
+
+#[test]
+fn weights_that_are_published_in_sixteen_bits_lose_nothing_in_them() {
+    let (towers, added, batch) = (towers(), initial("lora"), batch());
+    let run = |frozen_weights: FrozenWeights| -> (Vec<f32>, Vec<Vec<f32>>) {
+        let settings = ModelSettings { frozen_weights, ..settings(Tuning::Lora) };
+        let model = Model::trainable(&towers.architecture, &settings, &towers.tensors, &added, &Device::Cpu)
+            .expect("model");
+        let output = forward(&model, &batch);
+        let gradients = gradients(&model, &losses(&output, &batch.malignant, None));
+        assert_eq!(gradients.len(), model.variables().len());
+        (values(&output.image_logits), gradients.values().map(values).collect())
+    };
+    let (whole, half) = (run(FrozenWeights::F32), run(FrozenWeights::F16));
+    assert!(whole == half, "other numbers with the same weights");
+    let (coarse, _) = run(FrozenWeights::Bf16);
+    assert_ne!(coarse, whole.0, "bf16 has fewer digits than the weights");
+    for (coarse, exact) in coarse.iter().zip(&whole.0) {
+        assert!((coarse - exact).abs() < 0.05 * (1.0 + exact.abs()), "{coarse} {exact}");
     }
 }

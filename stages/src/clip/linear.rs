@@ -7,12 +7,14 @@
 
 use candle_core::backend::BackendStorage;
 use candle_core::op::Add;
-use candle_core::{CpuStorage, CudaStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
+use candle_core::{CpuStorage, CudaStorage, CustomOp2, CustomOp3, DType, Layout, Result, Shape, Tensor};
 
 use super::fused::add::add_to_rows;
 use super::fused::storage::{floats, floats_mut};
 
 /// An affine map; whether its tensors are trained is theirs to know.
+///
+/// A frozen weight may be kept in fewer bits than its input has: it is widened for each product, and never for longer.
 #[derive(Clone, Debug)]
 pub struct Linear {
     /// (outputs, inputs), contiguous.
@@ -29,6 +31,14 @@ impl Linear {
     pub fn new(weight: &Tensor, bias: Option<&Tensor>) -> Result<Self> {
         let bias = bias.map(Tensor::contiguous).transpose()?;
         Ok(Self { weight: weight.contiguous()?, bias })
+    }
+
+    /// The map with its weight kept in another type of numbers.
+    ///
+    /// # Errors
+    /// The device cannot convert the numbers.
+    pub(crate) fn stored_as(self, number: DType) -> Result<Self> {
+        Ok(Self { weight: self.weight.to_dtype(number)?.detach(), bias: self.bias })
     }
 
     /// (outputs, inputs).
@@ -63,7 +73,13 @@ fn product<S: BackendStorage>(input: (&S, &Layout), weight: (&S, &Layout)) -> Re
     }
     let rows = input.1.shape().elem_count() / inputs.max(1);
     let flat = Layout::contiguous_with_offset((rows, inputs), input.1.start_offset());
-    let output = input.0.matmul(weight.0, (1, rows, outputs, inputs), &flat, &weight.1.transpose(0, 1)?)?;
+    let sizes = (1, rows, outputs, inputs);
+    let output = if weight.0.dtype() == input.0.dtype() {
+        input.0.matmul(weight.0, sizes, &flat, &weight.1.transpose(0, 1)?)?
+    } else {
+        let widened = weight.0.to_dtype(weight.1, input.0.dtype())?;
+        input.0.matmul(&widened, sizes, &flat, &Layout::contiguous((outputs, inputs)).transpose(0, 1)?)?
+    };
     Ok((output, Layout::contiguous((rows, outputs))))
 }
 
@@ -94,7 +110,10 @@ fn gradients(input: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Opti
     let (outputs, inputs) = weight.dims2()?;
     let gradient = gradient.reshape(((), outputs))?;
     let of_input = match input.track_op() {
-        true => Some(gradient.matmul(&weight.detach())?.reshape(input.shape())?),
+        true => {
+            let weight = weight.detach().to_dtype(gradient.dtype())?;
+            Some(gradient.matmul(&weight)?.reshape(input.shape())?)
+        }
         false => None,
     };
     let of_weight = match weight.track_op() {
@@ -220,6 +239,26 @@ mod tests {
         assert!(gradients.get(&input).is_none());
         let of_bias = gradients.get(&bias).expect("gradient").to_vec1::<f32>().expect("values");
         assert_eq!(of_bias, [2.0, 2.0, 2.0]);
+    }
+
+    #[test]
+    fn a_weight_in_fewer_bits_is_the_rounded_weight() {
+        let device = &Device::Cpu;
+        let weight = Tensor::new(&[[1.1f32, 0.5], [2.3, -1.7]], device).expect("weight");
+        let rounded = weight.to_dtype(DType::BF16).and_then(|x| x.to_dtype(DType::F32)).expect("rounded");
+        let run = |linear: &Linear| {
+            let input = Var::new(&[[1f32, 2.0], [-3.0, 4.5]], device).expect("input");
+            let output = linear.forward(&input).expect("forward");
+            let gradients =
+                output.sqr().and_then(|x| x.sum_all()).and_then(|x| x.backward()).expect("backward");
+            let gradient = gradients.get(&input).expect("gradient").to_vec2::<f32>().expect("values");
+            (output.to_vec2::<f32>().expect("values"), gradient)
+        };
+        let linear = Linear::new(&weight, None).expect("linear");
+        let narrow = linear.clone().stored_as(DType::BF16).expect("narrow");
+        assert_eq!(narrow.weight().dtype(), DType::BF16);
+        assert_eq!(run(&narrow), run(&Linear::new(&rounded, None).expect("linear")));
+        assert_ne!(run(&narrow), run(&linear));
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, Device, Tensor, Var};
+use candle_core::{D, DType, Device, Tensor, Var};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,43 @@ pub enum Tuning {
     Lora,
 }
 
+/// The numbers in which the weights of frozen affine maps are kept; products are f32 whatever they are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrozenWeights {
+    /// 32 bits.
+    #[default]
+    F32,
+    /// 16 bits with the exponent of f32.
+    Bf16,
+    /// 16 bits as published weights have on disk, which it holds exactly.
+    F16,
+}
+
+/// Ends of the names of the blocks' affine weights, which are most of a tower.
+const AFFINE_WEIGHTS: [&str; 4] =
+    [".attn.in_proj_weight", ".attn.out_proj.weight", ".mlp.c_fc.weight", ".mlp.c_proj.weight"];
+
+impl FrozenWeights {
+    /// Gives the blocks' weights, all of them frozen, the values that a model computes with, as f32.
+    pub(crate) fn round(self, towers: &mut Tensors) -> Result<(), ModelError> {
+        let Some(number) = self.narrower() else { return Ok(()) };
+        let affine = |name: &str| AFFINE_WEIGHTS.iter().any(|end| name.ends_with(end));
+        for (_, weight) in towers.iter_mut().filter(|(name, _)| affine(name)) {
+            *weight = weight.to_dtype(number)?.to_dtype(DType::F32)?;
+        }
+        Ok(())
+    }
+
+    fn narrower(self) -> Option<DType> {
+        match self {
+            Self::F32 => None,
+            Self::Bf16 => Some(DType::BF16),
+            Self::F16 => Some(DType::F16),
+        }
+    }
+}
+
 /// What a model consists of beyond its towers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -51,6 +88,9 @@ pub struct ModelSettings {
     pub heads: HeadSettings,
     /// The adapters; there are none unless `tuning` is `lora`.
     pub lora: LoraSettings,
+    /// In what the weights that are not trained are kept.
+    #[serde(default)]
+    pub frozen_weights: FrozenWeights,
 }
 
 impl ModelSettings {
@@ -198,7 +238,10 @@ impl Model {
         let shapes = architecture.base_shapes();
         let lora = (settings.tuning == Tuning::Lora).then_some(&settings.lora);
         let (embedding, out_dim) = (architecture.embedding, settings.heads.out_dim);
-        let mut parameters = Parameters::new(tensors, trained, device, operations);
+        let trainable = settings.trained_shapes(architecture)?;
+        let narrow =
+            |name: &str| settings.frozen_weights.narrower().filter(|_| !trainable.contains_key(name));
+        let mut parameters = Parameters::new(tensors, trained, device, operations, &narrow);
         Ok(Self {
             architecture: architecture.clone(),
             device: device.clone(),

@@ -17,18 +17,24 @@ pub(crate) struct Parameters<'a> {
     trained: &'a dyn Fn(&str) -> bool,
     device: &'a Device,
     operations: Operations,
+    narrow: Narrow<'a>,
     variables: BTreeMap<String, Var>,
 }
 
+/// Which weights of affine maps are kept in which numbers, where not in f32.
+pub(crate) type Narrow<'a> = &'a dyn Fn(&str) -> Option<DType>;
+
 impl<'a> Parameters<'a> {
-    /// Tensors to hand out on `device`; `trained` says by name which become variables.
+    /// Tensors to hand out on `device`; `trained` says by name which become variables, and `narrow` in what the
+    /// weights of the others are kept.
     pub(crate) fn new(
         tensors: Tensors,
         trained: &'a dyn Fn(&str) -> bool,
         device: &'a Device,
         operations: Operations,
+        narrow: Narrow<'a>,
     ) -> Self {
-        Self { tensors, trained, device, operations, variables: BTreeMap::new() }
+        Self { tensors, trained, device, operations, narrow, variables: BTreeMap::new() }
     }
 
     /// What the model's parts are to compute with.
@@ -68,9 +74,11 @@ impl<'a> Parameters<'a> {
         inputs: usize,
         outputs: usize,
     ) -> Result<Linear, ModelError> {
+        let number = (self.narrow)(weight);
         let weight = self.take(weight, &[outputs, inputs])?;
         let bias = self.take(bias, &[outputs])?;
-        Ok(Linear::new(&weight, Some(&bias))?)
+        let linear = Linear::new(&weight, Some(&bias))?;
+        Ok(number.map_or(Ok(linear.clone()), |number| linear.stored_as(number))?)
     }
 
     /// Takes `NAME.weight` and `NAME.bias` of a layer normalisation.

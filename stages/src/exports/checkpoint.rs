@@ -45,7 +45,8 @@ impl StoredModel {
     pub(super) fn open(instance: &Exported) -> Result<Self, StageError> {
         let files = instance.files("model")?;
         let file = ModelFile::read(&files)?;
-        let towers = towers(&file, instance)?;
+        let mut towers = towers(&file, instance)?;
+        file.settings.frozen_weights.round(&mut towers)?;
         Ok(Self { file, files, towers })
     }
 

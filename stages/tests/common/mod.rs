@@ -10,7 +10,7 @@ use candle_core::{DType, Device, Tensor};
 use pipe_stages::clip::Tensors;
 use pipe_stages::clip::heads::HeadSettings;
 use pipe_stages::clip::lora::{Encoder, LoraSettings, Position, Projection};
-use pipe_stages::clip::model::{ModelSettings, Tuning};
+use pipe_stages::clip::model::{FrozenWeights, ModelSettings, Tuning};
 use pipe_stages::clip::weights::{Towers, read_tensors, read_towers};
 
 pub fn fixture(name: &str) -> PathBuf {
@@ -24,6 +24,7 @@ pub fn towers() -> Towers {
 /// The fixtures' settings: adapters on q, k, v of all blocks with r = 2, no dropout.
 pub fn settings(tuning: Tuning) -> ModelSettings {
     ModelSettings {
+        frozen_weights: FrozenWeights::F32,
         tuning,
         heads: HeadSettings { out_dim: 256, dropout: 0.0 },
         lora: LoraSettings {
