@@ -27,6 +27,8 @@ pub(crate) enum BaseWeights {
         /// 64 hexadecimal digits.
         digest: String,
     },
+    /// None: every tensor is among the stored ones, which come from elsewhere.
+    Imported,
 }
 
 /// The content of `model.json`.
@@ -44,6 +46,9 @@ pub(crate) struct ModelFile {
     /// Weights of benign and malignant in class-weighted losses, where they are known.
     #[serde(default)]
     pub(crate) class_weights: Option<[f64; 2]>,
+    /// What a reader of its predictions should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) notes: Vec<String>,
 }
 
 impl ModelFile {
@@ -81,6 +86,8 @@ impl ModelFile {
                 let message = format!("{shown} was trained on weights {digest}, but {found} were given");
                 Err(StageError::message(message).advise("give train and evaluate the same weights"))
             }
+            // An imported model has all tensors, as one of `ft` has.
+            (BaseWeights::Imported, _) => Ok(Tensors::new()),
             (BaseWeights::File { .. }, None) => {
                 Err(StageError::message(format!("{shown} needs the weights that it was trained on"))
                     .advise("give the input `weights`, as to train"))

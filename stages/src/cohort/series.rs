@@ -5,6 +5,7 @@ use pipe_engine::stage::{Item, ItemFile, StageError};
 
 use super::scans::{Orientation, about, open};
 use crate::crop::geometry::ScanSpace;
+use crate::imaging::affine::Affine;
 use crate::imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
 
 /// The files of a series' folder.
@@ -28,12 +29,26 @@ pub(crate) fn space(
     column: &str,
     orientation: Orientation,
 ) -> Result<Option<ScanSpace>, StageError> {
-    let Some(file) = item.files.get(column) else { return Ok(None) };
-    let refuse = |problem: &dyn std::fmt::Display| {
-        StageError::message(format!("{}: {}", item.place(), about(file.shown(), problem)))
-            .advise("replace the scan, or take its rows out of the table")
+    let Some((shape, affine)) = voxels(item, column, orientation)? else { return Ok(None) };
+    let no_inverse = || {
+        let shown = item.files.get(column).map_or("the scan", |file| file.shown());
+        refused(item, shown, &format!("the affine of its {shape:?} voxels has no inverse"))
     };
-    let (shape, affine) = match file {
+    ScanSpace::new(shape, &affine).ok_or_else(no_inverse).map(Some)
+}
+
+/// Shape and voxel-to-RAS affine of the scan or series that an item has in a column; `None` when it has none.
+///
+/// # Errors
+/// What is wrong with the scan, with its place in the table.
+pub(crate) fn voxels(
+    item: &Item,
+    column: &str,
+    orientation: Orientation,
+) -> Result<Option<([usize; 3], Affine)>, StageError> {
+    let Some(file) = item.files.get(column) else { return Ok(None) };
+    let refuse = |problem: &dyn std::fmt::Display| refused(item, file.shown(), problem);
+    Ok(Some(match file {
         ItemFile::Folder(folder) => {
             let geometry = read_geometry(&series_files(folder)?, Tolerance::default());
             let geometry = geometry.map_err(|error| refuse(&error))?;
@@ -43,7 +58,10 @@ pub(crate) fn space(
             let scan = open(item, column)?.map_err(|error| refuse(&error))?;
             (scan.header().shape, scan.affine(orientation.into()).map_err(|error| refuse(&error))?)
         }
-    };
-    let no_inverse = || refuse(&format!("the affine of its {shape:?} voxels has no inverse"));
-    ScanSpace::new(shape, &affine).ok_or_else(no_inverse).map(Some)
+    }))
+}
+
+fn refused(item: &Item, shown: &str, problem: &dyn std::fmt::Display) -> StageError {
+    StageError::message(format!("{}: {}", item.place(), about(shown, problem)))
+        .advise("replace the scan, or take its rows out of the table")
 }

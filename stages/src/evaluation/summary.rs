@@ -17,8 +17,9 @@ const ABSENT: &str = "-";
 
 /// The table, with what is to be known of its numbers below it.
 ///
-/// `ceiling` is the AUROC that no model can exceed, where the labels come from a generator that knows it.
-pub fn summary(metrics: &DatasetMetrics, ceiling: Option<f64>) -> String {
+/// `ceiling` is the AUROC that no model can exceed, where the labels come from a generator that knows it; `remarks` are
+/// what else is to be known of the models.
+pub fn summary(metrics: &DatasetMetrics, ceiling: Option<f64>, remarks: &[String]) -> String {
     let mut text = header(metrics);
     if let Some(labelled) = &metrics.labelled {
         text.push_str("\n\n");
@@ -26,6 +27,10 @@ pub fn summary(metrics: &DatasetMetrics, ceiling: Option<f64>) -> String {
         text.push_str(&notes(labelled, ceiling));
     }
     text.push('\n');
+    for remark in remarks {
+        text.push_str(remark);
+        text.push('\n');
+    }
     text
 }
 
@@ -177,9 +182,9 @@ best possible (generator): 0.930
 CI: percentiles of 2000 stratified bootstrap draws. Sensitivity and specificity: at each row's
 best threshold (Youden's index), chosen on these very cases.
 ";
-        assert_eq!(summary(&two_folds(|fold| format!("raw_{fold}")), Some(0.93)), expected);
+        assert_eq!(summary(&two_folds(|fold| format!("raw_{fold}")), Some(0.93), &[]), expected);
         let without = expected.replace("best possible (generator): 0.930\n", "");
-        assert_eq!(summary(&two_folds(|fold| format!("raw_{fold}")), None), without);
+        assert_eq!(summary(&two_folds(|fold| format!("raw_{fold}")), None, &[]), without);
     }
 
     #[test]
@@ -187,7 +192,7 @@ best threshold (Youden's index), chosen on these very cases.
         let mut long = two_folds(|fold| format!("raw_{}_{fold}", "ä".repeat(90)));
         long.dataset = "d".repeat(300);
         long.cases = 1_000_000_000;
-        let text = summary(&long, Some(0.93));
+        let text = summary(&long, Some(0.93), &[]);
         let widest = text.lines().map(|line| line.chars().count()).max();
         assert_eq!(widest, Some(100), "{text}");
     }
@@ -196,7 +201,7 @@ best threshold (Youden's index), chosen on these very cases.
     fn one_class_leaves_dashes_and_says_why() {
         let mut one = score("ensemble", Role::Ensemble, 0.5);
         one.evaluation = Evaluation { auroc: None, auprc: None, brier: interval(0.125), youden: None };
-        let text = summary(&metrics(vec![one], 0), None);
+        let text = summary(&metrics(vec![one], 0), None, &[]);
         assert!(text.contains("positive = 0 (0.0 %)"), "{text}");
         assert!(
             text.contains("ensemble                  -      -  0.125            -            -\n"),
@@ -210,10 +215,10 @@ best threshold (Youden's index), chosen on these very cases.
     #[test]
     fn missing_labels_are_told() {
         let none = DatasetMetrics { dataset: "new".to_owned(), cases: 7, labelled: None };
-        assert_eq!(summary(&none, None), "new: n = 7, no labels: predictions only\n");
+        assert_eq!(summary(&none, None, &[]), "new: n = 7, no labels: predictions only\n");
         let mut some = metrics(Vec::new(), 12);
         some.cases = 43;
         let header = "phantom: n = 40, positive = 12 (30.0 %)\nwithout a label and left out: 3\n";
-        assert!(summary(&some, None).starts_with(header));
+        assert!(summary(&some, None, &[]).starts_with(header));
     }
 }

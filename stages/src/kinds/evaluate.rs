@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use candle_core::Device as CandleDevice;
 use pipe_engine::context::Context;
-use pipe_engine::input::{Files, Input, InputValue, Selector};
+use pipe_engine::input::{Files, InputFile, InputValue, Selector};
 use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
 use pipe_engine::table::Table;
 use schemars::JsonSchema;
@@ -14,7 +14,8 @@ use crate::checkpoint::Checkpoint;
 use crate::clip::Tensors;
 use crate::clip::weights::parse_safetensors;
 use crate::cohort::calibrator_file::CalibratorFile;
-use crate::cohort::model_file::ModelFile;
+use crate::cohort::model_file::{BaseWeights, ModelFile};
+use crate::cohort::model_set::{FoldModel, models};
 use crate::cohort::pixels::Pixels;
 use crate::cohort::planes::PlaneSet;
 use crate::cohort::{Nodule, label_problems, read_nodules};
@@ -28,6 +29,9 @@ use crate::splits::tables::read_pids;
 use crate::statistics::bootstrap::Bootstrap;
 use crate::statistics::calibration::BetaCalibrator;
 use crate::training::prediction::Predictor;
+
+/// The file of a model that names its patients.
+const PATIENTS: &str = "training_patients.csv";
 
 /// Nodules that pass the tower together.
 const BATCH: usize = 8;
@@ -57,10 +61,14 @@ impl Default for EvaluateParams {
 const INPUTS: &[InputSpec] = &[
     InputSpec::new("dataset", InputForm::Table, "the test patients: pid, nodule_id and, if known, malignant"),
     InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice"),
-    InputSpec::new("models", InputForm::Tree, "the folds' models, as from train").many(),
-    InputSpec::new("calibrators", InputForm::File, "the folds' calibrators, as from calibrate")
-        .optional()
-        .many(),
+    InputSpec::new("models", InputForm::Tree, "the folds' models, as from train or import-experiment").many(),
+    InputSpec::new(
+        "calibrators",
+        InputForm::File,
+        "the folds' calibrators, as from calibrate; imported models have theirs with them",
+    )
+    .optional()
+    .many(),
     InputSpec::new("weights", InputForm::File, "the weights that the models were trained on")
         .optional()
         .keywords(&["random"]),
@@ -104,49 +112,51 @@ impl Stage for Evaluate {
     fn run(&self, params: &EvaluateParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let device = candle_device(context.device())?;
         let nodules = read_nodules(context.table("dataset")?, true)?;
-        let models = context.inputs("models");
-        let calibrators = read_calibrators(params, context, models)?;
-        let mut folds = Vec::new();
-        for (position, input) in models.iter().enumerate() {
-            let InputValue::Files(model) = &input.value else { continue };
+        let models = models(context.inputs("models"))?;
+        let calibrators = read_calibrators(params, context, &models)?;
+        let (mut folds, mut notes) = (Vec::new(), Vec::new());
+        for (position, model) in models.iter().enumerate() {
             context.progress(position as u64, models.len() as u64, "models");
-            refuse_training_patients(model, &nodules)?;
+            let description = ModelFile::read(&model.files)?;
+            refuse_training_patients(&model.files, &description, &nodules, &mut notes)?;
+            let own = calibrators.get(&model.selector).cloned();
             folds.push(Fold {
-                key: fold_name(&input.selector, position),
-                probabilities: predict(params, context, model, &nodules, &device)?,
-                calibrator: calibrators.get(&input.selector).cloned(),
+                key: model.key.clone(),
+                probabilities: predict(params, context, &model.files, &description, &nodules, &device)?,
+                calibrator: own.map_or_else(|| own_calibrator(params, &model.files), |own| Ok(Some(own)))?,
             });
+            notes.extend(description.notes);
         }
-        write_results(params, context, &nodules, &folds)
+        write_results(params, context, &nodules, &folds, &notes)
     }
 }
 
-/// A fold's name in the columns: its foreach value, or its position.
-fn fold_name(selector: &Selector, position: usize) -> String {
-    let mut values = selector.values();
-    match (values.next(), values.next()) {
-        (Some(value), None) => value.clone(),
-        _ => position.to_string(),
-    }
+/// The calibrator of a model that has one beside it, as imported ones do.
+fn own_calibrator(params: &EvaluateParams, model: &Files) -> Result<Option<BetaCalibrator>, StageError> {
+    model.get("calibrator.json").map(|file| read_calibrator(params, &file)).transpose()
+}
+
+/// A calibrator that is of the checkpoint that predicts.
+fn read_calibrator(params: &EvaluateParams, file: &InputFile) -> Result<BetaCalibrator, StageError> {
+    let CalibratorFile { calibrator, checkpoint } = CalibratorFile::parse(&file.read()?, &file.shown)?;
+    let Some(fitted) = checkpoint.filter(|fitted| *fitted != params.checkpoint) else {
+        return Ok(calibrator);
+    };
+    let (fitted, wanted) = (fitted.name(), params.checkpoint.name());
+    let message = format!("{} calibrates checkpoint {fitted}, but {wanted} predicts", file.shown);
+    Err(StageError::message(message).advise("give calibrate and evaluate the same `checkpoint`"))
 }
 
 /// The calibrators by the foreach values of the models that they belong to: one for every model, or none at all.
 fn read_calibrators(
     params: &EvaluateParams,
     context: &Context<'_>,
-    models: &[Input],
+    models: &[FoldModel],
 ) -> Result<BTreeMap<Selector, BetaCalibrator>, StageError> {
     let mut calibrators = BTreeMap::new();
     for input in context.inputs("calibrators") {
         let InputValue::File(file) = &input.value else { continue };
-        let CalibratorFile { calibrator, checkpoint } = CalibratorFile::parse(&file.read()?, &file.shown)?;
-        if let Some(fitted) = checkpoint.filter(|fitted| *fitted != params.checkpoint) {
-            let (fitted, wanted) = (fitted.name(), params.checkpoint.name());
-            let message = format!("{} calibrates checkpoint {fitted}, but {wanted} predicts", file.shown);
-            return Err(
-                StageError::message(message).advise("give calibrate and evaluate the same `checkpoint`")
-            );
-        }
+        let calibrator = read_calibrator(params, file)?;
         if !models.iter().any(|model| model.selector == input.selector) {
             let message = format!("no model has the foreach values of {}", file.shown);
             return Err(StageError::message(message)
@@ -160,11 +170,24 @@ fn read_calibrators(
     Ok(calibrators)
 }
 
-/// Testing on patients that a model has seen would report how well it remembers.
-fn refuse_training_patients(model: &Files, nodules: &[Nodule]) -> Result<(), StageError> {
-    let bytes = model.read("training_patients.csv")?;
+/// Testing on patients that a model has seen would report how well it remembers. Models from elsewhere need not say
+/// whom they have seen; then the results do.
+fn refuse_training_patients(
+    model: &Files,
+    description: &ModelFile,
+    nodules: &[Nodule],
+    notes: &mut Vec<String>,
+) -> Result<(), StageError> {
+    if model.get(PATIENTS).is_none() && description.base_weights == BaseWeights::Imported {
+        let unknown = "The models do not say whom they were trained on: not checked for these patients.";
+        if !notes.iter().any(|note| note == unknown) {
+            notes.push(unknown.to_string());
+        }
+        return Ok(());
+    }
+    let bytes = model.read(PATIENTS)?;
     let seen = read_pids(&bytes)
-        .map_err(|error| StageError::message(format!("{}: training_patients.csv: {error}", model.shown)))?;
+        .map_err(|error| StageError::message(format!("{}: {PATIENTS}: {error}", model.shown)))?;
     let tested = nodules.iter().map(|nodule| nodule.pid.as_str());
     let leaked = training_patients_among(tested, seen.iter().map(String::as_str));
     let Some(first) = leaked.first() else { return Ok(()) };
@@ -178,11 +201,11 @@ fn predict(
     params: &EvaluateParams,
     context: &Context<'_>,
     model: &Files,
+    description: &ModelFile,
     nodules: &[Nodule],
     device: &CandleDevice,
 ) -> Result<Vec<f64>, StageError> {
-    let description = ModelFile::read(model)?;
-    let towers = read_towers(&description, context, model)?;
+    let towers = read_towers(description, context, model)?;
     let name = format!("{}.safetensors", params.checkpoint.name());
     let stored = model.get(&name).ok_or_else(|| {
         StageError::message(format!("{} has no checkpoint {}", model.shown, params.checkpoint.name()))
@@ -191,7 +214,7 @@ fn predict(
     let place =
         |error: &dyn std::error::Error| StageError::message(format!("{}: {name}: {error}", model.shown));
     let trained = parse_safetensors(&stored.read()?).map_err(|error| place(&error))?;
-    let ModelFile { architecture, settings, parameters, .. } = &description;
+    let ModelFile { architecture, settings, parameters, .. } = description;
     let predictor =
         Predictor::new(architecture, settings, &towers, &trained, device).map_err(|error| place(&error))?;
     let slices = context.files("slices")?;
@@ -221,6 +244,7 @@ fn write_results(
     context: &Context<'_>,
     nodules: &[Nodule],
     folds: &[Fold],
+    notes: &[String],
 ) -> Result<(), StageError> {
     let case = |nodule: &Nodule| Case {
         pid: nodule.pid.clone(),
@@ -234,7 +258,7 @@ fn write_results(
     let metrics = DatasetMetrics::score(&params.name, &predictions, &bootstrap)?;
     context.write("metrics", "metrics.json", &metrics.to_json()?)?;
     context.write("metrics", "metrics.csv", &metrics.to_csv()?)?;
-    context.write("metrics", "summary.txt", summary(&metrics, read_ceiling(context)?).as_bytes())
+    context.write("metrics", "summary.txt", summary(&metrics, read_ceiling(context)?, notes).as_bytes())
 }
 
 /// The `auroc` of the file given as ceiling.

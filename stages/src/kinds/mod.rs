@@ -10,6 +10,9 @@ pub mod crop;
 pub mod dicom;
 pub mod evaluate;
 pub mod import_crops;
+pub mod import_experiment;
+pub mod lidc;
+pub mod locate;
 pub mod phantom;
 pub mod report;
 pub mod slice;
@@ -21,6 +24,8 @@ pub mod train;
 pub static STAGES: &[&dyn AnyStage] = &[
     &Whole(phantom::Phantom),
     &Inspected(PerItem(centroid::Centroid), inspections::centroid),
+    &Whole(lidc::Lidc),
+    &PerItem(locate::Locate),
     &Inspected(PerItem(dicom::Dicom), inspections::dicom),
     &Inspected(PerItem(crop::Crop), inspections::crop),
     &PerItem(import_crops::ImportCrops),
@@ -30,5 +35,6 @@ pub static STAGES: &[&dyn AnyStage] = &[
     &Whole(split::Split),
     &Whole(train::Train),
     &Whole(calibrate::Calibrate),
+    &Whole(import_experiment::ImportExperiment),
     &Whole(evaluate::Evaluate),
 ];

@@ -150,6 +150,7 @@ impl Stage for Train {
             settings,
             parameters: params.clone(),
             class_weights: Some(data.class_weights),
+            notes: Vec::new(),
         };
         write_model(context, &model_file, &fold, &outcome)
     }

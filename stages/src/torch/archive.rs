@@ -151,6 +151,7 @@ pub(super) struct Placement {
 pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<BTreeMap<String, Tensor>, ArchiveError> {
     let mut archive = Archive::open(source, length)?;
     let pickle = Pickle::read(&archive.entry("data.pkl")?)?;
+    pickle.check_globals(is_of_weights)?;
     let mut tensors = BTreeMap::new();
     let placements = placements(&pickle)?;
     check_size(&placements, length)?;
@@ -164,6 +165,25 @@ pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<BTreeMap<Str
         tensors.insert(name, tensor);
     }
     Ok(tensors)
+}
+
+/// Whether weight files name such a class or function: tensors and what they are made of, and the modules of
+/// TorchScript, which are names only.
+fn is_of_weights(name: &str) -> bool {
+    const MADE_OF: [&str; 8] = [
+        "collections.OrderedDict",
+        "torch._utils._rebuild_tensor_v2",
+        "torch._utils._rebuild_parameter",
+        "torch._utils._rebuild_parameter_with_state",
+        "torch.nn.parameter.Parameter",
+        "torch.Size",
+        "torch.device",
+        "torch.serialization._get_layout",
+    ];
+    MADE_OF.contains(&name)
+        || name.strip_prefix("torch.").is_some_and(|rest| rest.ends_with("Storage") && !rest.contains('.'))
+        || name.starts_with("__torch__.")
+        || name.starts_with("torch.jit._pickle.")
 }
 
 /// Refuses tensors that together are larger than an archive of `length` bytes can hold.

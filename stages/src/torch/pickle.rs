@@ -1,9 +1,12 @@
-//! Reads the part of Python's pickle format that PyTorch's archives use, as data.
+//! Reads the part of Python's pickle format that PyTorch's archives and joblib's files use, as data.
 //!
 //! Nothing is ever called or imported: a class is its name, an object is its class, arguments and
 //! state. Values live in one arena and refer to each other by index, so shared and even cyclic values
 //! cost nothing and nothing recurses. Each byte of the input makes at most a few values, so memory is
 //! bounded by the input's length. The module knows nothing of tensors.
+//!
+//! joblib writes the numbers of an array right behind its description, in the middle of the pickle; that place is
+//! recognised by the class of the description.
 
 use std::collections::BTreeMap;
 
@@ -18,6 +21,8 @@ pub(crate) enum PickleError {
     Operation { code: u8, at: usize },
     #[error("the pickle is malformed at byte {at}: {what}")]
     Malformed { what: &'static str, at: usize },
+    #[error("the pickle asks for `{name}`, which has no place in such a file; nothing was executed")]
+    Global { name: String },
 }
 
 /// Index of a value in its [`Pickle`].
@@ -31,6 +36,7 @@ pub(crate) enum Value {
     Integer(i64),
     Float(f64),
     Text(String),
+    Bytes(Vec<u8>),
     Tuple(Vec<Id>),
     List(Vec<Id>),
     Dict(Vec<(Id, Id)>),
@@ -44,7 +50,15 @@ pub(crate) enum Value {
     },
     /// Something stored outside the pickle.
     Persistent(Id),
+    /// The state of joblib's description of an array, and the array's bytes.
+    Raw {
+        state: Id,
+        bytes: Vec<u8>,
+    },
 }
+
+/// Class of joblib's descriptions of arrays.
+const WRAPPER: &str = "joblib.numpy_pickle.NumpyArrayWrapper";
 
 /// All values of a pickle.
 #[derive(Debug)]
@@ -60,6 +74,33 @@ impl Pickle {
         while reader.step()? {}
         let root = reader.pop()?;
         Ok(Self { values: reader.values, root })
+    }
+
+    /// Refuses a pickle that names a class or function for which `allowed` is false, used or not.
+    pub(crate) fn check_globals(&self, allowed: impl Fn(&str) -> bool) -> Result<(), PickleError> {
+        for value in &self.values {
+            if let Value::Class(name) = value
+                && !allowed(name)
+            {
+                return Err(PickleError::Global { name: name.clone() });
+            }
+        }
+        Ok(())
+    }
+
+    /// The member of that name of a dictionary, or of an object whose state is one.
+    pub(crate) fn member(&self, id: Id, name: &str) -> Option<Id> {
+        match self.value(id) {
+            Value::Dict(pairs) => {
+                pairs.iter().rev().find(|&&(key, _)| self.text(key) == Some(name)).map(|pair| pair.1)
+            }
+            // One level: the state of an object is never an object.
+            Value::Object { state: Some(state), .. } => match self.value(*state) {
+                Value::Dict(_) => self.member(*state, name),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// The outermost value.
@@ -136,6 +177,14 @@ impl<'a> Reader<'a> {
                 let value = self.scalar(code)?;
                 self.push(value);
             }
+            b'C' | b'B' | 0x8e => {
+                let value = self.bytes(code)?;
+                self.push(value);
+            }
+            0x93 => {
+                let value = self.stacked_global()?;
+                self.push(value);
+            }
             b'q' | b'r' | 0x94 | b'h' | b'j' => self.remember(code)?,
             b')' | b't' | 0x85..=0x87 | b']' | b'}' => self.container(code)?,
             b'a' | b'e' | b's' | b'u' => self.fill(code)?,
@@ -168,6 +217,42 @@ impl<'a> Reader<'a> {
             }
             _ => Value::None,
         })
+    }
+
+    fn bytes(&mut self, code: u8) -> Result<Value, PickleError> {
+        let length = match code {
+            b'C' => usize::from(self.array::<1>()?[0]),
+            b'B' => u32::from_le_bytes(self.array()?) as usize,
+            _ => usize::try_from(u64::from_le_bytes(self.array()?)).unwrap_or(usize::MAX),
+        };
+        Ok(Value::Bytes(self.take(length)?.to_vec()))
+    }
+
+    /// A class whose module and name are on the stack.
+    fn stacked_global(&mut self) -> Result<Value, PickleError> {
+        let (name, module) = (self.pop()?, self.pop()?);
+        match (self.values.get(module), self.values.get(name)) {
+            (Some(Value::Text(module)), Some(Value::Text(name))) => {
+                Ok(Value::Class(format!("{module}.{name}")))
+            }
+            _ => Err(self.malformed("a class whose name is no text")),
+        }
+    }
+
+    /// The bytes that follow joblib's description of an array, whose state is at hand: a byte that counts those of a
+    /// gap, where arrays are aligned, the gap, and the numbers.
+    fn raw(&mut self, state: Id) -> Result<Value, PickleError> {
+        let pickle = Pickle { values: std::mem::take(&mut self.values), root: state };
+        let size = super::numpy::described(&pickle, state);
+        let aligned = pickle.member(state, "numpy_array_alignment_bytes");
+        let aligned = aligned.is_some_and(|id| !matches!(pickle.value(id), Value::None));
+        self.values = pickle.values;
+        let size = size.ok_or_else(|| self.malformed("an array of other than numbers"))?;
+        if aligned {
+            let [gap] = self.array()?;
+            self.take(gap.into())?;
+        }
+        Ok(Value::Raw { state, bytes: self.take(size)?.to_vec() })
     }
 
     /// An integer of up to eight bytes, little-endian two's complement.
@@ -246,6 +331,13 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let target = if code == b'b' { self.top()? } else { self.pop()? };
+        if code == b'b' && self.is_wrapper(target) {
+            let value = self.raw(argument)?;
+            if let Some(target) = self.values.get_mut(target) {
+                *target = value;
+            }
+            return Ok(());
+        }
         match (code, self.values.get_mut(target)) {
             // State of a dictionary is PyTorch's metadata of a state dict: not needed.
             (b'b', Some(Value::Object { state, .. })) => *state = Some(argument),
@@ -256,6 +348,11 @@ impl<'a> Reader<'a> {
             _ => self.push(Value::Object { class: target, arguments: argument, state: None }),
         }
         Ok(())
+    }
+
+    fn is_wrapper(&self, id: Id) -> bool {
+        let Some(Value::Object { class, .. }) = self.values.get(id) else { return false };
+        matches!(self.values.get(*class), Some(Value::Class(name)) if name == WRAPPER)
     }
 
     fn push(&mut self, value: Value) {

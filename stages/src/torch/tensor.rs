@@ -66,6 +66,8 @@ fn describe(pickle: &Pickle, id: Id) -> String {
         Value::Text(_) => "a text".into(),
         Value::None | Value::Bool(_) | Value::Integer(_) | Value::Float(_) => "a single value".into(),
         Value::Persistent(_) => "a storage".into(),
+        Value::Bytes(_) => "bytes".into(),
+        Value::Raw { .. } => "an array of joblib's".into(),
     }
 }
 

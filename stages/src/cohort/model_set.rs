@@ -1,0 +1,62 @@
+//! The models of one experiment: an artifact of each fold, or one artifact with a folder of each.
+
+use pipe_engine::input::{Files, Input, InputValue, Selector};
+use pipe_engine::stage::StageError;
+
+/// One fold's model.
+#[derive(Clone, Debug)]
+pub(crate) struct FoldModel {
+    /// Its name in the columns: its foreach value, or its number, or its position.
+    pub(crate) key: String,
+    /// The foreach values of the instance that trained it.
+    pub(crate) selector: Selector,
+    /// `model.json`, checkpoints and what else belongs to it.
+    pub(crate) files: Files,
+}
+
+/// What a model's folder is known by.
+const DESCRIPTION: &str = "model.json";
+
+/// The models of an input, in its order; of one artifact by number.
+///
+/// # Errors
+/// When an artifact holds no model.
+pub(crate) fn models(inputs: &[Input]) -> Result<Vec<FoldModel>, StageError> {
+    let mut models = Vec::new();
+    for input in inputs {
+        let InputValue::Files(files) = &input.value else { continue };
+        if files.get(DESCRIPTION).is_some() {
+            let key = key_of(&input.selector, models.len());
+            models.push(FoldModel { key, selector: input.selector.clone(), files: files.clone() });
+            continue;
+        }
+        let folder = |name: &str| name.strip_suffix(DESCRIPTION)?.strip_suffix('/').map(str::to_owned);
+        let mut folders: Vec<String> = files.names().filter_map(folder).collect();
+        folders.sort_by_key(|folder| (number(folder), folder.clone()));
+        if folders.is_empty() {
+            return Err(StageError::message(format!(
+                "{} holds no model: there is no {DESCRIPTION}",
+                files.shown
+            ))
+            .advise("give the output of train or of import-experiment"));
+        }
+        for folder in folders {
+            let key = number(&folder).map_or(folder.clone(), |number| number.to_string());
+            models.push(FoldModel { key, selector: Selector::new(), files: files.under(&folder)? });
+        }
+    }
+    Ok(models)
+}
+
+/// k of `fold_k`.
+fn number(folder: &str) -> Option<u32> {
+    folder.strip_prefix("fold_")?.parse().ok()
+}
+
+fn key_of(selector: &Selector, position: usize) -> String {
+    let mut values = selector.values();
+    match (values.next(), values.next()) {
+        (Some(value), None) => value.clone(),
+        _ => position.to_string(),
+    }
+}

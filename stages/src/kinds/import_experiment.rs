@@ -1,0 +1,212 @@
+//! Kind `import-experiment`: the folder that the published training leaves, as models that evaluate takes.
+
+use std::collections::BTreeMap;
+
+use pipe_engine::context::Context;
+use pipe_engine::input::{Files, InputFile, InputValue};
+use pipe_engine::stage::{About, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::checkpoint::Checkpoint;
+use crate::clip::weights::{read_tensors, to_safetensors};
+use crate::cohort::calibrator_file::CalibratorFile;
+use crate::cohort::model_file::{BaseWeights, ModelFile};
+use crate::experiment::model::{Merge, check_arguments, import, scaling};
+use crate::experiment::{arguments, calibrator};
+use crate::splits::tables::read_pids;
+use crate::training::parameters::TrainParameters;
+
+/// The kind.
+pub struct ImportExperiment;
+
+/// How adapters are read that the checkpoints' weights hold already.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Compat {
+    /// Once, as they were trained.
+    #[default]
+    MergedOnce,
+    /// As the published evaluation script reads them: it adds those of the first fold a second time.
+    Reference,
+}
+
+/// Parameters of `import-experiment`.
+#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct ImportExperimentParams {
+    /// `merged-once` reads checkpoints with adapters as they were trained; `reference` repeats the published script's
+    /// slip with the first fold, to get its very numbers.
+    pub compat: Compat,
+}
+
+/// The arguments' file.
+const ARGUMENTS: &str = "args.txt";
+/// The checkpoints that the published training keeps.
+const CHECKPOINTS: [Checkpoint; 3] = [Checkpoint::BestBoth, Checkpoint::BestPred, Checkpoint::BestClip];
+
+impl Stage for ImportExperiment {
+    type Params = ImportExperimentParams;
+
+    const ABOUT: About = About {
+        name: "import-experiment",
+        summary: "reads an experiment folder of the published training: its models and calibrators",
+        inputs: &[
+            InputSpec::new(
+                "experiment",
+                InputForm::Tree,
+                "args.txt and, for each fold, fold_k/best_*.pt and, if calibrated, fold_k/cal_k.pkl",
+            ),
+            InputSpec::new(
+                "splits",
+                InputForm::Tree,
+                "fold_k/train_pid.csv and val_pid.csv of the training, so that evaluate can refuse its patients",
+            )
+            .optional(),
+        ],
+        outputs: &[OutputSpec {
+            name: "models",
+            summary: "fold_k/ with best_*.safetensors (all tensors), model.json and, if calibrated, calibrator.json",
+            form: OutputForm::Tree,
+        }],
+        random: false,
+        device: false,
+        code: crate::code_stamps::IMPORT_EXPERIMENT,
+        headline: None,
+    };
+
+    fn files(&self, _params: &ImportExperimentParams, input: &str) -> Option<Vec<String>> {
+        // What else lies in such a folder (logs, predictions, events) changes nothing.
+        (input == "experiment").then(|| {
+            let folds = (0..MOST_FOLDS).flat_map(|fold| {
+                let checkpoints =
+                    CHECKPOINTS.map(|checkpoint| format!("fold_{fold}/{}.pt", checkpoint.name()));
+                checkpoints.into_iter().chain([format!("fold_{fold}/cal_{fold}.pkl")])
+            });
+            folds.chain([ARGUMENTS.to_string()]).collect()
+        })
+    }
+
+    fn run(&self, params: &ImportExperimentParams, context: &mut Context<'_>) -> Result<(), StageError> {
+        let experiment = context.files("experiment")?;
+        let (arguments, parameters) = read_arguments(experiment)?;
+        let folds = folds(experiment)?;
+        for (position, &fold) in folds.iter().enumerate() {
+            context.check_cancelled()?;
+            context.progress(position as u64, folds.len() as u64, "folds");
+            let merge = match params.compat {
+                Compat::Reference if position == 0 => Merge::Twice { scaling: scaling(&parameters) },
+                _ => Merge::Once,
+            };
+            import_fold(context, experiment, fold, (&arguments, &parameters), merge)?;
+        }
+        Ok(())
+    }
+}
+
+/// More folds than anybody trains.
+const MOST_FOLDS: u32 = 100;
+
+fn read_arguments(experiment: &Files) -> Result<(BTreeMap<String, Value>, TrainParameters), StageError> {
+    let shown = &experiment.shown;
+    let file = experiment.get(ARGUMENTS).ok_or_else(|| {
+        StageError::message(format!("{shown} has no {ARGUMENTS}"))
+            .advise("give the folder that the published training wrote, with fold_0, fold_1, … in it")
+    })?;
+    let refuse = |problem: String| StageError::message(format!("{shown}: {ARGUMENTS}: {problem}"));
+    let text = String::from_utf8(file.read()?).map_err(|_| refuse("it is not UTF-8".into()))?;
+    let parsed = arguments::parse(&text).map_err(|error| refuse(error.to_string()))?;
+    let parameters = arguments::parameters(&parsed).map_err(|error| refuse(error.to_string()))?;
+    Ok((parsed, parameters))
+}
+
+/// Numbers of the folds that have a checkpoint.
+fn folds(experiment: &Files) -> Result<Vec<u32>, StageError> {
+    let has = |fold: &u32| experiment.has_folder(&format!("fold_{fold}"));
+    let folds: Vec<u32> = (0..MOST_FOLDS).filter(has).collect();
+    if folds.is_empty() {
+        let message = format!("{} has no fold_k folder with a checkpoint", experiment.shown);
+        return Err(StageError::message(message).advise("give the folder that has fold_0, fold_1, … in it"));
+    }
+    Ok(folds)
+}
+
+fn import_fold(
+    context: &Context<'_>,
+    experiment: &Files,
+    fold: u32,
+    (arguments, parameters): (&BTreeMap<String, Value>, &TrainParameters),
+    merge: Merge,
+) -> Result<(), StageError> {
+    let mut known: Option<ModelFile> = None;
+    for checkpoint in CHECKPOINTS {
+        let name = checkpoint.name();
+        let Some(file) = experiment.get(&format!("fold_{fold}/{name}.pt")) else { continue };
+        let place = |error: &dyn std::error::Error| refuse(&file, &chain(error));
+        let tensors = read_tensors(&file.path()?).map_err(|error| place(&error))?;
+        check_arguments(arguments, &tensors).map_err(|error| place(&error))?;
+        let model = import(tensors, parameters, merge).map_err(|error| place(&error))?;
+        let twice = merge != Merge::Once && model.had_adapters;
+        let note = format!("fold {fold}: adapters added twice, as the published evaluation does");
+        let notes = Vec::from_iter(twice.then_some(note));
+        notes.iter().for_each(|note| context.log(note));
+        known = Some(ModelFile {
+            architecture: model.architecture,
+            base_weights: BaseWeights::Imported,
+            settings: model.settings,
+            parameters: TrainParameters { fold, ..parameters.clone() },
+            class_weights: model.class_weights,
+            notes,
+        });
+        context.write(
+            "models",
+            &format!("fold_{fold}/{name}.safetensors"),
+            &to_safetensors(&model.tensors)?,
+        )?;
+    }
+    let model = known.ok_or_else(|| {
+        StageError::message(format!("{}: fold_{fold} has no checkpoint best_*.pt", experiment.shown))
+            .advise("complete the folder, or take the fold's folder out of it")
+    })?;
+    context.write("models", &format!("fold_{fold}/model.json"), &model.to_bytes()?)?;
+    if let Some(file) = experiment.get(&format!("fold_{fold}/cal_{fold}.pkl")) {
+        let read = calibrator::read(&file.read()?).map_err(|error| refuse(&file, &error.to_string()))?;
+        // The published script calibrates this state.
+        let file = CalibratorFile { calibrator: read, checkpoint: Some(Checkpoint::BestBoth) };
+        context.write("models", &format!("fold_{fold}/calibrator.json"), &file.to_bytes()?)?;
+    }
+    write_patients(context, fold)
+}
+
+/// An error with its reasons.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(reason) = source {
+        text = format!("{text}: {reason}");
+        source = reason.source();
+    }
+    text
+}
+
+fn refuse(file: &InputFile, problem: &str) -> StageError {
+    StageError::message(crate::cohort::scans::about(&file.shown, &problem))
+        .advise("get the file again from where it comes from; nothing in it was executed")
+}
+
+/// Everyone that a fold has seen, where the splits are given.
+fn write_patients(context: &Context<'_>, fold: u32) -> Result<(), StageError> {
+    let Some(InputValue::Files(splits)) = context.optional("splits") else { return Ok(()) };
+    let mut text = String::from("pid\n");
+    for part in ["train", "val"] {
+        let name = format!("fold_{fold}/{part}_pid.csv");
+        let pids = read_pids(&splits.read(&name)?)
+            .map_err(|error| StageError::message(format!("{}: {name}: {error}", splits.shown)))?;
+        for pid in pids {
+            text.push_str(&pid);
+            text.push('\n');
+        }
+    }
+    context.write("models", &format!("fold_{fold}/training_patients.csv"), text.as_bytes())
+}

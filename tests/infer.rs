@@ -1,0 +1,152 @@
+//! From a published experiment and scans to predictions: `pipelines/infer.toml`, `import-experiment`.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use support::Workspace;
+
+const FIXTURES: &str = "stages/tests/fixtures";
+
+/// The shipped manifest, with scans and an experiment of one fold beside it.
+fn workspace() -> Workspace {
+    let workspace = Workspace::new();
+    workspace.copy("pipelines", "pipelines");
+    workspace.copy(&format!("{FIXTURES}/crop/images"), "images");
+    workspace.copy(&format!("{FIXTURES}/experiment"), "experiment");
+    let table =
+        fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(FIXTURES).join("crop/infer.csv")).unwrap();
+    workspace.write("dataset_csv/infer.csv", table);
+    workspace
+}
+
+/// Columns by name.
+fn columns(text: &str) -> BTreeMap<String, Vec<String>> {
+    let mut lines = text.lines().map(|line| line.split(',').map(str::to_string).collect::<Vec<_>>());
+    let header = lines.next().unwrap();
+    let rows: Vec<Vec<String>> = lines.collect();
+    let column = |position: usize| rows.iter().map(|row| row[position].clone()).collect();
+    header.iter().enumerate().map(|(position, name)| (name.clone(), column(position))).collect()
+}
+
+/// Compares the columns that both have.
+fn assert_close(found: &str, expected: &str, tolerance: f64) {
+    let (found, expected) = (columns(found), columns(expected));
+    assert_eq!(found["pid"], expected["pid"]);
+    for (name, expected) in expected.iter().filter(|(name, _)| !matches!(&name[..], "pid" | "nodule_id")) {
+        for (row, (found, expected)) in found[name].iter().zip(expected).enumerate() {
+            let (found, expected): (f64, f64) = (found.parse().unwrap(), expected.parse().unwrap());
+            assert!((found - expected).abs() <= tolerance, "{name}, row {row}: {found} {expected}");
+        }
+    }
+}
+
+#[test]
+fn a_published_experiment_predicts_as_its_authors_scripts_do() {
+    let workspace = workspace();
+    let ran = workspace.pipe_ok(&["run", "pipelines/infer.toml"]);
+    assert!(ran.stdout.contains("The models do not say whom they were trained on"), "{}", ran.stdout);
+    let predictions = workspace.read("results/infer/predictions.csv");
+    assert!(predictions.starts_with("pid,nodule_id,raw_0,ensemble,calibrated_0,calibrated_ensemble\n"));
+    assert_close(&predictions, &workspace.read("experiment/merged_once.csv"), 5e-5);
+    // The published evaluation's slip on demand, and said.
+    let ran = workspace.pipe_ok(&["run", "pipelines/infer.toml", "--set", "compat=reference", "--json"]);
+    assert_eq!(ran.executed(), ["evaluate", "import-experiment"]);
+    assert_close(
+        &workspace.read("results/infer/predictions.csv"),
+        &workspace.read("experiment/reference.csv"),
+        5e-5,
+    );
+    assert!(workspace.read("results/infer/summary.txt").contains("fold 0: adapters added twice"));
+    // What else lies in the folder changes nothing.
+    workspace.write("experiment/log.txt", "epoch 1");
+    workspace.write("experiment/fold_0/last.pt", "not read");
+    let ran = workspace.pipe_ok(&["run", "pipelines/infer.toml", "--set", "compat=reference", "--json"]);
+    assert_eq!(ran.count("executed"), 0);
+}
+
+#[test]
+fn an_experiment_without_calibrators_predicts_without_them() {
+    let workspace = workspace();
+    fs::remove_file(workspace.path("experiment/fold_0/cal_0.pkl")).unwrap();
+    workspace.pipe_ok(&["run", "pipelines/infer.toml"]);
+    let predictions = workspace.read("results/infer/predictions.csv");
+    assert!(predictions.starts_with("pid,nodule_id,raw_0,ensemble\n"), "{predictions}");
+}
+
+#[test]
+fn what_is_wrong_with_an_experiment_is_told_by_file() {
+    let workspace = workspace();
+    let refused = |message: &str| {
+        let ran = workspace.pipe(&["run", "pipelines/infer.toml"]);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{message}\n{}", ran.stderr);
+    };
+    let arguments = workspace.read("experiment/args.txt");
+    workspace.write("experiment/args.txt", arguments.replace("r=2", "r=4"));
+    refused("`r` is 4, which a training cannot have been run with");
+    workspace.write("experiment/args.txt", "{}");
+    refused("args.txt: it must read `Namespace(name=value, …)`");
+    fs::remove_file(workspace.path("experiment/args.txt")).unwrap();
+    refused("has no args.txt");
+    workspace.write("experiment/args.txt", arguments);
+    // A pickle that would run a command: refused by name.
+    let mark = workspace.path("mark");
+    let order = format!("touch {}", mark.display());
+    let length = (order.len() as u32).to_le_bytes();
+    let pickle = [&b"cos\nsystem\nX"[..], &length, order.as_bytes(), b"\x85R."].concat();
+    let calibrator = fs::read(workspace.path("experiment/fold_0/cal_0.pkl")).unwrap();
+    workspace.write("experiment/fold_0/cal_0.pkl", pickle);
+    refused("cal_0.pkl: the pickle asks for `os.system`");
+    workspace.write("experiment/fold_0/cal_0.pkl", calibrator);
+    let checkpoint = fs::read(workspace.path("experiment/fold_0/best_both.pt")).unwrap();
+    // The same length, so that the archive stays sound but for a checksum that is not looked at before.
+    let text = b"ctorch._utils\n_rebuild_tensor_v2\n";
+    let at = checkpoint.windows(text.len()).position(|part| part == text).unwrap();
+    let mut hostile = checkpoint.clone();
+    hostile[at..at + text.len()].copy_from_slice(b"cbuiltins.abc\n_rebuild_tensor_v2\n");
+    workspace.write("experiment/fold_0/best_both.pt", hostile);
+    let ran = workspace.pipe(&["run", "pipelines/infer.toml"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.stderr.contains("best_both.pt"), "{}", ran.stderr);
+    workspace.write("experiment/fold_0/best_both.pt", &checkpoint[..checkpoint.len() / 2]);
+    refused("best_both.pt");
+    assert!(!mark.exists());
+}
+
+/// Two folds trained here, exported as a published experiment and imported again, predict the same.
+#[test]
+fn an_exported_experiment_comes_back_as_it_was() {
+    for tuning in ["lora", "ft"] {
+        let workspace = Workspace::with_training(1);
+        let trained = workspace.read("p.toml").replace("fold = 0\n", "").replace(
+            "[stage.train]\n",
+            "[stage.calibrate]\nforeach = { fold = [0, 1] }\ninputs = { model = \"@train\" }\n\
+             [stage.train]\nforeach = { fold = [0, 1] }\n",
+        );
+        let cohort = "[stage.other]\nuses = \"phantom\"\n\
+             params = { stream = \"other\", patients = 4, shape = [72, 72, 36] }\n\
+             [stage.other-crop]\nuses = \"crop\"\nparams = { size_mm = 60 }\ninputs = { dataset = \"@other\" }\n\
+             [stage.other-slice]\nuses = \"slice\"\ninputs = { volumes = \"@other-crop\" }\n";
+        let evaluate = "[stage.evaluate]\ninputs = { dataset = \"@other\", slices = \"@other-slice\", \
+             models = \"@train\", calibrators = \"@calibrate\", weights = \"random\" }\npublish = \"here\"\n";
+        workspace.write("p.toml", format!("{trained}{cohort}{evaluate}"));
+        let setting = format!("train.tuning={tuning}");
+        workspace.pipe_ok(&["run", "p.toml", "--set", &setting]);
+        let get = ["get", "p.toml", "train", "--to", "e", "--format", "experiment", "--set", &setting];
+        workspace.pipe_ok(&get);
+        let again = "[stage.import-experiment]\ninputs = { experiment = \"e\" }\n\
+             [stage.evaluate]\ninputs = { dataset = \"@other\", slices = \"@other-slice\", \
+             models = \"@import-experiment\" }\npublish = \"back\"\n";
+        workspace.write("q.toml", format!("{cohort}{again}"));
+        workspace.pipe_ok(&["run", "q.toml"]);
+        let (here, back) = (workspace.read("here/predictions.csv"), workspace.read("back/predictions.csv"));
+        assert_eq!(here.lines().next(), back.lines().next());
+        // Adapters that are merged round otherwise, and calibrators of few cases are steep.
+        assert_close(&back, &here, 1e-4);
+    }
+}
