@@ -26,6 +26,8 @@ pub(crate) enum Command {
     Graph(GraphArguments),
     /// Copy a stage's outputs to a folder
     Get(GetArguments),
+    /// Predict one nodule of a scan with the models of an experiment
+    Predict(PredictArguments),
     /// List the runs
     Runs(CacheArguments),
     /// Tell what a run did
@@ -169,6 +171,32 @@ pub(crate) struct GetArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct PredictArguments {
+    /// The scan: a NIfTI file, or the folder of a DICOM series
+    pub(crate) image: PathBuf,
+    /// The nodule's centre in LPS millimetres
+    #[arg(long, value_name = "X,Y,Z", allow_hyphen_values = true, value_parser = parse_point)]
+    pub(crate) at: [f64; 3],
+    /// The models: an experiment folder of the published training, or what `pipe get … train` (and calibrate) gave
+    #[arg(long, value_name = "DIR")]
+    pub(crate) model: PathBuf,
+    /// The weights that the models were trained on, where they do not hold them themselves
+    #[arg(long, value_name = "FILE")]
+    pub(crate) weights: Option<PathBuf>,
+    /// Edge of the cube that the models were trained on, in millimetres
+    #[arg(long, value_name = "MM", default_value_t = 100, value_parser = clap::value_parser!(u16).range(2..=1000))]
+    pub(crate) size_mm: u16,
+    /// The device to predict on: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
+    pub(crate) device: DeviceArgument,
+    /// Print a JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ShowArguments {
     /// A run's id, the beginning of one, or `latest`
     #[arg(default_value = "latest")]
@@ -202,6 +230,14 @@ fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
         _ => Err("expected NAME=FILE, such as weights=ViT-B-32.pt".to_owned()),
     }
+}
+
+fn parse_point(text: &str) -> Result<[f64; 3], String> {
+    let numbers = text.split(',').map(|number| number.trim().parse::<f64>().ok().filter(|x| x.is_finite()));
+    let numbers: Option<Vec<f64>> = numbers.collect();
+    numbers
+        .and_then(|numbers| <[f64; 3]>::try_from(numbers).ok())
+        .ok_or_else(|| "expected three numbers, such as -41.5,88,-120.25".to_string())
 }
 
 /// What `--device` says.

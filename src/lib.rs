@@ -44,6 +44,7 @@ pub fn main(kinds: &[&'static dyn AnyStage], lock: &str) -> ExitCode {
         Command::Plan(options) => commands::plan::plan(&options, &registry),
         Command::Graph(options) => commands::graph::graph(&options, &registry),
         Command::Get(options) => commands::get::get(&options, &registry),
+        Command::Predict(options) => commands::predict::predict(&options, &registry),
         Command::Runs(options) => commands::runs::runs(&options),
         Command::Show(options) => commands::show::show(&options),
         Command::Stages(options) => commands::stages::stages(&options, &registry),

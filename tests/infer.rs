@@ -150,3 +150,52 @@ fn an_exported_experiment_comes_back_as_it_was() {
         assert_close(&back, &here, 1e-4);
     }
 }
+
+#[test]
+fn one_nodule_is_predicted_on_the_command_line() {
+    let workspace = workspace();
+    let table = columns(&workspace.read("dataset_csv/infer.csv"));
+    let expected = columns(&workspace.read("experiment/merged_once.csv"));
+    let row = table["pid"].iter().position(|pid| pid == "oblique").unwrap();
+    let at = ["coordX", "coordY", "coordZ"].map(|column| table[column][row].clone()).join(",");
+    let image = table["image_path"][row].clone();
+    let ran = workspace.pipe_ok(&["predict", &image, "--at", &at, "--model", "experiment", "--json"]);
+    let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+    for (name, found) in [
+        ("raw_0", &found["folds"]["0"]["raw"]),
+        ("calibrated_0", &found["folds"]["0"]["calibrated"]),
+        ("raw_0", &found["ensemble"]),
+    ] {
+        let expected: f64 = expected[name][row].parse().unwrap();
+        assert!((found.as_f64().unwrap() - expected).abs() < 5e-5, "{name}: {found} {expected}");
+    }
+    assert!(!workspace.path(".pipe").exists(), "a cache where none was asked for");
+    let ran =
+        workspace.pipe_ok(&["predict", &image, "--at", &at, "--model", "experiment", "--cache", "kept"]);
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines[1], "          malignant  calibrated");
+    assert!(
+        lines[2].starts_with("fold 0       0.") && lines[3].starts_with("ensemble     0."),
+        "{}",
+        ran.stdout
+    );
+    assert!(workspace.path("kept").exists());
+    // What is wrong is told without words of the table that nobody wrote.
+    let outside = workspace.pipe(&["predict", &image, "--at", "9000,0,0", "--model", "experiment"]);
+    assert_eq!(outside.code, 1);
+    assert!(
+        outside.stderr.contains("outside the scan") && !outside.stderr.contains("dataset.csv"),
+        "{}",
+        outside.stderr
+    );
+    for (arguments, message) in [
+        (["--at", "1,2", "--model", "experiment"], "three numbers"),
+        (["--at", "1,2,3", "--model", "nowhere"], "the models' folder nowhere cannot be read"),
+    ] {
+        let ran = workspace.pipe(&[&["predict", &image][..], &arguments].concat());
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
+    }
+    let none = workspace.pipe(&["predict", &image, "--at", &at, "--model", "images"]);
+    assert!(none.stderr.contains("holds no model"), "{}", none.stderr);
+}

@@ -51,7 +51,7 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
 }
 
 /// The machine's memory, or what a control group leaves of it; `None` where the system does not say.
-fn memory_bytes() -> Option<u64> {
+pub(super) fn memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kilobytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let total = kilobytes.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024;
@@ -60,7 +60,7 @@ fn memory_bytes() -> Option<u64> {
     Some(limit.map_or(total, |limit: u64| limit.min(total)))
 }
 
-fn processors() -> usize {
+pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
