@@ -13,6 +13,9 @@ use crate::render;
 const FILES: &[(&str, &str)] = &[
     ("pipelines/nlst.toml", include_str!("../../pipelines/nlst.toml")),
     ("pipelines/nlst-dicom.toml", include_str!("../../pipelines/nlst-dicom.toml")),
+    ("pipelines/infer.toml", include_str!("../../pipelines/infer.toml")),
+    ("pipelines/zero-shot.toml", include_str!("../../pipelines/zero-shot.toml")),
+    ("pipelines/prompts.toml", include_str!("../../pipelines/prompts.toml")),
     ("pipelines/phantom.toml", include_str!("../../pipelines/phantom.toml")),
     ("pipelines/control.toml", include_str!("../../pipelines/control.toml")),
     (".gitignore", "/.pipe/\n/results/\n"),

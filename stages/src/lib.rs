@@ -27,6 +27,7 @@ pub mod statistics;
 pub mod text;
 mod torch;
 pub mod training;
+pub mod zero_shot;
 
 /// The code of each kind, stamped at build time.
 mod code_stamps {

@@ -375,13 +375,29 @@ impl Model {
         Ok(self.text_head.forward(embeddings, dropout)?)
     }
 
+    /// Unit-length embeddings of nodules' images, (N, out_dim).
+    ///
+    /// # Errors
+    /// As [`Model::image_features`].
+    pub fn image_embeddings(&self, images: &Images, dropout: Dropout<'_>) -> Result<Tensor, ModelError> {
+        Ok(unit_length(&self.image_features(images, dropout)?)?)
+    }
+
+    /// Unit-length embeddings of texts, (N, out_dim).
+    ///
+    /// # Errors
+    /// As [`Model::text_features`].
+    pub fn text_embeddings(&self, texts: &Texts, dropout: Dropout<'_>) -> Result<Tensor, ModelError> {
+        Ok(unit_length(&self.text_features(texts, dropout)?)?)
+    }
+
     /// The image classifier (N, 2) of pixels (N, 9, 3, R, R), which is all that a prediction needs.
     ///
     /// # Errors
     /// Pixels of another resolution.
     pub fn image_logits(&self, pixels: &Tensor) -> Result<Tensor, ModelError> {
-        let features = self.image_features(&Images::Pixels(pixels.clone()), Dropout::off())?;
-        Ok(self.image_classifier.forward(&unit_length(&features)?)?)
+        let embeddings = self.image_embeddings(&Images::Pixels(pixels.clone()), Dropout::off())?;
+        Ok(self.image_classifier.forward(&embeddings)?)
     }
 
     /// A whole forward pass of N nodules with their texts.
@@ -394,8 +410,8 @@ impl Model {
         texts: &Texts,
         dropout: Dropout<'_>,
     ) -> Result<Output, ModelError> {
-        let image_embeddings = unit_length(&self.image_features(images, dropout)?)?;
-        let text_embeddings = unit_length(&self.text_features(texts, dropout)?)?;
+        let image_embeddings = self.image_embeddings(images, dropout)?;
+        let text_embeddings = self.text_embeddings(texts, dropout)?;
         let similarities = text_embeddings.matmul(&image_embeddings.transpose(D::Minus2, D::Minus1)?)?;
         Ok(Output {
             image_logits: self.image_classifier.forward(&image_embeddings)?,

@@ -8,6 +8,7 @@ use pipe_engine::table::{Row, Table};
 
 pub(crate) mod calibrator_file;
 pub(crate) mod fold;
+pub(crate) mod inference;
 pub(crate) mod model_file;
 pub(crate) mod model_set;
 pub(crate) mod pixels;

@@ -147,6 +147,11 @@ impl DatasetMetrics {
     /// None with texts that are UTF-8, as all `str` are; the writer's error is passed on.
     pub fn to_csv(&self) -> Result<Vec<u8>, EvaluationError> {
         let header = ["dataset", "prediction", "metric", "value", "low", "high"].map(str::to_owned).to_vec();
+        csv_bytes(std::iter::once(header).chain(self.rows()))
+    }
+
+    /// The rows of `metrics.csv`, without the header.
+    pub(super) fn rows(&self) -> Vec<Vec<String>> {
         let scores = self.labelled.iter().flat_map(|labelled| &labelled.scores);
         let rows = scores.flat_map(|score| {
             metrics(&score.evaluation).into_iter().map(|(name, metric)| {
@@ -155,7 +160,7 @@ impl DatasetMetrics {
                 row
             })
         });
-        csv_bytes(std::iter::once(header).chain(rows))
+        rows.collect()
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Each fold's model gives a probability per case. [`predictions`] merges them (and, where there are
 //! calibrators, their calibrated values) into ensembles; [`metrics`] scores all of them on the same
-//! bootstrap resamples; [`summary`] is the table for people. Nothing here knows of models, images or
+//! bootstrap resamples, [`subgroups`] those of parts; [`comparisons`] tests which prediction is better, and [`decisions`]
+//! says what they are worth at thresholds; [`summary`] is the table for people. Nothing here knows of models, images or
 //! files: names and numbers come in, the bytes of files go out.
 
 use std::collections::HashSet;
@@ -11,9 +12,13 @@ use thiserror::Error;
 
 use crate::statistics::bootstrap::BootstrapError;
 use crate::statistics::calibration::BetaCalibrator;
+use crate::statistics::metrics::MetricError;
 
+pub mod comparisons;
+pub mod decisions;
 pub mod metrics;
 pub mod predictions;
+pub mod subgroups;
 pub mod summary;
 
 /// A test case: one nodule.
@@ -89,6 +94,9 @@ pub enum EvaluationError {
     /// The intervals cannot be computed.
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    /// Scores cannot be compared.
+    #[error("cannot compare: {0}")]
+    Scores(MetricError),
     /// A table cannot be written.
     #[error("cannot write the table: {0}")]
     Csv(#[from] csv::Error),

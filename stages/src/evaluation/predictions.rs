@@ -68,6 +68,19 @@ impl Predictions {
         &self.vectors
     }
 
+    /// Only the cases for which `keep` is true, by position.
+    #[must_use]
+    pub fn part(&self, keep: &[bool]) -> Self {
+        fn kept<T: Clone>(values: &[T], keep: &[bool]) -> Vec<T> {
+            values.iter().zip(keep).filter(|(_, keep)| **keep).map(|(value, _)| value.clone()).collect()
+        }
+        let vector = |vector: &Prediction| Prediction {
+            probabilities: kept(&vector.probabilities, keep),
+            ..vector.clone()
+        };
+        Self { cases: kept(&self.cases, keep), vectors: self.vectors.iter().map(vector).collect() }
+    }
+
     /// The bytes of `predictions.csv`, a row for each case in the given order. The column `malignant`
     /// (1 or 0, blank where not known) is there when any label is.
     ///

@@ -1,6 +1,6 @@
 //! Kind `evaluate`: the ensemble of the folds' models on other patients.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use candle_core::Device as CandleDevice;
 use pipe_engine::context::Context;
@@ -11,30 +11,29 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
-use crate::clip::Tensors;
-use crate::clip::weights::parse_safetensors;
 use crate::cohort::calibrator_file::CalibratorFile;
+use crate::cohort::inference::{load, show};
 use crate::cohort::model_file::{BaseWeights, ModelFile};
 use crate::cohort::model_set::{FoldModel, models};
-use crate::cohort::pixels::Pixels;
-use crate::cohort::planes::PlaneSet;
 use crate::cohort::{Nodule, label_problems, read_nodules};
 use crate::device::candle_device;
+use crate::evaluation::comparisons::{self, OtherRun};
+use crate::evaluation::decisions::{self, Validation};
 use crate::evaluation::metrics::DatasetMetrics;
 use crate::evaluation::predictions::Predictions;
+use crate::evaluation::subgroups;
 use crate::evaluation::summary::summary;
 use crate::evaluation::{Case, Fold, training_patients_among};
 use crate::numerics::random::RandomKey;
 use crate::splits::tables::read_pids;
 use crate::statistics::bootstrap::Bootstrap;
 use crate::statistics::calibration::BetaCalibrator;
-use crate::training::prediction::Predictor;
+
+/// The file of a model with its validation cases.
+const VALIDATION: &str = "val_predictions.csv";
 
 /// The file of a model that names its patients.
 const PATIENTS: &str = "training_patients.csv";
-
-/// Nodules that pass the tower together.
-const BATCH: usize = 8;
 
 /// The kind.
 pub struct Evaluate;
@@ -50,11 +49,17 @@ pub struct EvaluateParams {
     /// Resamples of the bootstrap that gives the intervals.
     #[schemars(range(min = 1, max = 1_000_000))]
     pub draws: u32,
+    /// Columns of the dataset by whose values the metrics are given once more, such as sex.
+    pub subgroups: Vec<String>,
+    /// Decides on the test cases at the thresholds that have this sensitivity on the folds' validation cases.
+    #[schemars(range(min = 0.01, max = 1.0))]
+    pub sensitivity: Option<f64>,
 }
 
 impl Default for EvaluateParams {
     fn default() -> Self {
-        Self { checkpoint: Checkpoint::BestBoth, name: "test".to_string(), draws: 2000 }
+        let name = "test".to_string();
+        Self { checkpoint: Checkpoint::BestBoth, name, draws: 2000, subgroups: Vec::new(), sensitivity: None }
     }
 }
 
@@ -72,6 +77,13 @@ const INPUTS: &[InputSpec] = &[
     InputSpec::new("weights", InputForm::File, "the weights that the models were trained on")
         .optional()
         .keywords(&["random"]),
+    InputSpec::new(
+        "against",
+        InputForm::File,
+        "predictions.csv of other runs, whose ensembles are compared on the cases that both have",
+    )
+    .optional()
+    .many(),
     InputSpec::new("ceiling", InputForm::File, "the best possible AUROC, if known, as phantom's truth")
         .optional(),
 ];
@@ -91,7 +103,8 @@ impl Stage for Evaluate {
             },
             OutputSpec {
                 name: "metrics",
-                summary: "metrics.json, metrics.csv (long form) and summary.txt, with intervals",
+                summary: "metrics.json, metrics.csv (long form) and summary.txt, with intervals; comparisons.csv (DeLong), \
+                          decision_curve.csv, and subgroups.csv and operating_points.csv where asked for",
                 form: OutputForm::Tree,
             },
         ],
@@ -101,8 +114,11 @@ impl Stage for Evaluate {
         headline: Some(("metrics", "summary.txt")),
     };
 
-    fn columns(&self, _params: &EvaluateParams, _input: &str) -> Vec<Column> {
-        vec![Column::required("pid"), Column::required("nodule_id"), Column::optional("malignant")]
+    fn columns(&self, params: &EvaluateParams, _input: &str) -> Vec<Column> {
+        let mut columns =
+            vec![Column::required("pid"), Column::required("nodule_id"), Column::optional("malignant")];
+        columns.extend(params.subgroups.iter().map(Column::required));
+        columns
     }
 
     fn check_table(&self, _params: &EvaluateParams, _input: &str, table: &Table) -> Vec<StageError> {
@@ -115,19 +131,24 @@ impl Stage for Evaluate {
         let models = models(context.inputs("models"))?;
         let calibrators = read_calibrators(params, context, &models)?;
         let (mut folds, mut notes) = (Vec::new(), Vec::new());
+        let mut validation = Vec::new();
         for (position, model) in models.iter().enumerate() {
             context.progress(position as u64, models.len() as u64, "models");
             let description = ModelFile::read(&model.files)?;
             refuse_training_patients(&model.files, &description, &nodules, &mut notes)?;
             let own = calibrators.get(&model.selector).cloned();
-            folds.push(Fold {
+            let fold = Fold {
                 key: model.key.clone(),
                 probabilities: predict(params, context, &model.files, &description, &nodules, &device)?,
                 calibrator: own.map_or_else(|| own_calibrator(params, &model.files), |own| Ok(Some(own)))?,
-            });
+            };
+            if params.sensitivity.is_some() {
+                validation.push(read_validation(params, &model.files, fold.calibrator.as_ref())?);
+            }
+            folds.push(fold);
             notes.extend(description.notes);
         }
-        write_results(params, context, &nodules, &folds, &notes)
+        write_results(params, context, &nodules, &folds, &validation, notes)
     }
 }
 
@@ -205,38 +226,13 @@ fn predict(
     nodules: &[Nodule],
     device: &CandleDevice,
 ) -> Result<Vec<f64>, StageError> {
-    let towers = read_towers(description, context, model)?;
-    let name = format!("{}.safetensors", params.checkpoint.name());
-    let stored = model.get(&name).ok_or_else(|| {
-        StageError::message(format!("{} has no checkpoint {}", model.shown, params.checkpoint.name()))
-            .advise("choose another with the parameter `checkpoint`; a loss of weight 0 has no checkpoint")
-    })?;
-    let place =
-        |error: &dyn std::error::Error| StageError::message(format!("{}: {name}: {error}", model.shown));
-    let trained = parse_safetensors(&stored.read()?).map_err(|error| place(&error))?;
-    let ModelFile { architecture, settings, parameters, .. } = description;
-    let predictor =
-        Predictor::new(architecture, settings, &towers, &trained, device).map_err(|error| place(&error))?;
-    let slices = context.files("slices")?;
+    let predictor = load(params.checkpoint, context, model, description, device)?;
     let mut probabilities = Vec::with_capacity(nodules.len());
-    for nodules in nodules.chunks(BATCH) {
-        context.check_cancelled()?;
-        let items: Vec<&str> = nodules.iter().map(|nodule| nodule.item.as_str()).collect();
-        let planes = PlaneSet::read(slices, &items, Pixels::reach(parameters.crop_size, 0))?;
-        let pixels = Pixels::new(planes.edge, parameters.crop_size, architecture.vision.resolution, 0)?;
-        let batch: Vec<&[f32]> = (0..planes.len()).filter_map(|position| planes.get(position)).collect();
-        probabilities.extend(predictor.predict(&batch, &pixels)?);
-    }
+    show(&predictor, description, context, nodules, |images| {
+        probabilities.extend(predictor.predict_pixels(images)?);
+        Ok(())
+    })?;
     Ok(probabilities)
-}
-
-fn read_towers(description: &ModelFile, context: &Context<'_>, model: &Files) -> Result<Tensors, StageError> {
-    match context.optional("weights") {
-        Some(InputValue::File(file)) => {
-            description.towers(Some((&file.path()?, file.digest.to_string())), &model.shown)
-        }
-        _ => description.towers(None, &model.shown),
-    }
 }
 
 fn write_results(
@@ -244,7 +240,8 @@ fn write_results(
     context: &Context<'_>,
     nodules: &[Nodule],
     folds: &[Fold],
-    notes: &[String],
+    validation: &[Validation],
+    mut notes: Vec<String>,
 ) -> Result<(), StageError> {
     let case = |nodule: &Nodule| Case {
         pid: nodule.pid.clone(),
@@ -258,7 +255,95 @@ fn write_results(
     let metrics = DatasetMetrics::score(&params.name, &predictions, &bootstrap)?;
     context.write("metrics", "metrics.json", &metrics.to_json()?)?;
     context.write("metrics", "metrics.csv", &metrics.to_csv()?)?;
-    context.write("metrics", "summary.txt", summary(&metrics, read_ceiling(context)?, notes).as_bytes())
+    if metrics.labelled.is_some() {
+        notes.extend(write_details(params, context, &predictions, validation, &bootstrap)?);
+    }
+    context.write("metrics", "summary.txt", summary(&metrics, read_ceiling(context)?, &notes).as_bytes())
+}
+
+/// What only labels allow to say; lines for people come back.
+fn write_details(
+    params: &EvaluateParams,
+    context: &Context<'_>,
+    predictions: &Predictions,
+    validation: &[Validation],
+    bootstrap: &Bootstrap,
+) -> Result<Vec<String>, StageError> {
+    let mut remarks = Vec::new();
+    if let Some(wanted) = params.sensitivity {
+        let points = decisions::operating_points(predictions, validation, wanted);
+        let table = decisions::operating_points_csv(&params.name, &points)?;
+        context.write("metrics", "operating_points.csv", &table)?;
+        remarks.extend(decisions::remarks(&points));
+    }
+    let table = decisions::decision_curve_csv(&params.name, predictions)?;
+    context.write("metrics", "decision_curve.csv", &table)?;
+    let others = context.inputs("against").iter().filter_map(|input| match &input.value {
+        InputValue::File(file) => {
+            // By foreach values: results have no paths in them.
+            let values: Vec<&str> = input.selector.values().map(String::as_str).collect();
+            Some(read_other(file, if values.is_empty() { "against".to_string() } else { values.join(" ") }))
+        }
+        _ => None,
+    });
+    let pairs = comparisons::compare(predictions, &others.collect::<Result<Vec<_>, _>>()?)?;
+    context.write("metrics", "comparisons.csv", &comparisons::to_csv(&params.name, &pairs)?)?;
+    remarks.extend(comparisons::remarks(&pairs));
+    if !params.subgroups.is_empty() {
+        let table = context.table("dataset")?;
+        let mut groups = Vec::new();
+        for column in &params.subgroups {
+            let cells: Vec<Option<String>> =
+                table.rows().iter().map(|row| table.get(row, column).map(str::to_string)).collect();
+            groups.extend(subgroups::score(column, &cells, predictions, bootstrap)?);
+        }
+        context.write("metrics", "subgroups.csv", &subgroups::to_csv(&groups)?)?;
+        remarks.extend(subgroups::remarks(&groups));
+    }
+    Ok(remarks)
+}
+
+/// A fold's validation cases with what its model said of them.
+fn read_validation(
+    params: &EvaluateParams,
+    model: &Files,
+    calibrator: Option<&BetaCalibrator>,
+) -> Result<Validation, StageError> {
+    let file = model.get(VALIDATION).ok_or_else(|| {
+        StageError::message(format!(
+            "{} has no {VALIDATION}, by which `sensitivity` finds a threshold",
+            model.shown
+        ))
+        .advise("leave `sensitivity` away: imported models come without their validation cases")
+    })?;
+    let table = Table::parse(&file.shown, &file.read()?)?;
+    let table = table.project(&["checkpoint", "malignant", "probability"].map(Column::required))?;
+    let mut validation = Validation::default();
+    for row in table.rows() {
+        if table.text(row, "checkpoint")? == params.checkpoint.name() {
+            let probability = table.number(row, "probability")?;
+            validation.labels.push(table.label(row, "malignant")?);
+            validation.raw.push(probability);
+            validation.calibrated.extend(calibrator.map(|calibrator| calibrator.apply(probability)));
+        }
+    }
+    Ok(validation)
+}
+
+/// The ensembles of another run's `predictions.csv`.
+fn read_other(file: &InputFile, name: String) -> Result<OtherRun, StageError> {
+    let table = Table::parse(&file.shown, &file.read()?)?;
+    let columns = ["pid", "nodule_id", "ensemble"].map(Column::required);
+    let table = table.project(&[&columns[..], &[Column::optional("calibrated_ensemble")]].concat())?;
+    let mut other = OtherRun { name, ensemble: HashMap::new(), calibrated: HashMap::new() };
+    for row in table.rows() {
+        let case = (table.text(row, "pid")?.to_string(), table.text(row, "nodule_id")?.to_string());
+        if table.has_column("calibrated_ensemble") {
+            other.calibrated.insert(case.clone(), table.number(row, "calibrated_ensemble")?);
+        }
+        other.ensemble.insert(case, table.number(row, "ensemble")?);
+    }
+    Ok(other)
 }
 
 /// The `auroc` of the file given as ceiling.

@@ -19,6 +19,7 @@ pub mod slice;
 pub mod split;
 pub mod text_encode;
 pub mod train;
+pub mod zero_shot;
 
 /// All kinds, in data-flow order.
 pub static STAGES: &[&dyn AnyStage] = &[
@@ -37,4 +38,5 @@ pub static STAGES: &[&dyn AnyStage] = &[
     &Whole(calibrate::Calibrate),
     &Whole(import_experiment::ImportExperiment),
     &Whole(evaluate::Evaluate),
+    &Whole(zero_shot::ZeroShot),
 ];

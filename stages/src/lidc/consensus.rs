@@ -142,7 +142,9 @@ mod tests {
         assert_eq!(nodule.ratings, [1.5, 2.0, 3.5, 4.0, 5.0, 1.5]);
         assert_eq!((nodule.internal_structure, nodule.calcification), (vec![1, 4], vec![6]));
         assert!((nodule.diameter - 7.0 * 2f64.sqrt() / 2.0).abs() < 1e-12);
-        assert_eq!(nodule.centroid, [22.8, 22.8, 3.2]);
+        for (found, expected) in nodule.centroid.iter().zip([22.8, 22.8, 3.2]) {
+            assert!((found - expected).abs() < 1e-12, "{found} {expected}");
+        }
         assert_eq!((nodule.readers, agree(&[])), (2, None));
     }
 }

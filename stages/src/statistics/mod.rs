@@ -6,6 +6,8 @@
 pub mod bootstrap;
 pub mod calibration;
 pub mod confusion;
+pub mod decision;
+pub mod delong;
 pub mod metrics;
 pub mod sampling;
 pub mod weights;

@@ -39,12 +39,11 @@ impl Predictor {
         &self.model
     }
 
-    /// Probability of malignancy of nodules given by their nine planes, (9, P, P) each. The nodules
-    /// pass the tower as one batch.
+    /// Central windows of nodules given by their nine planes, (9, P, P) each, as images (N, 9, 3, R, R).
     ///
     /// # Errors
     /// Planes that do not fit.
-    pub fn predict(&self, planes: &[&[f32]], pixels: &dyn MakePixels) -> Result<Vec<f64>, BatchError> {
+    pub fn images(&self, planes: &[&[f32]], pixels: &dyn MakePixels) -> Result<Tensor, BatchError> {
         let resolution = self.model.architecture().vision.resolution;
         let each = PLANES * CHANNELS * resolution.pow(2);
         let mut values = vec![0.0; planes.len() * each];
@@ -54,7 +53,16 @@ impl Predictor {
         }
         let failed = |source| BatchError::Model { rows: (0..planes.len()).collect(), source };
         let shape = (planes.len(), PLANES, CHANNELS, resolution, resolution);
-        let images = Tensor::from_vec(values, shape, self.model.device()).map_err(|x| failed(x.into()))?;
+        Tensor::from_vec(values, shape, self.model.device()).map_err(|x| failed(x.into()))
+    }
+
+    /// Probability of malignancy of nodules given by their nine planes, which pass the tower as one batch.
+    ///
+    /// # Errors
+    /// Planes that do not fit.
+    pub fn predict(&self, planes: &[&[f32]], pixels: &dyn MakePixels) -> Result<Vec<f64>, BatchError> {
+        let images = self.images(planes, pixels)?;
+        let failed = |source| BatchError::Model { rows: (0..planes.len()).collect(), source };
         self.predict_pixels(&images).map_err(failed)
     }
 

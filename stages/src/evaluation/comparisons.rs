@@ -1,0 +1,196 @@
+//! Which of two predictions of the same cases is better: `comparisons.csv`, by DeLong's test.
+//!
+//! The ensemble is compared with each fold's model, calibrated values with raw ones, and ensembles with those of other
+//! runs that predicted the same cases. Only cases with a label count, and of another run's those that both have.
+
+use std::collections::HashMap;
+
+use super::predictions::{Predictions, Role};
+use super::{EvaluationError, csv_bytes, number_text};
+use crate::statistics::delong::{Comparison, delong};
+
+/// Another run's ensembles.
+#[derive(Clone, Debug)]
+pub struct OtherRun {
+    /// What tables call it.
+    pub name: String,
+    /// By patient and nodule.
+    pub ensemble: HashMap<(String, String), f64>,
+    /// The calibrated ensemble, where there is one.
+    pub calibrated: HashMap<(String, String), f64>,
+}
+
+/// Two predictions with what the test says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ComparedPair {
+    /// Name of the first.
+    pub first: String,
+    /// Name of the second, with the run's where it is another.
+    pub second: String,
+    /// Cases that both predict and that have a label.
+    pub n: usize,
+    /// `None` where a class has fewer than two cases.
+    pub comparison: Option<Comparison>,
+}
+
+/// All comparisons, within the run first.
+///
+/// # Errors
+/// A score that is not a number.
+pub fn compare(predictions: &Predictions, others: &[OtherRun]) -> Result<Vec<ComparedPair>, EvaluationError> {
+    let of_role = |role: Role| predictions.vectors().iter().filter(move |vector| vector.role == role);
+    let mut pairs = Vec::new();
+    for ensemble in of_role(Role::Ensemble) {
+        for other in of_role(Role::Raw).chain(of_role(Role::CalibratedEnsemble)) {
+            let second = |position: usize| other.probabilities.get(position).copied();
+            pairs.push(pair(
+                predictions,
+                (&ensemble.name, &ensemble.probabilities),
+                other.name.clone(),
+                second,
+            )?);
+        }
+    }
+    for other in others {
+        for (role, values) in
+            [(Role::Ensemble, &other.ensemble), (Role::CalibratedEnsemble, &other.calibrated)]
+        {
+            for own in of_role(role).filter(|_| !values.is_empty()) {
+                let second = |position: usize| {
+                    let case = predictions.cases().get(position)?;
+                    values.get(&(case.pid.clone(), case.nodule_id.clone())).copied()
+                };
+                let name = format!("{} of {}", own.name, other.name);
+                pairs.push(pair(predictions, (&own.name, &own.probabilities), name, second)?);
+            }
+        }
+    }
+    Ok(pairs)
+}
+
+fn pair(
+    predictions: &Predictions,
+    (name, probabilities): (&str, &[f64]),
+    other: String,
+    second: impl Fn(usize) -> Option<f64>,
+) -> Result<ComparedPair, EvaluationError> {
+    let (mut labels, mut own, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    for (position, (case, probability)) in predictions.cases().iter().zip(probabilities).enumerate() {
+        if let (Some(label), Some(value)) = (case.malignant, second(position)) {
+            labels.push(label);
+            own.push(*probability);
+            theirs.push(value);
+        }
+    }
+    let comparison = delong(&labels, &own, &theirs).map_err(EvaluationError::Scores)?;
+    Ok(ComparedPair { first: name.to_owned(), second: other, n: labels.len(), comparison })
+}
+
+/// The bytes of `comparisons.csv`.
+///
+/// # Errors
+/// None in practice; the writer's error is passed on.
+pub fn to_csv(dataset: &str, pairs: &[ComparedPair]) -> Result<Vec<u8>, EvaluationError> {
+    let header = [
+        "dataset",
+        "first",
+        "second",
+        "n",
+        "auroc_first",
+        "auroc_second",
+        "difference",
+        "low",
+        "high",
+        "p_delong",
+    ];
+    let row = |pair: &ComparedPair| {
+        let mut cells = vec![dataset.to_owned(), pair.first.clone(), pair.second.clone(), pair.n.to_string()];
+        let numbers = pair.comparison.map(|comparison| {
+            let [low, high] = comparison.interval();
+            let Comparison { first, second, p, .. } = comparison;
+            [first, second, comparison.difference(), low, high, p]
+        });
+        cells.extend(match numbers {
+            Some(numbers) => numbers.map(number_text),
+            None => [const { String::new() }; 6],
+        });
+        cells
+    };
+    csv_bytes(std::iter::once(header.map(str::to_owned).to_vec()).chain(pairs.iter().map(row)))
+}
+
+/// Lines for people: the comparisons with other runs.
+pub fn remarks(pairs: &[ComparedPair]) -> Vec<String> {
+    let line = |pair: &ComparedPair| {
+        let (_, run) = pair.second.split_once(" of ")?;
+        let comparison = pair.comparison?;
+        let [low, high] = comparison.interval();
+        Some(format!(
+            "{} less that of {run}: AUROC {:+.3} [{low:+.3}, {high:+.3}], p = {:.3} (DeLong, n = {})",
+            pair.first,
+            comparison.difference(),
+            comparison.p,
+            pair.n
+        ))
+    };
+    pairs.iter().filter_map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Case, Fold};
+    use super::*;
+    use crate::statistics::calibration::{BetaCalibrator, CalibrationKind};
+
+    fn predictions(calibrated: bool) -> Predictions {
+        let labels = [Some(true), Some(false), Some(true), None, Some(false)];
+        let case = |(number, malignant): (usize, &Option<bool>)| Case {
+            pid: number.to_string(),
+            nodule_id: "1".to_owned(),
+            malignant: *malignant,
+        };
+        let fold = |(key, values): (usize, [f64; 5])| Fold {
+            key: key.to_string(),
+            probabilities: values.to_vec(),
+            calibrator: calibrated.then(|| BetaCalibrator::from_line(CalibrationKind::Abm, 1.0, 1.0, 0.0)),
+        };
+        let folds: Vec<Fold> = [[0.9, 0.2, 0.6, 0.5, 0.1], [0.4, 0.6, 0.7, 0.5, 0.2]]
+            .into_iter()
+            .enumerate()
+            .map(fold)
+            .collect();
+        Predictions::merge(labels.iter().enumerate().map(case).collect(), &folds).expect("merged")
+    }
+
+    #[test]
+    fn ensembles_are_compared_with_their_parts_and_with_other_runs_on_common_cases() {
+        let key = |pid: &str| (pid.to_owned(), "1".to_owned());
+        let other = OtherRun {
+            name: "elsewhere".into(),
+            ensemble: [("0", 0.1), ("1", 0.9), ("2", 0.3), ("4", 0.8)].map(|(pid, p)| (key(pid), p)).into(),
+            calibrated: HashMap::new(),
+        };
+        let pairs = compare(&predictions(true), &[other]).expect("comparisons");
+        let names: Vec<(&str, &str, usize)> =
+            pairs.iter().map(|pair| (pair.first.as_str(), pair.second.as_str(), pair.n)).collect();
+        assert_eq!(
+            names,
+            [
+                ("ensemble", "raw_0", 4),
+                ("ensemble", "raw_1", 4),
+                ("ensemble", "calibrated_ensemble", 4),
+                ("ensemble", "ensemble of elsewhere", 4)
+            ]
+        );
+        let last = pairs[3].comparison.expect("both classes");
+        assert_eq!((last.first, last.second), (1.0, 0.0));
+        let table = String::from_utf8(to_csv("test", &pairs).expect("table")).expect("text");
+        assert!(table.contains("test,ensemble,raw_0,4,1.0,1.0,0.0,0.0,0.0,1.0\n"), "{table}");
+        assert!(
+            remarks(&pairs)[0].starts_with("ensemble less that of elsewhere: AUROC +1.000"),
+            "{:?}",
+            remarks(&pairs)
+        );
+        assert_eq!(remarks(&pairs).len(), 1);
+    }
+}

@@ -1,0 +1,221 @@
+//! What decisions would be worth: at a threshold chosen on validation, and over all thresholds.
+//!
+//! A threshold that is chosen on test cases promises too much. Validation cases were predicted by the one model that did
+//! not learn from them, so an ensemble's threshold is chosen on the folds' predictions together.
+
+use super::predictions::{Prediction, Predictions, Role};
+use super::{EvaluationError, csv_bytes, number_text};
+use crate::statistics::confusion::Confusion;
+use crate::statistics::decision::{Proportion, decide, net_benefit, threshold_at_sensitivity};
+
+/// Validation cases of one fold with what its model says of them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Validation {
+    /// Labels.
+    pub labels: Vec<bool>,
+    /// Probabilities as the model gives them.
+    pub raw: Vec<f64>,
+    /// The same, calibrated; empty without a calibrator.
+    pub calibrated: Vec<f64>,
+}
+
+/// Decisions of one prediction at one threshold.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OperatingPoint {
+    /// The prediction.
+    pub prediction: String,
+    /// Sensitivity that was asked of validation.
+    pub wanted: f64,
+    /// Cases with at least this probability are called positive.
+    pub threshold: f64,
+    /// On the test cases that have a label.
+    pub decisions: Confusion,
+}
+
+/// Decisions on the test cases at thresholds that have the wanted sensitivity on validation; `folds` in the order of the
+/// predictions. A prediction without positive validation cases has none.
+pub fn operating_points(predictions: &Predictions, folds: &[Validation], wanted: f64) -> Vec<OperatingPoint> {
+    let mut fold_of = [0, 0];
+    let mut points = Vec::new();
+    for vector in predictions.vectors() {
+        let validation = match vector.role {
+            Role::Raw => one(folds, &mut fold_of[0], |fold| &fold.raw),
+            Role::Calibrated => one(folds, &mut fold_of[1], |fold| &fold.calibrated),
+            Role::Ensemble => together(folds, |fold| &fold.raw),
+            Role::CalibratedEnsemble => together(folds, |fold| &fold.calibrated),
+        };
+        let Some(threshold) = threshold_at_sensitivity(&validation.0, &validation.1, wanted) else {
+            continue;
+        };
+        let (labels, scores) = labelled(predictions, vector);
+        points.push(OperatingPoint {
+            prediction: vector.name.clone(),
+            wanted,
+            threshold,
+            decisions: decide(&labels, &scores, threshold),
+        });
+    }
+    points
+}
+
+fn one(
+    folds: &[Validation],
+    next: &mut usize,
+    scores: fn(&Validation) -> &Vec<f64>,
+) -> (Vec<bool>, Vec<f64>) {
+    let fold = folds.get(*next);
+    *next += 1;
+    fold.map(|fold| (fold.labels.clone(), scores(fold).clone())).unwrap_or_default()
+}
+
+fn together(folds: &[Validation], scores: fn(&Validation) -> &Vec<f64>) -> (Vec<bool>, Vec<f64>) {
+    let labels = folds.iter().flat_map(|fold| fold.labels.clone()).collect();
+    (labels, folds.iter().flat_map(|fold| scores(fold).clone()).collect())
+}
+
+/// Labels and probabilities of the cases that have a label.
+fn labelled(predictions: &Predictions, vector: &Prediction) -> (Vec<bool>, Vec<f64>) {
+    let cases = predictions.cases().iter().zip(&vector.probabilities);
+    cases.filter_map(|(case, probability)| Some((case.malignant?, *probability))).unzip()
+}
+
+/// Sensitivity, specificity and predictive values with their intervals.
+fn rates(decisions: &Confusion) -> [(&'static str, Option<Proportion>); 4] {
+    let Confusion { true_positives, false_positives, true_negatives, false_negatives } = *decisions;
+    [
+        ("sensitivity", Proportion::of(true_positives, true_positives + false_negatives)),
+        ("specificity", Proportion::of(true_negatives, true_negatives + false_positives)),
+        ("ppv", Proportion::of(true_positives, true_positives + false_positives)),
+        ("npv", Proportion::of(true_negatives, true_negatives + false_negatives)),
+    ]
+}
+
+/// The bytes of `operating_points.csv`.
+///
+/// # Errors
+/// None in practice; the writer's error is passed on.
+pub fn operating_points_csv(dataset: &str, points: &[OperatingPoint]) -> Result<Vec<u8>, EvaluationError> {
+    let header =
+        ["dataset", "prediction", "validation_sensitivity", "threshold", "metric", "value", "low", "high"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
+    for point in points {
+        for (name, proportion) in rates(&point.decisions) {
+            let mut row = vec![dataset.to_owned(), point.prediction.clone()];
+            row.extend([number_text(point.wanted), number_text(point.threshold), name.to_owned()]);
+            row.extend(match proportion {
+                Some(Proportion { value, low, high }) => [value, low, high].map(number_text),
+                None => [const { String::new() }; 3],
+            });
+            rows.push(row);
+        }
+    }
+    csv_bytes(rows)
+}
+
+/// A line for people of each ensemble.
+pub fn remarks(points: &[OperatingPoint]) -> Vec<String> {
+    let line = |point: &OperatingPoint| {
+        let [sensitivity, specificity, ..] = rates(&point.decisions);
+        let text = |proportion: Option<Proportion>| match proportion {
+            Some(Proportion { value, low, high }) => format!("{value:.3} [{low:.3}, {high:.3}]"),
+            None => "-".to_owned(),
+        };
+        format!(
+            "{} ≥ {:.3}: sensitivity {}, specificity {}",
+            point.prediction,
+            point.threshold,
+            text(sensitivity.1),
+            text(specificity.1)
+        )
+    };
+    let ensembles = points.iter().filter(|point| point.prediction.ends_with("ensemble"));
+    let lines: Vec<String> = ensembles.map(line).collect();
+    let head = points.first().filter(|_| !lines.is_empty());
+    let head = head.map(|point| format!("Thresholds with a sensitivity of {} on validation:", point.wanted));
+    head.into_iter().chain(lines).collect()
+}
+
+/// The bytes of `decision_curve.csv`: net benefit at thresholds from 1 % to 99 %, of each prediction, of calling every
+/// case positive (`all`) and none (`none`).
+///
+/// # Errors
+/// None in practice; the writer's error is passed on.
+pub fn decision_curve_csv(dataset: &str, predictions: &Predictions) -> Result<Vec<u8>, EvaluationError> {
+    let mut rows = vec![["dataset", "prediction", "threshold", "net_benefit"].map(str::to_owned).to_vec()];
+    let mut add = |name: &str, labels: &[bool], scores: &[f64]| {
+        for percent in 1..=99_u32 {
+            let threshold = f64::from(percent) / 100.0;
+            let benefit = net_benefit(&decide(labels, scores, threshold), threshold);
+            rows.push(vec![
+                dataset.to_owned(),
+                name.to_owned(),
+                number_text(threshold),
+                number_text(benefit),
+            ]);
+        }
+    };
+    for vector in predictions.vectors() {
+        let (labels, scores) = labelled(predictions, vector);
+        add(&vector.name, &labels, &scores);
+    }
+    let labels: Vec<bool> = predictions.cases().iter().filter_map(|case| case.malignant).collect();
+    add("all", &labels, &vec![1.0; labels.len()]);
+    add("none", &labels, &vec![0.0; labels.len()]);
+    csv_bytes(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Case, Fold};
+    use super::*;
+
+    fn predictions() -> Predictions {
+        let labels = [Some(true), Some(false), Some(true), None, Some(false)];
+        let case = |(number, malignant): (usize, &Option<bool>)| Case {
+            pid: number.to_string(),
+            nodule_id: "1".to_owned(),
+            malignant: *malignant,
+        };
+        let fold = |key: &str, values: [f64; 5]| Fold {
+            key: key.to_owned(),
+            probabilities: values.to_vec(),
+            calibrator: None,
+        };
+        let folds = [fold("0", [0.9, 0.2, 0.6, 0.5, 0.1]), fold("1", [0.5, 0.6, 0.8, 0.5, 0.3])];
+        Predictions::merge(labels.iter().enumerate().map(case).collect(), &folds).expect("merged")
+    }
+
+    #[test]
+    fn thresholds_come_from_validation_and_rates_from_test_cases() {
+        let fold = |raw: [f64; 3]| Validation {
+            labels: vec![true, true, false],
+            raw: raw.to_vec(),
+            calibrated: Vec::new(),
+        };
+        let points = operating_points(&predictions(), &[fold([0.7, 0.4, 0.9]), fold([0.8, 0.6, 0.1])], 0.9);
+        let thresholds: Vec<(&str, f64)> =
+            points.iter().map(|point| (point.prediction.as_str(), point.threshold)).collect();
+        assert_eq!(thresholds, [("raw_0", 0.4), ("raw_1", 0.6), ("ensemble", 0.4)]);
+        let expected =
+            Confusion { true_positives: 1, false_positives: 1, true_negatives: 1, false_negatives: 1 };
+        assert_eq!(points[1].decisions, expected);
+        let lines = remarks(&points);
+        assert_eq!(lines[0], "Thresholds with a sensitivity of 0.9 on validation:");
+        assert!(lines[1].starts_with("ensemble ≥ 0.400: sensitivity 1.000 ["), "{}", lines[1]);
+        let table = String::from_utf8(operating_points_csv("t", &points).expect("table")).expect("text");
+        assert!(table.contains("t,raw_0,0.9,0.4,specificity,1.0,"), "{table}");
+        assert!(operating_points(&predictions(), &[], 0.9).is_empty());
+    }
+
+    #[test]
+    fn calling_all_positive_has_the_net_benefit_of_its_prevalence() {
+        let table = String::from_utf8(decision_curve_csv("t", &predictions()).expect("table")).expect("text");
+        let benefit = |name: &str| -> f64 {
+            let row = table.lines().find(|line| line.starts_with(name)).expect("a row");
+            row.rsplit(',').next().expect("a cell").parse().expect("a number")
+        };
+        assert!((benefit("t,all,0.2,") - (0.5 - 0.5 * 0.25)).abs() < 1e-12);
+        assert_eq!(benefit("t,none,0.2,"), 0.0);
+        assert_eq!(table.lines().count(), 1 + 99 * 5);
+    }
+}
