@@ -7,6 +7,7 @@
 
 pub mod architecture;
 pub mod dropout;
+pub mod frozen_weights;
 pub mod heads;
 pub mod initialise;
 pub mod inputs;

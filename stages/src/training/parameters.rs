@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use super::schedule::Schedule;
 use super::text_augmentation::TextAugmentation;
 use crate::clip::architecture::Architecture;
+use crate::clip::frozen_weights::FrozenWeights;
 use crate::clip::heads::HeadSettings;
 use crate::clip::lora::{Encoder, LoraSettings, Position, Projection};
-use crate::clip::model::{FrozenWeights, ModelSettings, Tuning};
+use crate::clip::model::{ModelSettings, Tuning};
 use crate::slice::augmentation::Augmentation;
 
 /// What sample weights balance.

@@ -8,9 +8,10 @@ use std::path::PathBuf;
 
 use candle_core::{DType, Device, Tensor};
 use pipe_stages::clip::Tensors;
+use pipe_stages::clip::frozen_weights::FrozenWeights;
 use pipe_stages::clip::heads::HeadSettings;
 use pipe_stages::clip::lora::{Encoder, LoraSettings, Position, Projection};
-use pipe_stages::clip::model::{FrozenWeights, ModelSettings, Tuning};
+use pipe_stages::clip::model::{ModelSettings, Tuning};
 use pipe_stages::clip::weights::{Towers, read_tensors, read_towers};
 
 pub fn fixture(name: &str) -> PathBuf {
