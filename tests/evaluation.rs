@@ -117,3 +117,60 @@ fn semantic_features_are_predicted_by_sentences() {
         wrong.stderr
     );
 }
+
+#[test]
+fn several_data_sets_are_reported_side_by_side() {
+    let workspace = workspace();
+    let more = "[stage.more]\nuses = \"phantom\"\n\
+         params = { stream = \"more\", patients = 6, shape = [72, 72, 36] }\n\
+         [stage.more-crop]\nuses = \"crop\"\nparams = { size_mm = 60 }\ninputs = { dataset = \"@more\" }\n\
+         [stage.more-slice]\nuses = \"slice\"\ninputs = { volumes = \"@more-crop\" }\n\
+         [stage.both]\nuses = \"evaluate\"\npublish = \"b\"\nparams = { subgroups = [\"nodule_shape\"] }\n\
+         [stage.both.inputs]\ndataset = { here = \"@other\", elsewhere = \"@more\" }\n\
+         slices = { elsewhere = \"@more-slice\", here = \"@other-slice\" }\n\
+         models = \"@train\"\ncalibrators = \"@calibrate\"\nweights = \"random\"\n";
+    let manifest = workspace.read("p.toml") + more;
+    workspace.write("p.toml", &manifest);
+    workspace.pipe_ok(&["run", "p.toml"]);
+    let table = workspace.read("b/predictions.csv");
+    let mut lines = table.lines();
+    assert!(lines.next().unwrap().starts_with("dataset,pid,nodule_id,raw_0,raw_1,ensemble,calibrated_0,"));
+    // One of them is the evaluation of that data set alone.
+    let alone: Vec<String> =
+        workspace.read("e/predictions.csv").lines().skip(1).map(|line| format!("here,{line}")).collect();
+    let here: Vec<&str> = lines.clone().filter(|line| line.starts_with("here,")).collect();
+    assert_eq!(here, alone);
+    assert!(lines.any(|line| line.starts_with("elsewhere,")));
+    let metrics: serde_json::Value = serde_json::from_str(&workspace.read("b/metrics.json")).unwrap();
+    let alone: serde_json::Value = serde_json::from_str(&workspace.read("e/metrics.json")).unwrap();
+    assert_eq!(metrics["dataset"]["here"], alone["dataset"]["test"]);
+    assert!(metrics["dataset"]["elsewhere"]["ensemble"]["auroc"]["value"].is_number(), "{metrics}");
+    let summary = workspace.read("b/summary.txt");
+    assert!(summary.starts_with("ensemble\ndataset "), "{summary}");
+    assert!(summary.contains("\nelsewhere: n = ") && summary.contains("\nhere: n = "), "{summary}");
+    for name in ["comparisons.csv", "decision_curve.csv", "subgroups.csv"] {
+        let table = workspace.read(&format!("b/{name}"));
+        assert_eq!(table.lines().filter(|line| line.starts_with("dataset,")).count(), 1, "{name}");
+        assert!(table.contains("\nhere,") && table.contains("\nelsewhere,"), "{name}");
+    }
+    // Names count, and must be those of both inputs.
+    let renamed = manifest.replace("here = ", "there = ");
+    workspace.write("p.toml", &renamed);
+    assert_eq!(workspace.pipe_ok(&["run", "p.toml", "--json"]).executed(), ["both"]);
+    workspace.write("p.toml", manifest.replace("elsewhere = \"@more-slice\", ", ""));
+    let missing = workspace.pipe(&["run", "p.toml"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.stderr.contains("there are no slices for `elsewhere`"), "{}", missing.stderr);
+    for (inputs, message) in [
+        ("volumes = { a = \"@more-crop\" }", "`volumes` takes one artifact"),
+        ("volumes = 1", "`stage.more-slice.inputs.volumes` must be"),
+    ] {
+        workspace.write("p.toml", manifest.replace("volumes = \"@more-crop\"", inputs));
+        let ran = workspace.pipe(&["check", "p.toml"]);
+        assert_eq!(ran.code, 2, "{}", ran.stderr);
+        assert!(ran.stderr.contains(message), "{}", ran.stderr);
+    }
+    workspace.write("p.toml", manifest.replace("{ here = \"@other\", elsewhere = \"@more\" }", "{}"));
+    let empty = workspace.pipe(&["check", "p.toml"]);
+    assert!(empty.stderr.contains("`dataset` is an empty table"), "{}", empty.stderr);
+}

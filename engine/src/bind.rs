@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pipe_cache::{ArtifactRef, Digest, Form, InputMemo, Store};
 
 use crate::context::Device;
-use crate::input::{Files, Input, InputError, InputFile, InputValue, Selector};
+use crate::input::{Files, Input, InputError, InputFile, InputValue, NAME, Selector};
 use crate::items::row_files::RowFiles;
 use crate::items::{self, BoundItems};
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
@@ -64,10 +64,8 @@ impl Binder<'_> {
             if source.as_ref().is_some_and(|source| drives_items(source, binding.spec.name)) {
                 continue;
             }
-            inputs.insert(
-                binding.spec.name.to_string(),
-                self.bind_input(instance, binding, upstream, &mut preimage)?,
-            );
+            let bound = self.bind_input(instance, binding, upstream, &mut preimage)?;
+            inputs.entry(binding.spec.name.to_string()).or_insert_with(Vec::new).extend(bound);
         }
         let items = match source {
             None => None,
@@ -121,7 +119,8 @@ impl Binder<'_> {
     ) -> Result<Vec<Input>, StageError> {
         let mut inputs = Vec::new();
         for source in &binding.sources {
-            let (value, selector) = self.open(instance, binding, source, upstream)?;
+            let (value, mut selector) = self.open(instance, binding, source, upstream)?;
+            selector.extend(binding.name.iter().map(|name| (NAME.to_string(), name.clone())));
             let mut name = format!("input.{}", binding.spec.name);
             if !selector.is_empty() && binding.spec.many {
                 let values: Vec<String> =

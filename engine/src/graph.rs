@@ -7,13 +7,13 @@ use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::manifest::problem::{Problem, Problems};
 use crate::manifest::references::{Reference, parse};
-use crate::manifest::resolve::StageSpec;
+use crate::manifest::resolve::{GivenInput, StageSpec};
 
 fn graph_of(stages: &[StageSpec]) -> DiGraph<usize, ()> {
     let mut graph = DiGraph::new();
     let nodes: Vec<NodeIndex> = (0..stages.len()).map(|stage| graph.add_node(stage)).collect();
     for (user, stage) in stages.iter().enumerate() {
-        for (spec, node) in &stage.inputs {
+        for GivenInput { spec, node, .. } in &stage.inputs {
             let Some(text) = node.as_text() else { continue };
             if let Reference::Stage { stage: name, .. } = parse(text, spec, Path::new(""))
                 && let Some(maker) = stages.iter().position(|known| known.name == name)

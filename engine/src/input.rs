@@ -15,6 +15,9 @@ use crate::table::{Table, TableError};
 /// The foreach values that name an instance, by key, as canonical texts.
 pub type Selector = BTreeMap<String, String>;
 
+/// The key of a [`Selector`] that holds the name of an artifact, where a manifest gives several by name.
+pub const NAME: &str = "name";
+
 /// Why an input cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

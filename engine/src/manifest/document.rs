@@ -42,8 +42,9 @@ pub struct PipelineTable {
 pub struct StageTable {
     /// The stage's kind; `pipe stages` lists them. Default: the stage's own name.
     pub uses: Option<String>,
-    /// Inputs by name: a path, `"@stage"` or `"@stage.output"`.
-    pub inputs: BTreeMap<String, String>,
+    /// Inputs by name: a path, `"@stage"` or `"@stage.output"`; where an input takes several artifacts, also a table of
+    /// names with one of these each.
+    pub inputs: BTreeMap<String, InputText>,
     /// Parameters of the kind; `pipe stages KIND` lists them.
     pub params: BTreeMap<String, serde_json::Value>,
     /// One instance for each value; several keys give their product. A key is also a parameter.
@@ -52,6 +53,16 @@ pub struct StageTable {
     pub publish: Option<String>,
     /// What an instance needs while it runs.
     pub resources: Option<ResourcesTable>,
+}
+
+/// What is given to an input.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum InputText {
+    /// One path or reference.
+    One(String),
+    /// Several, by name.
+    Named(BTreeMap<String, String>),
 }
 
 /// What an instance needs while it runs; never part of a result's identity.

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::hub::HubFile;
 use super::node::Node;
 use super::problem::{Problem, Problems, did_you_mean};
-use super::resolve::{InputBinding, InputSource, Instance, StageSpec, label};
+use super::resolve::{GivenInput, InputBinding, InputSource, Instance, StageSpec, label};
 use crate::bind::shown_path;
 use crate::graph;
 use crate::stage::{InputForm, InputSpec, OutputForm, OutputSpec};
@@ -46,7 +46,7 @@ pub(crate) fn parse<'a>(text: &'a str, spec: &InputSpec, root: &Path) -> Referen
 /// Adds a problem for every reference that leads nowhere and every path that is not there.
 pub(super) fn check(stages: &[StageSpec], root: &Path, problems: &mut Problems) {
     for stage in stages {
-        for (spec, node) in &stage.inputs {
+        for GivenInput { spec, node, .. } in &stage.inputs {
             check_reference(spec, node, stages, root, problems);
         }
     }
@@ -191,9 +191,7 @@ pub(super) fn bind(stages: Vec<StageSpec>, root: &Path, problems: &mut Problems)
             let inputs = spec
                 .inputs
                 .iter()
-                .filter_map(|(input, node)| {
-                    bind_input(input, node, (stage, variant), &stages, root, &positions, problems)
-                })
+                .filter_map(|given| bind_input(given, (stage, variant), &stages, root, &positions, problems))
                 .collect();
             let chosen = &spec.variants[variant];
             instances.push(Instance {
@@ -212,8 +210,7 @@ pub(super) fn bind(stages: Vec<StageSpec>, root: &Path, problems: &mut Problems)
 }
 
 fn bind_input(
-    spec: &'static InputSpec,
-    node: &Node,
+    GivenInput { spec, name, node }: &GivenInput,
     (stage, variant): (usize, usize),
     stages: &[StageSpec],
     root: &Path,
@@ -240,7 +237,8 @@ fn bind_input(
                 .collect()
         }
     };
-    Some(InputBinding { spec, origin: node.origin.clone(), variable: node.variable.clone(), given, sources })
+    let (origin, variable) = (node.origin.clone(), node.variable.clone());
+    Some(InputBinding { spec, name: name.clone(), origin, variable, given, sources })
 }
 
 /// The instances of `target` that agree with the variant on every foreach key that both have.

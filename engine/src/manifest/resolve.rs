@@ -120,6 +120,8 @@ impl Instance {
 pub struct InputBinding {
     /// The kind's description of the input.
     pub spec: &'static InputSpec,
+    /// The name among several artifacts of the input, where they were given by name.
+    pub name: Option<String>,
     /// Where it was written.
     pub origin: Origin,
     /// The variable that gave it.
@@ -148,12 +150,19 @@ pub enum InputSource {
     },
 }
 
+/// What the manifest gives to an input: a path or a reference, by name where there are several.
+pub(crate) struct GivenInput {
+    pub(crate) spec: &'static InputSpec,
+    pub(crate) name: Option<String>,
+    pub(crate) node: Node,
+}
+
 /// A stage before its references are resolved.
 pub(crate) struct StageSpec {
     pub(crate) name: String,
     pub(crate) origin: Origin,
     pub(crate) kind: &'static dyn AnyStage,
-    pub(crate) inputs: Vec<(&'static InputSpec, Node)>,
+    pub(crate) inputs: Vec<GivenInput>,
     pub(crate) variants: Vec<Variant>,
     pub(crate) foreach: Vec<String>,
     pub(crate) resources: Resources,
@@ -338,12 +347,12 @@ fn read_stage(
 }
 
 /// Parameters that are paths are inputs: they count by content, not by name.
-fn split_path_params(node: &Node, kind: &'static dyn AnyStage) -> (Node, Vec<(&'static InputSpec, Node)>) {
+fn split_path_params(node: &Node, kind: &'static dyn AnyStage) -> (Node, Vec<GivenInput>) {
     let mut params = node.get("params").cloned().unwrap_or_else(|| Node::empty_table(node.origin.clone()));
     let mut inputs = Vec::new();
     params.entries_mut().retain(|(key, value)| {
         let spec = kind.about().inputs.iter().find(|spec| spec.parameter && spec.name == key.name);
-        inputs.extend(spec.map(|spec| (spec, value.clone())));
+        inputs.extend(spec.map(|spec| GivenInput { spec, name: None, node: value.clone() }));
         spec.is_none()
     });
     (params, inputs)
@@ -354,17 +363,17 @@ fn read_inputs(
     origin: &Origin,
     node: &Node,
     kind: &'static dyn AnyStage,
-    inputs: &mut Vec<(&'static InputSpec, Node)>,
+    inputs: &mut Vec<GivenInput>,
     problems: &mut Problems,
 ) {
     let about = kind.about();
     for (key, value) in node.get("inputs").map_or(&[][..], Node::entries) {
         match about.inputs.iter().find(|spec| spec.name == key.name) {
-            Some(spec) if inputs.iter().any(|(known, _)| known.name == spec.name) => {
+            Some(spec) if inputs.iter().any(|known| known.spec.name == spec.name) => {
                 let message = format!("`{}` is given both as an input and as a parameter", key.name);
                 problems.add(Problem::at(key.origin.clone(), "given-twice", message));
             }
-            Some(spec) => inputs.push((spec, value.clone())),
+            Some(spec) => read_given(spec, value, inputs, problems),
             None => {
                 let known: Vec<&str> = about.inputs.iter().map(|spec| spec.name).collect();
                 let help = did_you_mean(&key.name, known.iter().copied())
@@ -375,14 +384,32 @@ fn read_inputs(
         }
     }
     for spec in about.inputs.iter().filter(|spec| !spec.optional) {
-        if !inputs.iter().any(|(known, _)| known.name == spec.name) {
+        if !inputs.iter().any(|known| known.spec.name == spec.name) {
             let message = format!("stage `{stage}` needs the input `{}`: {}", spec.name, spec.summary);
             let help = format!("add it under inputs, as a path or as \"@stage\" (a {})", spec.form);
             problems.add(Problem::at(origin.clone(), "missing-input", message).help(help));
         }
     }
     let position = |name: &str| about.inputs.iter().position(|spec| spec.name == name);
-    inputs.sort_by_key(|(spec, _)| position(spec.name));
+    inputs.sort_by_key(|given| position(given.spec.name));
+}
+
+/// One artifact, or a table of several by name, for an input that takes several.
+fn read_given(spec: &'static InputSpec, value: &Node, inputs: &mut Vec<GivenInput>, problems: &mut Problems) {
+    if value.as_text().is_some() {
+        return inputs.push(GivenInput { spec, name: None, node: value.clone() });
+    }
+    let entries = value.entries();
+    if entries.is_empty() || !spec.many {
+        let (message, help) = match spec.many {
+            true => (format!("`{}` is an empty table", spec.name), "name at least one artifact"),
+            false => (format!("`{}` takes one artifact", spec.name), "give a path or \"@stage\""),
+        };
+        problems.add(Problem::at(value.origin.clone(), "wrong-type", message).help(help));
+    }
+    for (key, node) in entries {
+        inputs.push(GivenInput { spec, name: Some(key.name.clone()), node: node.clone() });
+    }
 }
 
 fn read_foreach(node: &Node, problems: &mut Problems) -> Vec<(String, Vec<Node>)> {
@@ -412,7 +439,7 @@ fn read_variants(
     origin: &Origin,
     params: &Node,
     foreach: &[(String, Vec<Node>)],
-    (kind, inputs): (&'static dyn AnyStage, &[(&'static InputSpec, Node)]),
+    (kind, inputs): (&'static dyn AnyStage, &[GivenInput]),
     problems: &mut Problems,
 ) -> Vec<Variant> {
     for (key, values) in foreach {
@@ -477,7 +504,7 @@ fn check_values(
     stage: &str,
     origin: &Origin,
     params: &Node,
-    (kind, inputs): (&dyn AnyStage, &[(&'static InputSpec, Node)]),
+    (kind, inputs): (&dyn AnyStage, &[GivenInput]),
     problems: &mut Problems,
 ) {
     let canonical = match kind.canonical(params.to_json()) {
@@ -494,7 +521,7 @@ fn check_values(
         let place = named.map_or(origin, |node| &node.origin).clone();
         problems.add(Problem::at(place, "wrong-value", message).help(help.clone()));
     }
-    let given = |name: &str| inputs.iter().any(|(spec, _)| spec.name == name);
+    let given = |name: &str| inputs.iter().any(|given| given.spec.name == name);
     for error in kind.check_inputs(&canonical, &given) {
         let problem = Problem::at(origin.clone(), "missing-input", error.to_string());
         problems.add(problem.maybe_help(error.advice));

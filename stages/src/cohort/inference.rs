@@ -59,9 +59,10 @@ pub(crate) fn show(
     description: &ModelFile,
     context: &Context<'_>,
     nodules: &[Nodule],
+    slices: &Files,
     mut see: impl FnMut(&Tensor) -> Result<(), StageError>,
 ) -> Result<(), StageError> {
-    let (slices, crop_size) = (context.files("slices")?, description.parameters.crop_size);
+    let crop_size = description.parameters.crop_size;
     for nodules in nodules.chunks(BATCH) {
         context.check_cancelled()?;
         let items: Vec<&str> = nodules.iter().map(|nodule| nodule.item.as_str()).collect();

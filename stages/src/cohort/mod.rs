@@ -7,6 +7,7 @@ use pipe_engine::stage::StageError;
 use pipe_engine::table::{Row, Table};
 
 pub(crate) mod calibrator_file;
+pub(crate) mod companions;
 pub(crate) mod fold;
 pub(crate) mod inference;
 pub(crate) mod model_file;
@@ -16,6 +17,7 @@ pub(crate) mod planes;
 pub(crate) mod scans;
 pub(crate) mod series;
 pub(crate) mod table_file;
+pub(crate) mod test_set;
 pub(crate) mod texts;
 pub(crate) mod volumes;
 

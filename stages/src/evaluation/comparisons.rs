@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::predictions::{Predictions, Role};
-use super::{EvaluationError, csv_bytes, number_text};
+use super::{EvaluationError, number_text};
 use crate::statistics::delong::{Comparison, delong};
 
 /// Another run's ensembles.
@@ -86,11 +86,8 @@ fn pair(
     Ok(ComparedPair { first: name.to_owned(), second: other, n: labels.len(), comparison })
 }
 
-/// The bytes of `comparisons.csv`.
-///
-/// # Errors
-/// None in practice; the writer's error is passed on.
-pub fn to_csv(dataset: &str, pairs: &[ComparedPair]) -> Result<Vec<u8>, EvaluationError> {
+/// The rows of `comparisons.csv` with their header.
+pub fn rows(dataset: &str, pairs: &[ComparedPair]) -> Vec<Vec<String>> {
     let header = [
         "dataset",
         "first",
@@ -116,7 +113,7 @@ pub fn to_csv(dataset: &str, pairs: &[ComparedPair]) -> Result<Vec<u8>, Evaluati
         });
         cells
     };
-    csv_bytes(std::iter::once(header.map(str::to_owned).to_vec()).chain(pairs.iter().map(row)))
+    std::iter::once(header.map(str::to_owned).to_vec()).chain(pairs.iter().map(row)).collect()
 }
 
 /// Lines for people: the comparisons with other runs.
@@ -184,8 +181,8 @@ mod tests {
         );
         let last = pairs[3].comparison.expect("both classes");
         assert_eq!((last.first, last.second), (1.0, 0.0));
-        let table = String::from_utf8(to_csv("test", &pairs).expect("table")).expect("text");
-        assert!(table.contains("test,ensemble,raw_0,4,1.0,1.0,0.0,0.0,0.0,1.0\n"), "{table}");
+        let expected = ["test", "ensemble", "raw_0", "4", "1.0", "1.0", "0.0", "0.0", "0.0", "1.0"];
+        assert_eq!(rows("test", &pairs)[1], expected);
         assert!(
             remarks(&pairs)[0].starts_with("ensemble less that of elsewhere: AUROC +1.000"),
             "{:?}",

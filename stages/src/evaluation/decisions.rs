@@ -3,8 +3,8 @@
 //! A threshold that is chosen on test cases promises too much. Validation cases were predicted by the one model that did
 //! not learn from them, so an ensemble's threshold is chosen on the folds' predictions together.
 
+use super::number_text;
 use super::predictions::{Prediction, Predictions, Role};
-use super::{EvaluationError, csv_bytes, number_text};
 use crate::statistics::confusion::Confusion;
 use crate::statistics::decision::{Proportion, decide, net_benefit, threshold_at_sensitivity};
 
@@ -90,11 +90,8 @@ fn rates(decisions: &Confusion) -> [(&'static str, Option<Proportion>); 4] {
     ]
 }
 
-/// The bytes of `operating_points.csv`.
-///
-/// # Errors
-/// None in practice; the writer's error is passed on.
-pub fn operating_points_csv(dataset: &str, points: &[OperatingPoint]) -> Result<Vec<u8>, EvaluationError> {
+/// The rows of `operating_points.csv` with their header.
+pub fn operating_points_rows(dataset: &str, points: &[OperatingPoint]) -> Vec<Vec<String>> {
     let header =
         ["dataset", "prediction", "validation_sensitivity", "threshold", "metric", "value", "low", "high"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
@@ -109,7 +106,7 @@ pub fn operating_points_csv(dataset: &str, points: &[OperatingPoint]) -> Result<
             rows.push(row);
         }
     }
-    csv_bytes(rows)
+    rows
 }
 
 /// A line for people of each ensemble.
@@ -135,12 +132,9 @@ pub fn remarks(points: &[OperatingPoint]) -> Vec<String> {
     head.into_iter().chain(lines).collect()
 }
 
-/// The bytes of `decision_curve.csv`: net benefit at thresholds from 1 % to 99 %, of each prediction, of calling every
+/// The rows of `decision_curve.csv` with their header: net benefit at thresholds from 1 % to 99 %, of each prediction, of calling every
 /// case positive (`all`) and none (`none`).
-///
-/// # Errors
-/// None in practice; the writer's error is passed on.
-pub fn decision_curve_csv(dataset: &str, predictions: &Predictions) -> Result<Vec<u8>, EvaluationError> {
+pub fn decision_curve_rows(dataset: &str, predictions: &Predictions) -> Vec<Vec<String>> {
     let mut rows = vec![["dataset", "prediction", "threshold", "net_benefit"].map(str::to_owned).to_vec()];
     let mut add = |name: &str, labels: &[bool], scores: &[f64]| {
         for percent in 1..=99_u32 {
@@ -161,7 +155,7 @@ pub fn decision_curve_csv(dataset: &str, predictions: &Predictions) -> Result<Ve
     let labels: Vec<bool> = predictions.cases().iter().filter_map(|case| case.malignant).collect();
     add("all", &labels, &vec![1.0; labels.len()]);
     add("none", &labels, &vec![0.0; labels.len()]);
-    csv_bytes(rows)
+    rows
 }
 
 #[cfg(test)]
@@ -202,20 +196,20 @@ mod tests {
         let lines = remarks(&points);
         assert_eq!(lines[0], "Thresholds with a sensitivity of 0.9 on validation:");
         assert!(lines[1].starts_with("ensemble ≥ 0.400: sensitivity 1.000 ["), "{}", lines[1]);
-        let table = String::from_utf8(operating_points_csv("t", &points).expect("table")).expect("text");
-        assert!(table.contains("t,raw_0,0.9,0.4,specificity,1.0,"), "{table}");
+        let rows = operating_points_rows("t", &points);
+        assert_eq!(rows[2][..6], ["t", "raw_0", "0.9", "0.4", "specificity", "1.0"]);
         assert!(operating_points(&predictions(), &[], 0.9).is_empty());
     }
 
     #[test]
     fn calling_all_positive_has_the_net_benefit_of_its_prevalence() {
-        let table = String::from_utf8(decision_curve_csv("t", &predictions()).expect("table")).expect("text");
+        let rows = decision_curve_rows("t", &predictions());
         let benefit = |name: &str| -> f64 {
-            let row = table.lines().find(|line| line.starts_with(name)).expect("a row");
-            row.rsplit(',').next().expect("a cell").parse().expect("a number")
+            let row = rows.iter().find(|row| row[1] == name && row[2] == "0.2").expect("a row");
+            row[3].parse().expect("a number")
         };
-        assert!((benefit("t,all,0.2,") - (0.5 - 0.5 * 0.25)).abs() < 1e-12);
-        assert_eq!(benefit("t,none,0.2,"), 0.0);
-        assert_eq!(table.lines().count(), 1 + 99 * 5);
+        assert!((benefit("all") - (0.5 - 0.5 * 0.25)).abs() < 1e-12);
+        assert_eq!(benefit("none"), 0.0);
+        assert_eq!(rows.len(), 1 + 99 * 5);
     }
 }

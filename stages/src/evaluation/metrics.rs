@@ -111,14 +111,10 @@ impl DatasetMetrics {
         self.labelled.as_ref().map_or(0, |labelled| self.cases - labelled.n)
     }
 
-    /// The bytes of `metrics.json`: `{"dataset": {NAME: {"n", "positive", PREDICTION: {…}}}}`, keys sorted.
-    ///
-    /// `folds` has the mean and the standard deviation of the folds' AUROC. `n` counts the cases that the metrics are of, and `unlabelled` the others, where there are any.
-    /// Without labels `n` counts all cases and there are no other keys.
-    ///
-    /// # Errors
-    /// None in practice; the writer's error is passed on.
-    pub fn to_json(&self) -> Result<Vec<u8>, EvaluationError> {
+    /// What `metrics.json` says of the data set. `folds` has the mean and the standard deviation of the folds' AUROC. `n`
+    /// counts the cases that the metrics are of, and `unlabelled` the others, where there are any. Without labels `n` counts
+    /// all cases and there are no other keys.
+    fn entry(&self) -> Value {
         let mut entry = Map::new();
         entry.insert("n".to_owned(), json!(self.labelled.as_ref().map_or(self.cases, |labelled| labelled.n)));
         if let Some(labelled) = &self.labelled {
@@ -136,18 +132,7 @@ impl DatasetMetrics {
                 entry.insert(score.name.clone(), Value::Object(fields.collect()));
             }
         }
-        let mut bytes = serde_json::to_vec_pretty(&json!({"dataset": {&self.dataset: entry}}))?;
-        bytes.push(b'\n');
-        Ok(bytes)
-    }
-
-    /// The bytes of `metrics.csv`: a row for each prediction and metric. A metric that there is not is blank.
-    ///
-    /// # Errors
-    /// None with texts that are UTF-8, as all `str` are; the writer's error is passed on.
-    pub fn to_csv(&self) -> Result<Vec<u8>, EvaluationError> {
-        let header = ["dataset", "prediction", "metric", "value", "low", "high"].map(str::to_owned).to_vec();
-        csv_bytes(std::iter::once(header).chain(self.rows()))
+        Value::Object(entry)
     }
 
     /// The rows of `metrics.csv`, without the header.
@@ -162,6 +147,26 @@ impl DatasetMetrics {
         });
         rows.collect()
     }
+}
+
+/// The bytes of `metrics.json`: `{"dataset": {NAME: {"n", "positive", PREDICTION: {…}}}}`, keys sorted.
+///
+/// # Errors
+/// None in practice; the writer's error is passed on.
+pub fn to_json(sets: &[&DatasetMetrics]) -> Result<Vec<u8>, EvaluationError> {
+    let entries: Map<String, Value> = sets.iter().map(|set| (set.dataset.clone(), set.entry())).collect();
+    let mut bytes = serde_json::to_vec_pretty(&json!({"dataset": entries}))?;
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// The bytes of `metrics.csv`: a row for each prediction and metric. A metric that there is not is blank.
+///
+/// # Errors
+/// None with texts that are UTF-8, as all `str` are; the writer's error is passed on.
+pub fn to_csv(sets: &[&DatasetMetrics]) -> Result<Vec<u8>, EvaluationError> {
+    let header = ["dataset", "prediction", "metric", "value", "low", "high"].map(str::to_owned).to_vec();
+    csv_bytes(std::iter::once(header).chain(sets.iter().flat_map(|set| set.rows())))
 }
 
 impl Metric {
@@ -242,11 +247,11 @@ mod tests {
     }
 
     fn json_text(metrics: &DatasetMetrics) -> String {
-        String::from_utf8(metrics.to_json().expect("json")).expect("text")
+        String::from_utf8(to_json(&[metrics]).expect("json")).expect("text")
     }
 
     fn csv_text(metrics: &DatasetMetrics) -> String {
-        String::from_utf8(metrics.to_csv().expect("csv")).expect("text")
+        String::from_utf8(to_csv(&[metrics]).expect("csv")).expect("text")
     }
 
     const YES: Option<bool> = Some(true);

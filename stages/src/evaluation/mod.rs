@@ -121,7 +121,7 @@ fn number_text(value: f64) -> String {
 }
 
 /// The bytes of a CSV table with the given rows.
-fn csv_bytes(rows: impl IntoIterator<Item = Vec<String>>) -> Result<Vec<u8>, EvaluationError> {
+pub(crate) fn csv_bytes(rows: impl IntoIterator<Item = Vec<String>>) -> Result<Vec<u8>, EvaluationError> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     for row in rows {
         writer.write_record(row)?;

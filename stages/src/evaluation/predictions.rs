@@ -81,24 +81,20 @@ impl Predictions {
         Self { cases: kept(&self.cases, keep), vectors: self.vectors.iter().map(vector).collect() }
     }
 
-    /// The bytes of `predictions.csv`, a row for each case in the given order. The column `malignant`
-    /// (1 or 0, blank where not known) is there when any label is.
-    ///
-    /// # Errors
-    /// None with texts that are UTF-8, as all `str` are; the writer's error is passed on.
-    pub fn to_csv(&self) -> Result<Vec<u8>, EvaluationError> {
-        let labelled = self.cases.iter().any(|case| case.malignant.is_some());
-        let mut header = vec!["pid".to_owned(), "nodule_id".to_owned()];
-        header.extend(self.vectors.iter().map(|vector| vector.name.clone()));
-        header.extend(labelled.then(|| "malignant".to_owned()));
-        let row = |(position, case): (usize, &Case)| {
+    /// Whether any case has a label.
+    fn is_labelled(&self) -> bool {
+        self.cases.iter().any(|case| case.malignant.is_some())
+    }
+
+    /// The row of each case: patient, nodule, probabilities and, if asked for, the label.
+    fn rows(&self, with_label: bool) -> impl Iterator<Item = Vec<String>> {
+        self.cases.iter().enumerate().map(move |(position, case)| {
             let mut cells = vec![case.pid.clone(), case.nodule_id.clone()];
             let values = self.vectors.iter().filter_map(|vector| vector.probabilities.get(position));
             cells.extend(values.map(|value| number_text(*value)));
-            cells.extend(labelled.then(|| label_text(case.malignant).to_owned()));
+            cells.extend(with_label.then(|| label_text(case.malignant).to_owned()));
             cells
-        };
-        csv_bytes(std::iter::once(header).chain(self.cases.iter().enumerate().map(row)))
+        })
     }
 
     fn check_names(&self) -> Result<(), EvaluationError> {
@@ -124,6 +120,26 @@ impl Predictions {
         }
         Ok(())
     }
+}
+
+/// The bytes of `predictions.csv`, a row for each case in the given order; a column `dataset` before the others names the
+/// data set, where `named`. The column `malignant` (1 or 0, blank where not known) is there when any label is.
+///
+/// # Errors
+/// None with texts that are UTF-8, as all `str` are; the writer's error is passed on.
+pub fn to_csv(sets: &[(&str, &Predictions)], named: bool) -> Result<Vec<u8>, EvaluationError> {
+    let labelled = sets.iter().any(|(_, predictions)| predictions.is_labelled());
+    let mut header: Vec<String> = named.then(|| "dataset".to_owned()).into_iter().collect();
+    header.extend(["pid", "nodule_id"].map(str::to_owned));
+    // All data sets are predicted by the same models.
+    let vectors = sets.first().map_or(&[][..], |(_, predictions)| predictions.vectors());
+    header.extend(vectors.iter().map(|vector| vector.name.clone()));
+    header.extend(labelled.then(|| "malignant".to_owned()));
+    let rows = sets.iter().flat_map(|(name, predictions)| {
+        let name = named.then(|| (*name).to_owned());
+        predictions.rows(labelled).map(move |row| name.clone().into_iter().chain(row).collect())
+    });
+    csv_bytes(std::iter::once(header).chain(rows))
 }
 
 fn check_cases(cases: &[Case]) -> Result<(), EvaluationError> {
@@ -217,7 +233,7 @@ mod tests {
 
     fn text(cases: &[Case], folds: &[Fold]) -> String {
         let merged = Predictions::merge(cases.to_vec(), folds).expect("merged");
-        String::from_utf8(merged.to_csv().expect("table")).expect("text")
+        String::from_utf8(to_csv(&[("one", &merged)], false).expect("table")).expect("text")
     }
 
     fn refusal(cases: &[Case], folds: &[Fold]) -> String {

@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::EvaluationError;
 use super::metrics::DatasetMetrics;
 use super::predictions::{Predictions, Role};
-use super::{EvaluationError, csv_bytes};
 use crate::statistics::bootstrap::Bootstrap;
 
 /// What a blank cell is called.
@@ -49,22 +49,31 @@ pub fn score(
     parts.into_iter().map(subgroup).collect()
 }
 
-/// The bytes of `subgroups.csv`: `metrics.csv` with column, value and number of cases in place of the data set.
-///
-/// # Errors
-/// None in practice; the writer's error is passed on.
-pub fn to_csv(subgroups: &[Subgroup]) -> Result<Vec<u8>, EvaluationError> {
-    let header = ["column", "value", "n", "positive", "prediction", "metric", "metric_value", "low", "high"];
+/// The rows of `subgroups.csv` with their header: those of `metrics.csv` with column, value and number of cases.
+pub fn rows(dataset: &str, subgroups: &[Subgroup]) -> Vec<Vec<String>> {
+    let header = [
+        "dataset",
+        "column",
+        "value",
+        "n",
+        "positive",
+        "prediction",
+        "metric",
+        "metric_value",
+        "low",
+        "high",
+    ];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for Subgroup { column, value, metrics } in subgroups {
         let Some(labelled) = &metrics.labelled else { continue };
         for row in metrics.rows() {
-            let own = [column.clone(), value.clone(), labelled.n.to_string(), labelled.positive.to_string()];
-            // Without the data set's name.
-            rows.push(own.into_iter().chain(row.into_iter().skip(1)).collect());
+            let counts = [labelled.n, labelled.positive].map(|count| count.to_string());
+            let own = [dataset.to_owned(), column.clone(), value.clone()].into_iter().chain(counts);
+            // Its own data set is the part.
+            rows.push(own.chain(row.into_iter().skip(1)).collect());
         }
     }
-    csv_bytes(rows)
+    rows
 }
 
 /// Lines for people: the ensemble's AUROC in each part.
@@ -116,8 +125,8 @@ mod tests {
         let values: Vec<(&str, f64)> =
             found.iter().map(|group| (group.value.as_str(), auroc(group))).collect();
         assert_eq!(values, [("(blank)", 0.5), ("F", 1.0), ("M", 0.0)]);
-        let table = String::from_utf8(to_csv(&found).expect("table")).expect("text");
-        assert!(table.contains("sex,F,2,1,ensemble,auroc,1.0,1.0,1.0\n"), "{table}");
+        let expected = ["t", "sex", "F", "2", "1", "ensemble", "auroc", "1.0", "1.0", "1.0"];
+        assert!(rows("t", &found).iter().any(|row| *row == expected));
         let lines = remarks(&found);
         assert_eq!(lines[0], "ensemble by sex:");
         assert_eq!(lines[2], "  F: n = 2, positive = 1, AUROC 1.000 [1.000, 1.000]");

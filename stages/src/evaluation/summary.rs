@@ -34,6 +34,31 @@ pub fn summary(metrics: &DatasetMetrics, ceiling: Option<f64>, remarks: &[String
     text
 }
 
+/// The ensembles of several data sets in one table, as papers report external tests; a blank line ends it.
+pub fn side_by_side(sets: &[&DatasetMetrics]) -> String {
+    let titles = ["dataset", "n", "positive", "AUROC [CI]", "AUPRC [CI]", "Brier"].map(str::to_owned);
+    let interval = |interval: Option<Interval>| {
+        interval.map_or(ABSENT.to_owned(), |Interval { value, low, high }| {
+            format!("{value:.3} [{low:.3}, {high:.3}]")
+        })
+    };
+    let row = |set: &&DatasetMetrics| -> Option<[String; 6]> {
+        let labelled = set.labelled.as_ref()?;
+        let last = |role: Role| labelled.scores.iter().find(|score| score.role == role);
+        let score = last(Role::Ensemble)?;
+        Some([
+            clipped(&set.dataset),
+            labelled.n.to_string(),
+            labelled.positive.to_string(),
+            interval(score.evaluation.auroc),
+            interval(score.evaluation.auprc),
+            number(Some(score.evaluation.brier.value)),
+        ])
+    };
+    let rows: Vec<[String; 6]> = std::iter::once(titles).chain(sets.iter().filter_map(row)).collect();
+    format!("ensemble\n{}\n", aligned(&rows))
+}
+
 fn header(metrics: &DatasetMetrics) -> String {
     let dataset = clipped(&metrics.dataset);
     let Some(labelled) = &metrics.labelled else {
@@ -53,9 +78,13 @@ fn table(labelled: &LabelledMetrics) -> String {
     let auroc = format!("AUROC [{} % CI]", percent(labelled.level));
     let titles = ["prediction", &auroc, "AUPRC", "Brier", "sensitivity", "specificity"].map(str::to_owned);
     let shown = labelled.scores.iter().filter(|score| score.role != Role::Calibrated).map(cells);
-    let rows: Vec<[String; 6]> = std::iter::once(titles).chain(shown).collect();
+    aligned(&std::iter::once(titles).chain(shown).collect::<Vec<_>>())
+}
+
+/// Rows in columns of their widest cells.
+fn aligned(rows: &[[String; 6]]) -> String {
     let mut widths = [0; 6];
-    for row in &rows {
+    for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
             *width = (*width).max(cell.chars().count());
         }

@@ -1,39 +1,32 @@
 //! Kind `evaluate`: the ensemble of the folds' models on other patients.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use candle_core::Device as CandleDevice;
 use pipe_engine::context::Context;
-use pipe_engine::input::{Files, InputFile, InputValue, Selector};
+use pipe_engine::input::InputValue;
 use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
 use pipe_engine::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
-use crate::cohort::calibrator_file::CalibratorFile;
+use crate::cohort::companions::{
+    own_calibrator, read_calibrators, read_validation, refuse_training_patients,
+};
 use crate::cohort::inference::{load, show};
-use crate::cohort::model_file::{BaseWeights, ModelFile};
-use crate::cohort::model_set::{FoldModel, models};
-use crate::cohort::{Nodule, label_problems, read_nodules};
+use crate::cohort::model_file::ModelFile;
+use crate::cohort::model_set::models;
+use crate::cohort::test_set::{TestSet, other_runs, test_sets};
+use crate::cohort::{Nodule, label_problems};
 use crate::device::candle_device;
-use crate::evaluation::comparisons::{self, OtherRun};
 use crate::evaluation::decisions::{self, Validation};
-use crate::evaluation::metrics::DatasetMetrics;
-use crate::evaluation::predictions::Predictions;
-use crate::evaluation::subgroups;
-use crate::evaluation::summary::summary;
-use crate::evaluation::{Case, Fold, training_patients_among};
+use crate::evaluation::metrics::{self, DatasetMetrics};
+use crate::evaluation::predictions::{self, Predictions};
+use crate::evaluation::summary::{side_by_side, summary};
+use crate::evaluation::{Case, Fold, comparisons, csv_bytes, subgroups};
 use crate::numerics::random::RandomKey;
-use crate::splits::tables::read_pids;
 use crate::statistics::bootstrap::Bootstrap;
-use crate::statistics::calibration::BetaCalibrator;
-
-/// The file of a model with its validation cases.
-const VALIDATION: &str = "val_predictions.csv";
-
-/// The file of a model that names its patients.
-const PATIENTS: &str = "training_patients.csv";
+use crate::training::prediction::Predictor;
 
 /// The kind.
 pub struct Evaluate;
@@ -44,7 +37,7 @@ pub struct Evaluate;
 pub struct EvaluateParams {
     /// Which of the folds' checkpoints predicts.
     pub checkpoint: Checkpoint,
-    /// The dataset's name in the metrics.
+    /// The dataset's name in the metrics, where it is the only one.
     pub name: String,
     /// Resamples of the bootstrap that gives the intervals.
     #[schemars(range(min = 1, max = 1_000_000))]
@@ -64,8 +57,14 @@ impl Default for EvaluateParams {
 }
 
 const INPUTS: &[InputSpec] = &[
-    InputSpec::new("dataset", InputForm::Table, "the test patients: pid, nodule_id and, if known, malignant"),
-    InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice"),
+    InputSpec::new(
+        "dataset",
+        InputForm::Table,
+        "the test patients: pid, nodule_id and, if known, malignant; several by name: { a = …, b = … }",
+    )
+    .many(),
+    InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice; by the same names")
+        .many(),
     InputSpec::new("models", InputForm::Tree, "the folds' models, as from train or import-experiment").many(),
     InputSpec::new(
         "calibrators",
@@ -98,7 +97,8 @@ impl Stage for Evaluate {
         outputs: &[
             OutputSpec {
                 name: "predictions",
-                summary: "pid, nodule_id, raw_k, ensemble, calibrated_k, calibrated_ensemble, malignant",
+                summary: "pid, nodule_id, raw_k, ensemble, calibrated_k, calibrated_ensemble, malignant; of several \
+                          data sets, dataset before them",
                 form: OutputForm::File("predictions.csv"),
             },
             OutputSpec {
@@ -127,223 +127,150 @@ impl Stage for Evaluate {
 
     fn run(&self, params: &EvaluateParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let device = candle_device(context.device())?;
-        let nodules = read_nodules(context.table("dataset")?, true)?;
+        let sets = test_sets(context, &params.name)?;
         let models = models(context.inputs("models"))?;
-        let calibrators = read_calibrators(params, context, &models)?;
-        let (mut folds, mut notes) = (Vec::new(), Vec::new());
-        let mut validation = Vec::new();
+        let calibrators = read_calibrators(params.checkpoint, context, &models)?;
+        // By data set, then by fold.
+        let mut folds: Vec<Vec<Fold>> = vec![Vec::new(); sets.len()];
+        let (mut validation, mut notes) = (Vec::new(), Vec::new());
         for (position, model) in models.iter().enumerate() {
             context.progress(position as u64, models.len() as u64, "models");
             let description = ModelFile::read(&model.files)?;
-            refuse_training_patients(&model.files, &description, &nodules, &mut notes)?;
-            let own = calibrators.get(&model.selector).cloned();
-            let fold = Fold {
-                key: model.key.clone(),
-                probabilities: predict(params, context, &model.files, &description, &nodules, &device)?,
-                calibrator: own.map_or_else(|| own_calibrator(params, &model.files), |own| Ok(Some(own)))?,
-            };
-            if params.sensitivity.is_some() {
-                validation.push(read_validation(params, &model.files, fold.calibrator.as_ref())?);
+            for set in &sets {
+                refuse_training_patients(&model.files, &description, &set.nodules, &mut notes)?;
             }
-            folds.push(fold);
+            let own = calibrators.get(&model.selector).cloned();
+            let calibrator =
+                own.map_or_else(|| own_calibrator(params.checkpoint, &model.files), |own| Ok(Some(own)))?;
+            if params.sensitivity.is_some() {
+                validation.push(read_validation(params.checkpoint, &model.files, calibrator.as_ref())?);
+            }
+            let predictor = load(params.checkpoint, context, &model.files, &description, &device)?;
+            for (folds, set) in folds.iter_mut().zip(&sets) {
+                let probabilities = predict(&predictor, &description, context, set)?;
+                folds.push(Fold { key: model.key.clone(), probabilities, calibrator });
+            }
             notes.extend(description.notes);
         }
-        write_results(params, context, &nodules, &folds, &validation, notes)
+        let results = sets
+            .iter()
+            .zip(&folds)
+            .map(|(set, folds)| SetResults::of(params, context, set, folds, &validation));
+        let results: Vec<SetResults> = results.collect::<Result<_, _>>()?;
+        write_results(context, &results, &notes)
     }
-}
-
-/// The calibrator of a model that has one beside it, as imported ones do.
-fn own_calibrator(params: &EvaluateParams, model: &Files) -> Result<Option<BetaCalibrator>, StageError> {
-    model.get("calibrator.json").map(|file| read_calibrator(params, &file)).transpose()
-}
-
-/// A calibrator that is of the checkpoint that predicts.
-fn read_calibrator(params: &EvaluateParams, file: &InputFile) -> Result<BetaCalibrator, StageError> {
-    let CalibratorFile { calibrator, checkpoint } = CalibratorFile::parse(&file.read()?, &file.shown)?;
-    let Some(fitted) = checkpoint.filter(|fitted| *fitted != params.checkpoint) else {
-        return Ok(calibrator);
-    };
-    let (fitted, wanted) = (fitted.name(), params.checkpoint.name());
-    let message = format!("{} calibrates checkpoint {fitted}, but {wanted} predicts", file.shown);
-    Err(StageError::message(message).advise("give calibrate and evaluate the same `checkpoint`"))
-}
-
-/// The calibrators by the foreach values of the models that they belong to: one for every model, or none at all.
-fn read_calibrators(
-    params: &EvaluateParams,
-    context: &Context<'_>,
-    models: &[FoldModel],
-) -> Result<BTreeMap<Selector, BetaCalibrator>, StageError> {
-    let mut calibrators = BTreeMap::new();
-    for input in context.inputs("calibrators") {
-        let InputValue::File(file) = &input.value else { continue };
-        let calibrator = read_calibrator(params, file)?;
-        if !models.iter().any(|model| model.selector == input.selector) {
-            let message = format!("no model has the foreach values of {}", file.shown);
-            return Err(StageError::message(message)
-                .advise("give the stage of the calibrators the same `foreach` as the stage of the models"));
-        }
-        if calibrators.insert(input.selector.clone(), calibrator).is_some() {
-            let message = format!("{} and another calibrator are for the same model", file.shown);
-            return Err(StageError::message(message).advise("give one calibrator for each model"));
-        }
-    }
-    Ok(calibrators)
-}
-
-/// Testing on patients that a model has seen would report how well it remembers. Models from elsewhere need not say
-/// whom they have seen; then the results do.
-fn refuse_training_patients(
-    model: &Files,
-    description: &ModelFile,
-    nodules: &[Nodule],
-    notes: &mut Vec<String>,
-) -> Result<(), StageError> {
-    if model.get(PATIENTS).is_none() && description.base_weights == BaseWeights::Imported {
-        let unknown = "The models do not say whom they were trained on: not checked for these patients.";
-        if !notes.iter().any(|note| note == unknown) {
-            notes.push(unknown.to_string());
-        }
-        return Ok(());
-    }
-    let bytes = model.read(PATIENTS)?;
-    let seen = read_pids(&bytes)
-        .map_err(|error| StageError::message(format!("{}: {PATIENTS}: {error}", model.shown)))?;
-    let tested = nodules.iter().map(|nodule| nodule.pid.as_str());
-    let leaked = training_patients_among(tested, seen.iter().map(String::as_str));
-    let Some(first) = leaked.first() else { return Ok(()) };
-    let (count, shown) = (leaked.len(), &model.shown);
-    let message =
-        format!("{count} test patients were trained or validated on by {shown}, {first} among them");
-    Err(StageError::message(message).advise("evaluate on patients that are in no fold"))
 }
 
 fn predict(
-    params: &EvaluateParams,
-    context: &Context<'_>,
-    model: &Files,
+    predictor: &Predictor,
     description: &ModelFile,
-    nodules: &[Nodule],
-    device: &CandleDevice,
+    context: &Context<'_>,
+    set: &TestSet<'_>,
 ) -> Result<Vec<f64>, StageError> {
-    let predictor = load(params.checkpoint, context, model, description, device)?;
-    let mut probabilities = Vec::with_capacity(nodules.len());
-    show(&predictor, description, context, nodules, |images| {
+    let mut probabilities = Vec::with_capacity(set.nodules.len());
+    show(predictor, description, context, &set.nodules, set.slices, |images| {
         probabilities.extend(predictor.predict_pixels(images)?);
         Ok(())
     })?;
     Ok(probabilities)
 }
 
-fn write_results(
-    params: &EvaluateParams,
-    context: &Context<'_>,
-    nodules: &[Nodule],
-    folds: &[Fold],
-    validation: &[Validation],
-    mut notes: Vec<String>,
-) -> Result<(), StageError> {
-    let case = |nodule: &Nodule| Case {
-        pid: nodule.pid.clone(),
-        nodule_id: nodule.nodule_id.clone(),
-        malignant: nodule.malignant,
-    };
-    let predictions = Predictions::merge(nodules.iter().map(case).collect(), folds)?;
-    context.write("predictions", "predictions.csv", &predictions.to_csv()?)?;
-    let key = RandomKey::new(context.seed(), "evaluate");
-    let bootstrap = Bootstrap { draws: params.draws, ..Bootstrap::new(key) };
-    let metrics = DatasetMetrics::score(&params.name, &predictions, &bootstrap)?;
-    context.write("metrics", "metrics.json", &metrics.to_json()?)?;
-    context.write("metrics", "metrics.csv", &metrics.to_csv()?)?;
-    if metrics.labelled.is_some() {
-        notes.extend(write_details(params, context, &predictions, validation, &bootstrap)?);
-    }
-    context.write("metrics", "summary.txt", summary(&metrics, read_ceiling(context)?, &notes).as_bytes())
+/// All that is said of one data set.
+struct SetResults {
+    predictions: Predictions,
+    metrics: DatasetMetrics,
+    /// Tables that only labels allow, by name: rows with their header.
+    tables: Vec<(&'static str, Vec<Vec<String>>)>,
+    /// Lines for people.
+    remarks: Vec<String>,
 }
 
-/// What only labels allow to say; lines for people come back.
-fn write_details(
-    params: &EvaluateParams,
-    context: &Context<'_>,
-    predictions: &Predictions,
-    validation: &[Validation],
-    bootstrap: &Bootstrap,
-) -> Result<Vec<String>, StageError> {
-    let mut remarks = Vec::new();
-    if let Some(wanted) = params.sensitivity {
-        let points = decisions::operating_points(predictions, validation, wanted);
-        let table = decisions::operating_points_csv(&params.name, &points)?;
-        context.write("metrics", "operating_points.csv", &table)?;
-        remarks.extend(decisions::remarks(&points));
-    }
-    let table = decisions::decision_curve_csv(&params.name, predictions)?;
-    context.write("metrics", "decision_curve.csv", &table)?;
-    let others = context.inputs("against").iter().filter_map(|input| match &input.value {
-        InputValue::File(file) => {
-            // By foreach values: results have no paths in them.
-            let values: Vec<&str> = input.selector.values().map(String::as_str).collect();
-            Some(read_other(file, if values.is_empty() { "against".to_string() } else { values.join(" ") }))
+impl SetResults {
+    fn of(
+        params: &EvaluateParams,
+        context: &Context<'_>,
+        set: &TestSet<'_>,
+        folds: &[Fold],
+        validation: &[Validation],
+    ) -> Result<Self, StageError> {
+        let case = |nodule: &Nodule| Case {
+            pid: nodule.pid.clone(),
+            nodule_id: nodule.nodule_id.clone(),
+            malignant: nodule.malignant,
+        };
+        let predictions = Predictions::merge(set.nodules.iter().map(case).collect(), folds)?;
+        let key = RandomKey::new(context.seed(), "evaluate");
+        let bootstrap = Bootstrap { draws: params.draws, ..Bootstrap::new(key) };
+        let metrics = DatasetMetrics::score(&set.name, &predictions, &bootstrap)?;
+        let mut results = Self { predictions, metrics, tables: Vec::new(), remarks: Vec::new() };
+        if results.metrics.labelled.is_some() {
+            results.add_details(params, context, set, validation, &bootstrap)?;
         }
-        _ => None,
-    });
-    let pairs = comparisons::compare(predictions, &others.collect::<Result<Vec<_>, _>>()?)?;
-    context.write("metrics", "comparisons.csv", &comparisons::to_csv(&params.name, &pairs)?)?;
-    remarks.extend(comparisons::remarks(&pairs));
-    if !params.subgroups.is_empty() {
-        let table = context.table("dataset")?;
-        let mut groups = Vec::new();
-        for column in &params.subgroups {
-            let cells: Vec<Option<String>> =
-                table.rows().iter().map(|row| table.get(row, column).map(str::to_string)).collect();
-            groups.extend(subgroups::score(column, &cells, predictions, bootstrap)?);
-        }
-        context.write("metrics", "subgroups.csv", &subgroups::to_csv(&groups)?)?;
-        remarks.extend(subgroups::remarks(&groups));
+        Ok(results)
     }
-    Ok(remarks)
+
+    /// What only labels allow to say.
+    fn add_details(
+        &mut self,
+        params: &EvaluateParams,
+        context: &Context<'_>,
+        set: &TestSet<'_>,
+        validation: &[Validation],
+        bootstrap: &Bootstrap,
+    ) -> Result<(), StageError> {
+        let predictions = &self.predictions;
+        if let Some(wanted) = params.sensitivity {
+            let points = decisions::operating_points(predictions, validation, wanted);
+            self.tables.push(("operating_points.csv", decisions::operating_points_rows(&set.name, &points)));
+            self.remarks.extend(decisions::remarks(&points));
+        }
+        self.tables.push(("decision_curve.csv", decisions::decision_curve_rows(&set.name, predictions)));
+        let pairs = comparisons::compare(predictions, &other_runs(context, &set.name)?)?;
+        self.tables.push(("comparisons.csv", comparisons::rows(&set.name, &pairs)));
+        self.remarks.extend(comparisons::remarks(&pairs));
+        if !params.subgroups.is_empty() {
+            let mut groups = Vec::new();
+            for column in &params.subgroups {
+                let cell = |row| set.table.get(row, column).map(str::to_string);
+                let cells: Vec<Option<String>> = set.table.rows().iter().map(cell).collect();
+                groups.extend(subgroups::score(column, &cells, predictions, bootstrap)?);
+            }
+            self.tables.push(("subgroups.csv", subgroups::rows(&set.name, &groups)));
+            self.remarks.extend(subgroups::remarks(&groups));
+        }
+        Ok(())
+    }
 }
 
-/// A fold's validation cases with what its model said of them.
-fn read_validation(
-    params: &EvaluateParams,
-    model: &Files,
-    calibrator: Option<&BetaCalibrator>,
-) -> Result<Validation, StageError> {
-    let file = model.get(VALIDATION).ok_or_else(|| {
-        StageError::message(format!(
-            "{} has no {VALIDATION}, by which `sensitivity` finds a threshold",
-            model.shown
-        ))
-        .advise("leave `sensitivity` away: imported models come without their validation cases")
-    })?;
-    let table = Table::parse(&file.shown, &file.read()?)?;
-    let table = table.project(&["checkpoint", "malignant", "probability"].map(Column::required))?;
-    let mut validation = Validation::default();
-    for row in table.rows() {
-        if table.text(row, "checkpoint")? == params.checkpoint.name() {
-            let probability = table.number(row, "probability")?;
-            validation.labels.push(table.label(row, "malignant")?);
-            validation.raw.push(probability);
-            validation.calibrated.extend(calibrator.map(|calibrator| calibrator.apply(probability)));
-        }
+fn write_results(context: &Context<'_>, results: &[SetResults], notes: &[String]) -> Result<(), StageError> {
+    let several = results.len() > 1;
+    let predictions: Vec<_> =
+        results.iter().map(|one| (&one.metrics.dataset[..], &one.predictions)).collect();
+    context.write("predictions", "predictions.csv", &predictions::to_csv(&predictions, several)?)?;
+    let metrics: Vec<&DatasetMetrics> = results.iter().map(|one| &one.metrics).collect();
+    context.write("metrics", "metrics.json", &metrics::to_json(&metrics)?)?;
+    context.write("metrics", "metrics.csv", &metrics::to_csv(&metrics)?)?;
+    let mut tables: BTreeMap<&str, Vec<Vec<String>>> = BTreeMap::new();
+    for (name, rows) in results.iter().flat_map(|one| &one.tables) {
+        // One header for all data sets.
+        let known = tables.entry(name).or_default();
+        known.extend(rows.iter().skip(usize::from(!known.is_empty())).cloned());
     }
-    Ok(validation)
-}
-
-/// The ensembles of another run's `predictions.csv`.
-fn read_other(file: &InputFile, name: String) -> Result<OtherRun, StageError> {
-    let table = Table::parse(&file.shown, &file.read()?)?;
-    let columns = ["pid", "nodule_id", "ensemble"].map(Column::required);
-    let table = table.project(&[&columns[..], &[Column::optional("calibrated_ensemble")]].concat())?;
-    let mut other = OtherRun { name, ensemble: HashMap::new(), calibrated: HashMap::new() };
-    for row in table.rows() {
-        let case = (table.text(row, "pid")?.to_string(), table.text(row, "nodule_id")?.to_string());
-        if table.has_column("calibrated_ensemble") {
-            other.calibrated.insert(case.clone(), table.number(row, "calibrated_ensemble")?);
-        }
-        other.ensemble.insert(case, table.number(row, "ensemble")?);
+    for (name, rows) in tables {
+        context.write("metrics", name, &csv_bytes(rows)?)?;
     }
-    Ok(other)
+    let ceiling = read_ceiling(context)?;
+    if ceiling.is_some() && several {
+        return Err(StageError::message("`ceiling` is of one data set, but there are several")
+            .advise("leave `ceiling` away"));
+    }
+    let mut text = if several { side_by_side(&metrics) } else { String::new() };
+    for one in results {
+        text.push_str(&summary(&one.metrics, ceiling, &one.remarks));
+        text.push_str(if several { "\n" } else { "" });
+    }
+    notes.iter().for_each(|note| text.extend([note, "\n"]));
+    context.write("metrics", "summary.txt", text.as_bytes())
 }
 
 /// The `auroc` of the file given as ceiling.

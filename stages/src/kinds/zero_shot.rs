@@ -159,7 +159,7 @@ fn predict(
         })
         .collect::<Result<_, StageError>>()?;
     let mut found: Vec<Vec<Vec<f64>>> = vec![Vec::new(); features.len()];
-    show(&predictor, &description, context, nodules, |images| {
+    show(&predictor, &description, context, nodules, context.files("slices")?, |images| {
         let images = predictor.model().image_embeddings(&Images::Pixels(images.clone()), Dropout::off())?;
         for (found, values) in found.iter_mut().zip(&values) {
             found.extend(probabilities(&images, values, scale)?);

@@ -1,0 +1,85 @@
+//! The data sets that models are tested on: each a table of nodules with their planes.
+
+use std::collections::HashMap;
+
+use pipe_engine::context::Context;
+use pipe_engine::input::{Files, InputFile, InputValue, NAME};
+use pipe_engine::stage::{Column, StageError};
+use pipe_engine::table::{Row, Table};
+
+use super::{Nodule, read_nodules};
+use crate::evaluation::comparisons::OtherRun;
+
+/// One data set.
+pub(crate) struct TestSet<'a> {
+    /// Its name in tables.
+    pub(crate) name: String,
+    pub(crate) table: &'a Table,
+    pub(crate) nodules: Vec<Nodule>,
+    pub(crate) slices: &'a Files,
+}
+
+/// The data sets of the inputs `dataset` and `slices`: the one called `name`, or several by the names that the manifest
+/// gives them.
+///
+/// # Errors
+/// Names of one input that the other does not have, or rows that cannot be used.
+pub(crate) fn test_sets<'a>(context: &'a Context<'_>, name: &str) -> Result<Vec<TestSet<'a>>, StageError> {
+    let named = |input: &'static str| {
+        context.inputs(input).iter().map(move |one| (one.selector.get(NAME).cloned(), &one.value))
+    };
+    let missing = |what: &str, of: &Option<String>| {
+        let of = of.as_deref().map_or("one without a name".to_string(), |name| format!("`{name}`"));
+        StageError::message(format!("there are no {what} for {of}"))
+            .advise("give `dataset` and `slices` the same names: { a = \"@a\", b = \"@b\" }")
+    };
+    let mut sets = Vec::new();
+    for (given, value) in named("dataset") {
+        let InputValue::Table(table) = value else { continue };
+        let slices = named("slices").find(|(other, _)| *other == given);
+        let Some((_, InputValue::Files(slices))) = slices else { return Err(missing("slices", &given)) };
+        let name = given.unwrap_or_else(|| name.to_string());
+        sets.push(TestSet { name, table, nodules: read_nodules(table, true)?, slices });
+    }
+    let known = |name: &Option<String>| named("dataset").any(|(other, _)| other == *name);
+    match named("slices").find(|(name, _)| !known(name)) {
+        Some((name, _)) => Err(missing("nodules", &name)),
+        None => Ok(sets),
+    }
+}
+
+/// The runs of the input `against`, as far as they are of a data set.
+///
+/// # Errors
+/// A table that is no `predictions.csv`.
+pub(crate) fn other_runs(context: &Context<'_>, dataset: &str) -> Result<Vec<OtherRun>, StageError> {
+    let run = |input: &pipe_engine::input::Input| match &input.value {
+        InputValue::File(file) => {
+            // By foreach values or names: results have no paths in them.
+            let values: Vec<&str> = input.selector.values().map(String::as_str).collect();
+            let name = if values.is_empty() { "against".to_string() } else { values.join(" ") };
+            Some(read_other(file, name, dataset))
+        }
+        _ => None,
+    };
+    context.inputs("against").iter().filter_map(run).collect()
+}
+
+/// The ensembles of another run's `predictions.csv`.
+/// Where that file is of several data sets, those of this one.
+fn read_other(file: &InputFile, name: String, dataset: &str) -> Result<OtherRun, StageError> {
+    let table = Table::parse(&file.shown, &file.read()?)?;
+    let columns = ["pid", "nodule_id", "ensemble"].map(Column::required);
+    let further = ["calibrated_ensemble", "dataset"].map(Column::optional);
+    let table = table.project(&[&columns[..], &further].concat())?;
+    let mut other = OtherRun { name, ensemble: HashMap::new(), calibrated: HashMap::new() };
+    let of_this = |row: &&Row| table.get(row, "dataset").is_none_or(|other| other == dataset);
+    for row in table.rows().iter().filter(of_this) {
+        let case = (table.text(row, "pid")?.to_string(), table.text(row, "nodule_id")?.to_string());
+        if table.has_column("calibrated_ensemble") {
+            other.calibrated.insert(case.clone(), table.number(row, "calibrated_ensemble")?);
+        }
+        other.ensemble.insert(case, table.number(row, "ensemble")?);
+    }
+    Ok(other)
+}
