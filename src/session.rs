@@ -7,6 +7,7 @@ use pipe_cache::Store;
 use pipe_engine::context::Devices;
 use pipe_engine::manifest::{Overrides, Pipeline, load_pipeline};
 use pipe_engine::registry::Registry;
+use pipe_engine::requests::Secrets;
 use pipe_stages::device::cuda_devices;
 
 use crate::cli::{CacheArguments, DeviceArgument, ManifestArguments};
@@ -73,6 +74,11 @@ pub(crate) fn nearest_store(arguments: &CacheArguments) -> Result<Arc<Store>, Cl
 
 fn cache_folder(pipeline: &Pipeline, arguments: &CacheArguments) -> PathBuf {
     arguments.cache.clone().unwrap_or_else(|| pipeline.root.join(CACHE_FOLDER))
+}
+
+/// Keys of services, from the environment.
+pub(crate) fn secrets() -> Secrets {
+    Secrets::new(|name| std::env::var(name).ok())
 }
 
 /// The devices of a run. One that cannot be used is refused; another one is never taken instead.

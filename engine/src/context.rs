@@ -8,11 +8,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use pipe_cache::{ResumePoint, check_name};
 
 use crate::event::{Event, Observer};
 use crate::input::{Files, Input, InputError, InputFile, InputValue};
+use crate::requests::{RequestLimits, Secrets, Turns, sleep_until};
 use crate::stage::{Interrupted, StageError};
 use crate::table::Table;
 
@@ -275,12 +277,60 @@ impl Context<'_> {
 
 /// What a running group of an [`crate::stage::ItemStage`] has in hand.
 pub struct ItemContext<'a> {
+    pub(crate) inputs: &'a BTreeMap<String, Vec<Input>>,
     pub(crate) seed: u64,
     pub(crate) reporter: &'a Reporter<'a>,
     pub(crate) cancel: &'a Cancel,
+    pub(crate) secrets: &'a Secrets,
+    pub(crate) limits: RequestLimits,
+    pub(crate) turns: &'a Turns,
 }
 
 impl ItemContext<'_> {
+    /// The file given to an input that all items share, if any.
+    pub fn file(&self, name: &str) -> Option<&InputFile> {
+        match &self.inputs.get(name)?.first()?.value {
+            InputValue::File(file) => Some(file),
+            _ => None,
+        }
+    }
+
+    /// Whether the shared files are still as they were when they were hashed.
+    pub(crate) fn check_inputs_unchanged(&self) -> Result<(), InputError> {
+        self.inputs.values().flatten().try_for_each(Input::check_unchanged)
+    }
+
+    /// A service's key, by the name of the environment variable that holds it.
+    pub fn secret(&self, name: &str) -> Option<String> {
+        self.secrets.get(name)
+    }
+
+    /// How a service may be asked.
+    pub fn request_limits(&self) -> RequestLimits {
+        self.limits
+    }
+
+    /// Waits until a service may be asked again.
+    ///
+    /// # Errors
+    /// [`Interrupted`] when the run was asked to stop.
+    pub fn wait_for_turn(&self) -> Result<(), Interrupted> {
+        self.turns.wait(self.cancel)
+    }
+
+    /// Sleeps.
+    ///
+    /// # Errors
+    /// [`Interrupted`] when the run was asked to stop.
+    pub fn pause(&self, time: Duration) -> Result<(), Interrupted> {
+        sleep_until(Instant::now() + time, self.cancel)
+    }
+
+    /// Nobody of this instance asks the service before this time has passed.
+    pub fn hold_requests(&self, time: Duration) {
+        self.turns.hold(time);
+    }
+
     /// The pipeline's seed; 0 for a kind that does not declare that it draws random numbers.
     pub fn seed(&self) -> u64 {
         self.seed

@@ -336,6 +336,16 @@ pub struct Input {
     pub value: InputValue,
 }
 
+impl Input {
+    /// Whether a file is still as it was when it was hashed. Those of folders are looked at when they are read.
+    pub(crate) fn check_unchanged(&self) -> Result<(), InputError> {
+        match &self.value {
+            InputValue::File(file) => file.check_unchanged(),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// What an input can be.
 #[derive(Clone, Debug)]
 pub enum InputValue {

@@ -21,6 +21,7 @@ pub mod preimage;
 pub mod publish;
 pub mod record;
 pub mod registry;
+pub mod requests;
 pub mod run;
 mod schedule;
 pub mod stage;

@@ -14,6 +14,7 @@ use crate::manifest::Pipeline;
 use crate::publish::{self, CopyError};
 use crate::record::{RecordWriter, RunHeader, Surroundings, utc};
 use crate::registry::Registry;
+use crate::requests::Secrets;
 use crate::schedule::Schedule;
 
 /// How to run.
@@ -33,6 +34,8 @@ pub struct RunOptions {
     pub devices: Devices,
     /// Memory that instances may take together, by what their `resources` say; without it nobody counts.
     pub memory_bytes: Option<u64>,
+    /// Where kinds that ask services get their keys.
+    pub secrets: Secrets,
     /// Written into the record.
     pub surroundings: Surroundings,
 }
@@ -103,6 +106,7 @@ pub fn run(
         binder: Binder { pipeline, registry, store, memo: &memo, device: options.devices.any() },
         devices: options.devices.clone(),
         memory_bytes: options.memory_bytes,
+        secrets: options.secrets.clone(),
         run: record.run.clone(),
         run_folder: record.folder.clone(),
         force: options.force.iter().cloned().collect(),

@@ -43,6 +43,7 @@ pub(crate) fn predict(arguments: &PredictArguments, registry: &Registry) -> Resu
         verify: false,
         devices,
         memory_bytes: memory_bytes(),
+        secrets: session::secrets(),
         surroundings: Surroundings {
             program: format!("pipe {}", env!("CARGO_PKG_VERSION")),
             host: String::new(),

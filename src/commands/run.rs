@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
         verify: arguments.verify,
         devices,
         memory_bytes: memory_bytes(),
+        secrets: session::secrets(),
         surroundings: surroundings(&pipeline.root),
     };
     let cancel = Arc::new(Cancel::default());

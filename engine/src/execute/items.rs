@@ -11,17 +11,38 @@ use super::guard::guarded;
 use super::{Executor, Failure};
 use crate::context::{ItemContext, Reporter};
 use crate::event::{Event, FailedItem};
+use crate::input::Input;
 use crate::items::{BoundItem, BoundItems};
 use crate::manifest::Instance;
-use crate::stage::{AnyItems, Interrupted, Item, StageError};
+use crate::requests::Turns;
+use crate::stage::{AnyItems, Interrupted, Item, ItemFile, StageError};
 
 impl Executor<'_> {
+    /// What the groups of an instance have in hand.
+    pub(super) fn item_context<'a>(
+        &'a self,
+        instance: &Instance,
+        inputs: &'a BTreeMap<String, Vec<Input>>,
+        reporter: &'a Reporter<'a>,
+        turns: &'a Turns,
+    ) -> ItemContext<'a> {
+        ItemContext {
+            inputs,
+            seed: if instance.kind.about().random { self.binder.pipeline.seed } else { 0 },
+            reporter,
+            cancel: self.cancel,
+            secrets: &self.secrets,
+            limits: instance.resources.requests,
+            turns,
+        }
+    }
+
     pub(super) fn run_items(
         &self,
         instance: &Instance,
         stage: &dyn AnyItems,
         items: &BoundItems,
-        reporter: &Reporter<'_>,
+        context: &ItemContext<'_>,
         forced: bool,
     ) -> Result<(BTreeMap<String, ArtifactRef>, usize, usize), Failure> {
         let store = self.binder.store;
@@ -46,7 +67,7 @@ impl Executor<'_> {
         let mut items_executed = 0;
         if !missing.is_empty() {
             let writer = journal.writer()?;
-            let computed = self.run_groups(instance, stage, missing, &writer, reporter);
+            let computed = self.run_groups(instance, stage, missing, &writer, context);
             let (good, bad): (Vec<_>, Vec<_>) =
                 computed.into_iter().partition(|(_, outcome)| outcome.is_ok());
             items_executed = good.len();
@@ -68,13 +89,11 @@ impl Executor<'_> {
         stage: &dyn AnyItems,
         missing: Vec<&'i BoundItem>,
         writer: &ItemWriter,
-        reporter: &Reporter<'_>,
+        context: &ItemContext<'_>,
     ) -> Vec<(&'i str, Result<ItemOutcome, StageError>)> {
         let total = missing.len() as u64;
         let finished = AtomicUsize::new(0);
         let failed = AtomicUsize::new(0);
-        let seed = if instance.kind.about().random { self.binder.pipeline.seed } else { 0 };
-        let context = ItemContext { seed, reporter, cancel: self.cancel };
         let run_group = |group: Vec<&'i BoundItem>| {
             let stop = self.cancel.is_cancelled() || (!self.keep_going && failed.load(Ordering::Relaxed) > 0);
             if stop {
@@ -84,7 +103,7 @@ impl Executor<'_> {
                     .collect();
             }
             let list: Vec<Item> = group.iter().map(|one| one.item.clone()).collect();
-            let computed = self.compute_group(stage, instance, &list, &context);
+            let computed = self.compute_group(stage, instance, &list, context);
             let outcomes: Vec<(&'i str, Result<ItemOutcome, StageError>)> = group
                 .into_iter()
                 .zip(computed)
@@ -92,7 +111,7 @@ impl Executor<'_> {
                     let outcome = bytes.and_then(|bytes| self.commit_item(one, &bytes, writer));
                     if let Err(error) = &outcome {
                         failed.fetch_add(1, Ordering::Relaxed);
-                        reporter.log(&format!("item {}: {error}", one.item.name));
+                        context.log(&format!("item {}: {error}", one.item.name));
                     }
                     (one.item.name.as_str(), outcome)
                 })
@@ -117,8 +136,8 @@ impl Executor<'_> {
             computed = stage.run_group(&instance.params, list, context);
             Ok(())
         });
-        let unchanged =
-            list.iter().flat_map(|item| item.files.values()).try_for_each(|file| file.check_unchanged());
+        let own = || list.iter().flat_map(|item| item.files.values()).try_for_each(ItemFile::check_unchanged);
+        let unchanged = context.check_inputs_unchanged().and_then(|()| own());
         if let Err(error) = outcome.and_then(|()| unchanged.map_err(StageError::from)) {
             let (text, lost) = (error.to_string(), error);
             let mut first = Some(lost);

@@ -20,6 +20,7 @@ use crate::context::{Cancel, Device, Devices, Reporter};
 use crate::event::{Event, FailedItem, Observer};
 use crate::lookup::{class_of, look_up};
 use crate::manifest::Instance;
+use crate::requests::{Secrets, Turns};
 use crate::stage::{StageError, Work};
 
 /// What all instances of a run share.
@@ -29,6 +30,8 @@ pub(crate) struct Executor<'a> {
     pub(crate) devices: Devices,
     /// Memory that instances may take together.
     pub(crate) memory_bytes: Option<u64>,
+    /// Where kinds that ask services get their keys.
+    pub(crate) secrets: Secrets,
     pub(crate) run: String,
     pub(crate) run_folder: PathBuf,
     pub(crate) force: BTreeSet<String>,
@@ -124,6 +127,7 @@ impl Executor<'_> {
             resume.clear()?;
         }
         let listing = bound.items.as_ref().map(|items| store.put(&items.listing())).transpose()?;
+        let turns = Turns::new(instance.resources.requests);
         let outcome = match (instance.kind.work(), &bound.items) {
             (Work::Whole(stage), _) => {
                 self.observer.event(&Event::StageStarted {
@@ -135,7 +139,10 @@ impl Executor<'_> {
                 let surroundings = Surroundings { reporter: &reporter, resume: &resume, device };
                 self.run_whole(instance, stage, &bound, &surroundings).map(|outputs| (outputs, 0, 0))
             }
-            (Work::Items(stage), Some(items)) => self.run_items(instance, stage, items, &reporter, forced),
+            (Work::Items(stage), Some(items)) => {
+                let context = self.item_context(instance, &bound.inputs, &reporter, &turns);
+                self.run_items(instance, stage, items, &context, forced)
+            }
             (Work::Items(_), None) => Err(StageError::message("the items were not bound").into()),
         };
         let (outputs, items_executed, items_cached) = outcome.map_err(|mut failure| {

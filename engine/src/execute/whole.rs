@@ -10,7 +10,7 @@ use super::guard::guarded;
 use super::{Executor, Failure, file_label};
 use crate::bind::Bound;
 use crate::context::{Context, Device, Reporter};
-use crate::input::InputValue;
+use crate::input::Input;
 use crate::manifest::Instance;
 use crate::stage::{AnyWhole, OutputForm, StageError};
 
@@ -42,11 +42,8 @@ impl Executor<'_> {
             resume: surroundings.resume.clone(),
         };
         guarded(|| stage.run(&instance.params, &mut context))?;
-        for input in bound.inputs.values().flatten() {
-            if let InputValue::File(file) = &input.value {
-                file.check_unchanged().map_err(StageError::from)?;
-            }
-        }
+        let unchanged = bound.inputs.values().flatten().try_for_each(Input::check_unchanged);
+        unchanged.map_err(StageError::from)?;
         let mut outputs = BTreeMap::new();
         for spec in about.outputs {
             let folder = staging.path().join(spec.name);

@@ -74,6 +74,12 @@ pub struct ResourcesTable {
     /// Memory in gigabytes. Instances run side by side as long as the machine has that much for each; one that needs
     /// more runs alone.
     pub memory_gb: f64,
+    /// Requests a minute at most, for a kind that asks a service; as many as it answers if not given.
+    pub requests_per_minute: Option<u32>,
+    /// Seconds to wait for the answer to a request, 120 if not given.
+    pub request_timeout_s: Option<u32>,
+    /// How often a request is tried at most, 6 if not given.
+    pub request_attempts: Option<u32>,
 }
 
 /// The JSON schema of [`ManifestDocument`].

@@ -11,6 +11,7 @@ pub mod node;
 pub mod problem;
 pub(crate) mod references;
 pub mod resolve;
+mod resources;
 mod schema_check;
 mod variables;
 
@@ -18,4 +19,5 @@ pub use hub::HubFile;
 pub use layers::Overrides;
 pub use node::{Location, Origin, Source};
 pub use problem::{ManifestError, Problem};
-pub use resolve::{InputBinding, InputSource, Instance, Pipeline, Resources, load_pipeline};
+pub use resolve::{InputBinding, InputSource, Instance, Pipeline, load_pipeline};
+pub use resources::Resources;

@@ -11,6 +11,7 @@ use super::layers::{self, Overrides};
 use super::node::{Content, Node, Origin};
 use super::problem::{ManifestError, Problem, Problems, did_you_mean};
 use super::references;
+use super::resources::Resources;
 use super::schema_check;
 use crate::graph;
 use crate::input::Selector;
@@ -86,15 +87,6 @@ pub struct Instance {
     pub inputs: Vec<InputBinding>,
     /// What it needs while it runs.
     pub resources: Resources,
-}
-
-/// What an instance needs while it runs; never part of a result's identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Resources {
-    /// Graphics processors, where the run computes on them; 0 for a kind that computes on none.
-    pub gpus: usize,
-    /// Memory in bytes, as far as the manifest says.
-    pub memory_bytes: u64,
 }
 
 impl Instance {
@@ -272,42 +264,6 @@ fn read_stages(tree: &Node, registry: &Registry, problems: &mut Problems) -> Vec
         .collect()
 }
 
-/// How many graphics processors an instance takes: one, unless `resources` says otherwise, if its kind computes on
-/// devices at all.
-fn read_gpus(node: &Node, kind: &'static dyn AnyStage, problems: &mut Problems) -> usize {
-    let about = kind.about();
-    let given = node.get("resources").and_then(|resources| resources.get("gpu"));
-    let Some((given, number)) = given.and_then(|node| match node.content {
-        Content::Integer(number) => Some((node, number)),
-        _ => None,
-    }) else {
-        return usize::from(about.device);
-    };
-    let mut refuse = |message: String, help: &str| {
-        problems.add(Problem::at(given.origin.clone(), "resources", message).help(help));
-    };
-    if !about.device && number != 0 {
-        refuse(format!("`{}` computes on the processor, whatever `gpu` says", about.name), "leave it out");
-    } else if about.device && number < 1 {
-        refuse("`gpu` must be at least 1".to_owned(), "leave it out for the processor: --device chooses");
-    }
-    usize::try_from(number).unwrap_or_default().max(usize::from(about.device))
-}
-
-/// The memory of an instance in bytes.
-fn read_memory(node: &Node, problems: &mut Problems) -> u64 {
-    let Some(given) = node.get("resources").and_then(|resources| resources.get("memory_gb")) else {
-        return 0;
-    };
-    let gigabytes = given.to_json().as_f64().unwrap_or_default();
-    if !(0.0..=1e6).contains(&gigabytes) {
-        let problem = Problem::at(given.origin.clone(), "resources", "`memory_gb` must be 0 or more");
-        problems.add(problem.help("leave it out where memory is no concern"));
-        return 0;
-    }
-    (gigabytes * 1e9) as u64
-}
-
 fn read_stage(
     name: &str,
     origin: &Origin,
@@ -333,8 +289,7 @@ fn read_stage(
     let foreach = read_foreach(node, problems);
     let variants = read_variants(name, origin, &params, &foreach, (kind, &inputs), problems);
     let foreach = foreach.into_iter().map(|(key, _)| key).collect();
-    let resources =
-        Resources { gpus: read_gpus(node, kind, problems), memory_bytes: read_memory(node, problems) };
+    let resources = Resources::read(node, kind, problems);
     Some(StageSpec {
         name: name.to_string(),
         origin: origin.clone(),

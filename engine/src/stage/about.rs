@@ -19,6 +19,8 @@ pub struct About {
     pub random: bool,
     /// Whether it computes on the chosen device, so that the device kind counts.
     pub device: bool,
+    /// Whether it may ask a service over the network, with a key from the environment.
+    pub service: bool,
     /// The code it runs.
     pub code: CodeStamp,
     /// The output and the text file in it that people see when a run ends.

@@ -28,9 +28,7 @@ pub trait AnyStage: Sync {
     fn check(&self, params: &serde_json::Value) -> Vec<String>;
 
     /// See [`Stage::check_inputs`].
-    fn check_inputs(&self, _params: &serde_json::Value, _given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
-        Vec::new()
-    }
+    fn check_inputs(&self, params: &serde_json::Value, given: &dyn Fn(&str) -> bool) -> Vec<StageError>;
 
     /// The columns that are read from a table input.
     fn columns(&self, params: &serde_json::Value, input: &str) -> Vec<Column>;
@@ -171,11 +169,17 @@ impl<S: ItemStage> AnyStage for PerItem<S> {
     }
 
     fn canonical(&self, params: serde_json::Value) -> Result<serde_json::Value, serde_json::Error> {
-        serde_json::to_value(serde_json::from_value::<S::Params>(params)?)
+        let mut params: S::Params = serde_json::from_value(params)?;
+        self.0.fill_in(&mut params);
+        serde_json::to_value(params)
     }
 
     fn check(&self, params: &serde_json::Value) -> Vec<String> {
         parse(params).map_or_else(|error| vec![error.to_string()], |params| self.0.check(&params))
+    }
+
+    fn check_inputs(&self, params: &serde_json::Value, given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
+        parse(params).map(|params| self.0.check_inputs(&params, given)).unwrap_or_default()
     }
 
     fn columns(&self, _params: &serde_json::Value, _input: &str) -> Vec<Column> {

@@ -80,8 +80,16 @@ pub trait ItemStage: Sync {
     /// What it is.
     const ABOUT: About;
 
+    /// Fills in defaults that depend on other parameters, so that writing one out changes nothing.
+    fn fill_in(&self, _params: &mut Self::Params) {}
+
     /// What is wrong with parameters that have the right types.
     fn check(&self, _params: &Self::Params) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Which optional inputs do not go with these parameters; `given` tells which inputs there are.
+    fn check_inputs(&self, _params: &Self::Params, _given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
         Vec::new()
     }
 

@@ -32,6 +32,7 @@ impl Stage for Occupy {
         outputs: &[OutputSpec { name: "text", summary: "the fold", form: OutputForm::File("text.txt") }],
         random: false,
         device: true,
+        service: false,
         code: CODE,
         headline: None,
     };

@@ -62,6 +62,7 @@ impl ItemStage for Pack {
         outputs: &[OutputSpec { name: "packed", summary: "table and texts", form: OutputForm::Tree }],
         random: false,
         device: false,
+        service: false,
         code: CODE,
         headline: None,
     };
@@ -113,6 +114,7 @@ impl ItemStage for Measure {
         outputs: &[OutputSpec { name: "table", summary: "with times", form: OutputForm::Table("rows.csv") }],
         random: false,
         device: false,
+        service: false,
         code: CODE,
         headline: None,
     };

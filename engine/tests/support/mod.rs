@@ -20,6 +20,7 @@ use pipe_engine::input::InputValue;
 use pipe_engine::manifest::{ManifestError, Overrides, Pipeline, load_pipeline};
 use pipe_engine::record::Surroundings;
 use pipe_engine::registry::Registry;
+use pipe_engine::requests::Secrets;
 use pipe_engine::run::{RunOptions, run};
 use pipe_engine::stage::{
     About, AnyStage, Column, FileColumn, InputForm, InputSpec, Inspected, Item, ItemSource, ItemStage,
@@ -47,6 +48,7 @@ impl ItemStage for Repeat {
         outputs: &[OutputSpec { name: "texts", summary: "texts", form: OutputForm::Collection("txt") }],
         random: false,
         device: false,
+        service: false,
         code: CODE,
         headline: None,
     };
@@ -109,6 +111,7 @@ impl ItemStage for Case {
         outputs: &[OutputSpec { name: "texts", summary: "texts", form: OutputForm::Collection("txt") }],
         random: false,
         device: false,
+        service: false,
         code: CODE,
         headline: None,
     };
@@ -171,6 +174,7 @@ impl Stage for Join {
         outputs: &[OutputSpec { name: "text", summary: "the text", form: OutputForm::File("text.txt") }],
         random: false,
         device: false,
+        service: false,
         code: CODE,
         headline: Some(("text", "text.txt")),
     };
@@ -325,6 +329,7 @@ impl Project {
             verify: false,
             devices: Devices::Cpu,
             memory_bytes: None,
+            secrets: Secrets::default(),
             surroundings: Surroundings::default(),
         }
     }

@@ -38,6 +38,7 @@ impl Stage for Prevalence {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::PREVALENCE,
         headline: Some(("counts", "prevalence.csv")),
     };

@@ -75,6 +75,7 @@ impl Stage for Calibrate {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::CALIBRATE,
         headline: None,
     };

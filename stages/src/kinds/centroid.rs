@@ -147,6 +147,7 @@ impl ItemStage for Centroid {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::CENTROID,
         headline: None,
     };

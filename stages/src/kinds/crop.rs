@@ -91,6 +91,7 @@ impl ItemStage for Crop {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::CROP,
         headline: None,
     };

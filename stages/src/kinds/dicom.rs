@@ -67,6 +67,7 @@ impl ItemStage for Dicom {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::DICOM,
         headline: None,
     };

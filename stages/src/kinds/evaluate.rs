@@ -110,6 +110,7 @@ impl Stage for Evaluate {
         ],
         random: true,
         device: true,
+        service: false,
         code: crate::code_stamps::EVALUATE,
         headline: Some(("metrics", "summary.txt")),
     };

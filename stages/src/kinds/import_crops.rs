@@ -40,6 +40,7 @@ impl ItemStage for ImportCrops {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::IMPORT_CROPS,
         headline: None,
     };

@@ -72,6 +72,7 @@ impl Stage for ImportExperiment {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::IMPORT_EXPERIMENT,
         headline: None,
     };

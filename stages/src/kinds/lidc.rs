@@ -71,6 +71,7 @@ impl Stage for Lidc {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::LIDC,
         headline: None,
     };

@@ -78,6 +78,7 @@ impl ItemStage for Locate {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::LOCATE,
         headline: None,
     };

@@ -34,6 +34,7 @@ impl Stage for Phantom {
         ],
         random: true,
         device: false,
+        service: false,
         code: crate::code_stamps::PHANTOM,
         headline: None,
     };

@@ -1,4 +1,7 @@
-//! Kind `report`: a radiologist's report for each nodule, worded from its features or taken from a folder.
+//! Kind `report`: a radiologist's report for each nodule, worded from its features by built-in sentences or by a
+//! language model, or taken from a folder.
+
+use std::collections::BTreeMap;
 
 use pipe_engine::context::ItemContext;
 use pipe_engine::input::InputFile;
@@ -9,11 +12,27 @@ use pipe_engine::stage::{
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::reports::{NoduleFeatures, report};
+use crate::language_model::{Endpoint, Protocol, ask};
+use crate::numerics::random::RandomKey;
+use crate::reports::{NoduleFeatures, Prompt, report};
 use crate::semantics::{DIAMETER_COLUMNS, SEMANTIC_COLUMNS, SUSPICION};
 
 /// The kind.
 pub struct Report;
+
+/// Who words the reports.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Provider {
+    /// Built-in sentences, the same for the same seed.
+    #[default]
+    Template,
+    /// A language model behind a service that speaks OpenAI's chat completions, such as vLLM, Ollama or OpenAI's own;
+    /// its key, if it needs one, is in the environment variable OPENAI_API_KEY.
+    OpenaiCompatible,
+    /// A Gemini model; the key is in the environment variable GEMINI_API_KEY.
+    Gemini,
+}
 
 /// Parameters of `report`.
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
@@ -21,6 +40,37 @@ pub struct Report;
 pub struct ReportParams {
     /// Sets the choice of words apart from that of other report stages with the same seed: any text.
     pub stream: String,
+    /// Who words the reports. A language model is asked once for each nodule and sees its features, never its
+    /// identifiers; what it answers is kept like any other result.
+    pub provider: Provider,
+    /// The service's address, such as `http://localhost:11434/v1`; the provider's own if not given.
+    pub base_url: Option<String>,
+    /// The language model's name with the service.
+    pub model: Option<String>,
+    /// Further fields of each request, such as `{ temperature = 0 }`, as the service documents them. The text `{seed}`
+    /// stands for a number drawn from the pipeline's seed, `stream` and the nodule's name.
+    pub request: BTreeMap<String, serde_json::Value>,
+}
+
+impl ReportParams {
+    fn protocol(&self) -> Option<Protocol> {
+        match self.provider {
+            Provider::Template => None,
+            Provider::OpenaiCompatible => Some(Protocol::OpenAi),
+            Provider::Gemini => Some(Protocol::Gemini),
+        }
+    }
+
+    /// Where a language model is asked, if one is.
+    fn endpoint(&self) -> Option<Endpoint> {
+        let protocol = self.protocol()?;
+        Some(Endpoint {
+            protocol,
+            base_url: self.base_url.clone().unwrap_or_else(|| protocol.default_base_url().to_owned()),
+            model: self.model.clone().unwrap_or_default(),
+            fields: self.request.clone().into_iter().collect(),
+        })
+    }
 }
 
 /// The columns that name a nodule.
@@ -28,6 +78,9 @@ const NAME: [&str; 2] = ["pid", "nodule_id"];
 
 /// The input with ready reports.
 const READY: &str = "dir";
+
+/// The input with the prompt of a language model.
+const PROMPT: &str = "prompt";
 
 impl ItemStage for Report {
     type Params = ReportParams;
@@ -48,6 +101,13 @@ impl ItemStage for Report {
             )
             .optional()
             .also_parameter(),
+            InputSpec::new(
+                PROMPT,
+                InputForm::File,
+                "what a language model is asked: a text in which {features} stands for the nodule's features",
+            )
+            .optional()
+            .also_parameter(),
         ],
         outputs: &[OutputSpec {
             name: "reports",
@@ -56,9 +116,47 @@ impl ItemStage for Report {
         }],
         random: true,
         device: false,
+        service: true,
         code: crate::code_stamps::REPORT,
         headline: None,
     };
+
+    fn fill_in(&self, params: &mut ReportParams) {
+        if let (None, Some(protocol)) = (&params.base_url, params.protocol()) {
+            params.base_url = Some(protocol.default_base_url().to_owned());
+        }
+    }
+
+    fn check(&self, params: &ReportParams) -> Vec<String> {
+        let Some(endpoint) = params.endpoint() else {
+            let given = [
+                ("base_url", params.base_url.is_some()),
+                ("model", params.model.is_some()),
+                ("request", !params.request.is_empty()),
+            ];
+            let without_model =
+                |name: &str| format!("`{name}` is for a language model: set `provider`, or leave it out");
+            return given.iter().filter(|(_, given)| *given).map(|(name, _)| without_model(name)).collect();
+        };
+        if params.model.is_none() {
+            return vec!["a language model needs its `model`: the name it has with the service".to_owned()];
+        }
+        endpoint.problems()
+    }
+
+    fn check_inputs(&self, params: &ReportParams, given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
+        let mut problems = Vec::new();
+        if given(PROMPT) && params.protocol().is_none() {
+            let error = StageError::message("`prompt` is for a language model, and `provider` names none");
+            problems
+                .push(error.advise("set `provider` to openai-compatible or gemini, or leave `prompt` out"));
+        }
+        if given(READY) && (params.protocol().is_some() || given(PROMPT)) {
+            let error = StageError::message("`dir` has ready reports: no language model is asked");
+            problems.push(error.advise("leave out `dir`, or `provider` and what belongs to it"));
+        }
+        problems
+    }
 
     fn items(&self, _params: &ReportParams, given: &dyn Fn(&str) -> bool) -> ItemSource {
         ItemSource::Rows(match given(READY) {
@@ -79,9 +177,10 @@ impl ItemStage for Report {
     ) -> Vec<Result<Vec<u8>, StageError>> {
         let run = |item: &Item| {
             context.check_cancelled()?;
-            match item.files.contains_key(READY) {
-                true => ready_report(item, item.file(READY)?),
-                false => worded_report(params, item, context.seed()),
+            match (item.files.contains_key(READY), params.endpoint()) {
+                (true, _) => ready_report(item, item.file(READY)?),
+                (false, None) => worded_report(params, item, context.seed()),
+                (false, Some(endpoint)) => asked_report(params, &endpoint, item, context),
             }
         };
         group.iter().map(run).collect()
@@ -102,13 +201,43 @@ fn features(item: &Item) -> Result<NoduleFeatures, StageError> {
     })
 }
 
-fn worded_report(params: &ReportParams, item: &Item, seed: u64) -> Result<Vec<u8>, StageError> {
-    // An item's name has no slash, so no stream and name run into another pair.
-    let name = match params.stream.as_str() {
+/// The name that tells a nodule's choices from others'. An item's name has no slash, so no stream and name run into
+/// another pair.
+fn full_name(params: &ReportParams, item: &Item) -> String {
+    match params.stream.as_str() {
         "" => item.name.clone(),
         stream => format!("{stream}/{}", item.name),
-    };
-    Ok(report(&features(item)?, seed, &name).into_bytes())
+    }
+}
+
+fn worded_report(params: &ReportParams, item: &Item, seed: u64) -> Result<Vec<u8>, StageError> {
+    Ok(report(&features(item)?, seed, &full_name(params, item)).into_bytes())
+}
+
+fn asked_report(
+    params: &ReportParams,
+    endpoint: &Endpoint,
+    item: &Item,
+    context: &ItemContext<'_>,
+) -> Result<Vec<u8>, StageError> {
+    let prompt = prompt(context)?.for_nodule(&features(item)?);
+    let key = RandomKey::new(context.seed(), "language model").text("name", &full_name(params, item));
+    // Services take it as a signed number.
+    let seed = (key.generator().bits() >> 33) as u32;
+    let answer = ask(endpoint, &prompt, &item.name, seed, context)?;
+    context.log(&format!("item {}: worded by {}", item.name, answer.model.as_deref().unwrap_or("a model")));
+    if !answer.text.to_lowercase().contains("impression") {
+        context.log(&format!("item {}: without an impression, all of the report will be encoded", item.name));
+    }
+    Ok(format!("{}\n", answer.text).into_bytes())
+}
+
+fn prompt(context: &ItemContext<'_>) -> Result<Prompt, StageError> {
+    let Some(file) = context.file(PROMPT) else { return Ok(Prompt::default()) };
+    Prompt::parse(&file.read()?).map_err(|error| {
+        StageError::message(format!("{}: {error}", file.shown))
+            .advise("write {features} where the list of features is to stand")
+    })
 }
 
 fn ready_report(item: &Item, file: &InputFile) -> Result<Vec<u8>, StageError> {
@@ -184,7 +313,7 @@ mod tests {
     fn stream_seed_and_name_change_words_and_not_facts() {
         let one = item(&[(LONGEST_DIAMETER, "12.5"), ("necrosis", "Present"), ("cavitation", "Absent")]);
         let written = |stream: &str, item: &Item, seed| {
-            let params = ReportParams { stream: stream.to_string() };
+            let params = ReportParams { stream: stream.to_string(), ..ReportParams::default() };
             String::from_utf8(worded_report(&params, item, seed).expect("report")).expect("text")
         };
         let first = written("", &one, 42);

@@ -43,6 +43,7 @@ impl ItemStage for Slice {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::SLICE,
         headline: None,
     };

@@ -47,6 +47,7 @@ impl Stage for Split {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::SPLIT,
         headline: None,
     };

@@ -34,6 +34,7 @@ impl Stage for TextEncode {
         }],
         random: false,
         device: false,
+        service: false,
         code: crate::code_stamps::TEXT_ENCODE,
         headline: None,
     };

@@ -73,6 +73,7 @@ impl Stage for Train {
         outputs: OUTPUTS,
         random: true,
         device: true,
+        service: false,
         code: crate::code_stamps::TRAIN,
         headline: None,
     };

@@ -90,6 +90,7 @@ impl Stage for ZeroShot {
         ],
         random: true,
         device: true,
+        service: false,
         code: crate::code_stamps::ZERO_SHOT,
         headline: Some(("metrics", "summary.txt")),
     };

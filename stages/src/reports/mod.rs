@@ -15,7 +15,10 @@ use crate::semantics::{
 };
 use wording::{Phrasing, adjective, capitalised, list, millimetres, sanitised, with_article};
 
+mod prompt;
 pub mod wording;
+
+pub use prompt::{Prompt, PromptError};
 
 /// Present features that the impression's opening names at most: with more the impression can exceed
 /// the 77 tokens of CLIP's context.
@@ -65,6 +68,29 @@ impl NoduleFeatures {
             }
         }
         Ok(features)
+    }
+
+    /// Every feature that was noted, one on a line, in the order of a sample table.
+    fn listing(&self) -> String {
+        const DIAMETERS: [&str; 4] = [
+            "longest axial diameter",
+            "short diameter",
+            "mean diameter",
+            "longest diameter of the solid component",
+        ];
+        let diameters = DIAMETER_COLUMNS
+            .iter()
+            .zip(DIAMETERS)
+            .filter_map(|(column, phrase)| Some(format!("- {phrase}: {}", self.diameter(column)?)));
+        let features = SEMANTIC_COLUMNS.iter().map(|feature| (feature.name, feature.phrase));
+        let values = features
+            .chain([(SUSPICION, "suspicion of lung cancer")])
+            .filter_map(|(column, phrase)| Some(format!("- {phrase}: {}", self.values.get(column)?)));
+        let lines: Vec<String> = diameters.chain(values).collect();
+        match lines.is_empty() {
+            true => "- a nodule, of which nothing was noted".to_owned(),
+            false => lines.join("\n"),
+        }
     }
 
     /// The key of everything chosen for this row: seed, name and content.
