@@ -1,12 +1,16 @@
 //! Files that appear whole or not at all: written beside their destination, synced, then renamed.
+//!
+//! What is made can be read by the owner only, unless the folder that it is made in can be written by a group: then
+//! the group may read and write it, too.
 
-use std::fs::{self, File};
-use std::io::Write as _;
+use std::fs::{self, File, OpenOptions};
+use std::io;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 
 use crate::error::{Error, Result};
+use crate::io::{before_rename, sync, write_all};
 
 /// Writes a file so that a reader, also after a crash, sees the old bytes or all of the new ones.
 ///
@@ -19,6 +23,7 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 /// Like [`write_atomically`], for bytes that lie in several places.
 pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
     let file = written_beside(path, parts)?;
+    before_rename().map_err(Error::io("write", path))?;
     file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
     sync_folder(parent(path));
     Ok(())
@@ -27,12 +32,13 @@ pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()>
 /// Like [`write_atomically`], but leaves a file that is already there; says whether it wrote.
 pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
     let file = written_beside(path, &[bytes])?;
+    before_rename().map_err(Error::io("write", path))?;
     match file.persist_noclobber(path) {
         Ok(_) => {
             sync_folder(parent(path));
             Ok(true)
         }
-        Err(error) if error.error.kind() == std::io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
         Err(error) => Err(Error::io("write", path)(error.error)),
     }
 }
@@ -41,23 +47,86 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
 fn written_beside(path: &Path, parts: &[&[u8]]) -> Result<NamedTempFile> {
     let folder = parent(path);
     create_folder(folder)?;
-    let mut file =
-        NamedTempFile::with_prefix_in(".writing-", folder).map_err(Error::io("write in", folder))?;
+    let file = NamedTempFile::with_prefix_in(WRITING, folder).map_err(Error::io("write in", folder))?;
+    share_file(folder, file.as_file());
     for part in parts {
-        file.write_all(part).map_err(Error::io("write", path))?;
+        write_all(file.as_file(), part).map_err(Error::io("write", path))?;
     }
-    file.as_file().sync_data().map_err(Error::io("sync", path))?;
+    sync(file.as_file()).map_err(Error::io("sync", path))?;
     Ok(file)
 }
 
-/// Makes a folder and its ancestors, readable by the owner only.
+/// How the names of files begin that are being written.
+pub(crate) const WRITING: &str = ".writing-";
+
+/// Makes a folder and its ancestors.
 pub(crate) fn create_folder(folder: &Path) -> Result<()> {
+    let failed = |error| Error::io("create folder", folder)(error);
+    if folder.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        create_folder(parent)?;
+    }
     let mut builder = fs::DirBuilder::new();
-    builder.recursive(true);
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder).map_err(Error::io("create folder", folder))
+    match builder.create(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
+        outcome => outcome.map_err(failed)?,
+    }
+    share_folder(folder);
+    Ok(())
 }
+
+/// Makes a file in a folder, to append to; it must not be there yet.
+pub(crate) fn create_to_append(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
+    share_file(parent(path), &file);
+    Ok(file)
+}
+
+/// Whether what is made in a folder is for a group.
+#[cfg(unix)]
+fn is_shared(folder: &Path) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o2020 == 0o2020)
+}
+
+/// Gives a file to the group of its folder, if that is shared. The folder's set-group-id bit has chosen the group.
+#[cfg(unix)]
+pub(crate) fn share_file(folder: &Path, file: &File) {
+    use std::os::unix::fs::PermissionsExt as _;
+    if is_shared(folder) {
+        let _ = file.set_permissions(fs::Permissions::from_mode(0o660));
+    }
+}
+
+#[cfg(unix)]
+fn share_folder(folder: &Path) {
+    use std::os::unix::fs::PermissionsExt as _;
+    // The set-group-id bit of the parent has been handed on, the group's right to write has not.
+    let is_shared = folder.parent().is_some_and(|parent| is_shared(parent) && is_inside_cache(parent));
+    if is_shared {
+        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o2770));
+    }
+}
+
+/// Whether a folder is a cache or in one: what lies around a cache does not make it shared.
+#[cfg(unix)]
+fn is_inside_cache(folder: &Path) -> bool {
+    folder.ancestors().any(|folder| folder.join("format").is_file())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn share_file(_folder: &Path, _file: &File) {}
+
+#[cfg(not(unix))]
+fn share_folder(_folder: &Path) {}
 
 /// Makes a rename durable. File systems that cannot sync a folder keep the rename's order anyway.
 pub(crate) fn sync_folder(folder: &Path) {

@@ -7,13 +7,14 @@
 //! of processes that are gone are merged too.
 
 use std::collections::HashMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use crate::atomic::{create_folder, write_atomically};
+use crate::atomic::{create_folder, create_to_append, write_atomically};
 use crate::error::{Error, Result};
+use crate::io::write_all;
 use crate::owner::{is_abandoned, own_mark};
 use crate::{Digest, Store};
 
@@ -114,11 +115,11 @@ impl ItemJournal {
             .prefix(&format!("{WRITTEN}{}", own_mark()))
             .suffix(".items")
             .rand_bytes(12)
-            .make_in(&self.folder, |path| OpenOptions::new().append(true).create_new(true).open(path))
+            .make_in(&self.folder, create_to_append)
             .map_err(Error::io("make a journal in", &self.folder))?;
-        let (mut handle, path) =
+        let (handle, path) =
             file.keep().map_err(|error| Error::io("make a journal in", &self.folder)(error.error))?;
-        handle.write_all(HEADER).map_err(Error::io("write", &path))?;
+        write_all(&handle, HEADER).map_err(Error::io("write", &path))?;
         Ok(ItemWriter { path, file: Mutex::new(handle) })
     }
 
@@ -182,8 +183,8 @@ impl ItemWriter {
     /// # Errors
     /// [`Error::Io`] when the journal cannot be written.
     pub fn commit(&self, key: Digest, outcome: ItemOutcome) -> Result<()> {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&encode(key, outcome)).map_err(Error::io("write", &self.path))
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        write_all(&file, &encode(key, outcome)).map_err(Error::io("write", &self.path))
     }
 }
 
@@ -316,8 +317,7 @@ mod tests {
         }
         let journal = store.items(scope).unwrap();
         assert_eq!(journal.get(key(1), &store), Some(one));
-        let lost = store.verified_path(one.digest).unwrap();
-        fs::remove_file(lost).unwrap();
+        store.packs().strike_out(one.digest).unwrap();
         assert_eq!(journal.get(key(1), &store), Some(two));
     }
 

@@ -10,9 +10,11 @@
 //! on-disk format is described in `FORMAT.md`.
 
 mod atomic;
+mod blobs;
 mod digest;
 mod error;
 mod index;
+mod io;
 mod items;
 mod memo;
 mod owner;
@@ -24,6 +26,8 @@ pub use atomic::write_atomically;
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::{Error, Result};
 pub use index::{Entry, Form, Index, IndexBuilder, check_name};
+#[cfg(feature = "faults")]
+pub use io::faults;
 pub use items::{ItemJournal, ItemOutcome, ItemWriter};
 pub use memo::{Hashed, InputMemo, Stamp};
 pub use results::{ArtifactRef, RecordOutcome, ResultRecord};

@@ -81,6 +81,8 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the store cannot be written.
     pub fn record_result(&self, fingerprint: Digest, record: &ResultRecord) -> Result<RecordOutcome> {
+        // A result must not outlive what it tells of.
+        self.sync()?;
         let folder = self.result_folder(fingerprint);
         let path = folder.join(file_name(&record.class));
         let bytes = to_json(fingerprint, record)?;

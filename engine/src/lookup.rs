@@ -17,19 +17,11 @@ pub(crate) fn class_of(instance: &Instance, binder: &Binder<'_>) -> String {
 /// The known result of a fingerprint.
 pub(crate) fn look_up(binder: &Binder<'_>, instance: &Instance, fingerprint: Digest) -> Option<ResultRecord> {
     let record = binder.store.result(fingerprint, &class_of(instance, binder))?;
-    let last = is_last(binder, instance);
-    let there = |artifact: &ArtifactRef| match last {
+    let there = |artifact: &ArtifactRef| match instance.is_last {
         true => is_complete(binder.store, artifact),
         false => binder.store.contains(artifact.digest),
     };
     record.outputs.values().all(there).then_some(record)
-}
-
-/// Whether nothing builds on an instance.
-fn is_last(binder: &Binder<'_>, instance: &Instance) -> bool {
-    let instances = &binder.pipeline.instances;
-    let position = instances.iter().position(|one| one.label == instance.label);
-    position.is_none_or(|position| !instances.iter().any(|one| one.upstream().contains(&position)))
 }
 
 fn is_complete(store: &Store, artifact: &ArtifactRef) -> bool {
@@ -37,6 +29,7 @@ fn is_complete(store: &Store, artifact: &ArtifactRef) -> bool {
         Form::File => store.contains(artifact.digest),
         Form::Tree | Form::Collection => store
             .index(artifact.digest)
-            .is_ok_and(|index| index.entries().iter().all(|entry| store.contains(entry.digest))),
+            .and_then(|index| store.contains_all(index.entries().iter().map(|entry| entry.digest)))
+            .unwrap_or(false),
     }
 }

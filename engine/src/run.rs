@@ -119,6 +119,9 @@ pub fn run(
     schedule.work_off(&pool, options.jobs).map_err(RunError::Broken)?;
     let mut summary = schedule.summary();
     memo.save().map_err(RunError::Broken)?;
+    if summary.executed > 0 {
+        store.tidy().map_err(RunError::Broken)?;
+    }
     if let Err((stage, error)) = publish(&executor, &pool) {
         summary.failed += 1;
         observer.event(&Event::StageFailed {

@@ -1,7 +1,7 @@
 //! References between stages: `"@stage"`, `"@stage.output"`, paths and keywords.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -203,8 +203,13 @@ pub(super) fn bind(stages: Vec<StageSpec>, root: &Path, problems: &mut Problems)
                 origins: chosen.origins.clone(),
                 inputs,
                 resources: spec.resources,
+                is_last: true,
             });
         }
+    }
+    let used: BTreeSet<usize> = instances.iter().flat_map(Instance::upstream).collect();
+    for position in used {
+        instances[position].is_last = false;
     }
     instances
 }

@@ -87,6 +87,8 @@ pub struct Instance {
     pub inputs: Vec<InputBinding>,
     /// What it needs while it runs.
     pub resources: Resources,
+    /// Whether nothing builds on it.
+    pub is_last: bool,
 }
 
 impl Instance {
