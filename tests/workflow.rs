@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io::BufRead as _;
 
+use pipe_cache::{Digest, Store};
 use support::{Ran, Workspace};
 
 /// Overrides that make the phantom pipeline small enough for a test.
@@ -89,16 +90,11 @@ fn a_reason_names_the_line_of_the_manifest() {
     assert!(plan.stdout.contains("phantom.patients 2 → 3 (p.toml:2)"), "{}", plan.stdout);
 }
 
-/// Blobs and results by name; records of runs differ by their times.
-fn content(workspace: &Workspace, cache: &str) -> BTreeMap<String, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    for folder in fs::read_dir(workspace.path(cache).join("blobs")).unwrap().flatten() {
-        for file in fs::read_dir(folder.path()).unwrap().flatten() {
-            let name = format!("{}/{}", folder.file_name().display(), file.file_name().display());
-            found.insert(name, fs::read(file.path()).unwrap());
-        }
-    }
-    found
+/// All blobs; records of runs differ by their times.
+fn content(workspace: &Workspace, cache: &str) -> BTreeMap<Digest, Vec<u8>> {
+    let store = Store::open_existing(&workspace.path(cache)).unwrap().unwrap();
+    let blobs = store.blobs().unwrap().into_keys();
+    blobs.map(|digest| (digest, store.read(digest).unwrap())).collect()
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 
 use std::fs;
 
+use pipe_cache::Digest;
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Status};
 use pipe_engine::preflight::check_tables;
@@ -167,17 +168,10 @@ fn a_failing_stage_leaves_the_others_results() {
 fn damaged_and_deleted_blobs_are_computed_again_when_they_are_needed() {
     let project = Project::with_rows();
     let first = project.run(&[]);
-    let blobs = project.blobs();
+    let digests = project.digests();
     for damage in [true, false] {
-        for path in blobs.keys() {
-            let path = project.cache.join(path);
-            if damage {
-                let mut bytes = fs::read(&path).unwrap();
-                bytes[0] ^= 0x20;
-                fs::write(&path, bytes).unwrap();
-            } else {
-                fs::remove_file(&path).unwrap();
-            }
+        for digest in &digests {
+            project.spoil(*digest, !damage);
         }
         // A stage downstream that has no result yet needs all that stands before it.
         let separator = if damage { "join.separator=:" } else { "join.separator=;" };
@@ -199,13 +193,9 @@ fn stages_that_find_the_same_damage_at_once_all_go_on_after_one_repair() {
     project.write("pipeline.toml", &format!("{}{folds}", support::ROWS));
     project.run(&[]);
     for round in 0..20 {
-        for (number, path) in project.blobs().keys().enumerate() {
-            let path = project.cache.join(path);
-            match number % 3 {
-                0 => fs::remove_file(&path).unwrap(),
-                1 => fs::write(&path, b"damaged").unwrap(),
-                _ => {}
-            }
+        for (number, digest) in project.digests().into_iter().enumerate().filter(|(number, _)| number % 3 < 2)
+        {
+            project.spoil(digest, number % 3 == 0);
         }
         let outcome =
             project.run(&[&format!("part.separator=-{round}-"), &format!("join.separator=-{round}-")]);
@@ -307,11 +297,8 @@ fn damaged_results_are_restored_before_they_are_shown_and_published() {
         .replace("inputs = { texts = \"@case\" }", "inputs = { texts = \"@case\" }\npublish = \"out\"");
     project.write("pipeline.toml", &manifest);
     project.run(&[]);
-    for path in project.blobs().keys() {
-        let path = project.cache.join(path);
-        let mut bytes = fs::read(&path).unwrap();
-        bytes[0] ^= 0x20;
-        fs::write(&path, bytes).unwrap();
+    for digest in project.digests() {
+        project.spoil(digest, false);
     }
     fs::remove_dir_all(project.path("out")).unwrap();
     let outcome = project.run(&[]);
@@ -414,8 +401,7 @@ fn a_file_that_is_gone_from_the_last_stage_is_computed_again() {
     project.write("pipeline.toml", "[stage.repeat]\ninputs = { table = \"rows.csv\" }\n");
     project.run(&[]);
     let blobs = project.blobs();
-    let (name, _) = blobs.iter().find(|(_, bytes)| bytes.as_slice() == b"beebee").unwrap();
-    fs::remove_file(project.cache.join(name)).unwrap();
+    project.spoil(Digest::of(b"beebee"), true);
     let again = project.run(&[]);
     assert_eq!(counts(&again), (1, 0, 1));
     assert_eq!(project.blobs(), blobs);

@@ -5,7 +5,7 @@
 mod pack_file;
 pub(crate) mod packs;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -181,6 +181,20 @@ impl Store {
     /// The blobs that this process found damaged so far; asking empties the list.
     pub fn take_repairs(&self) -> Vec<Repair> {
         std::mem::take(&mut *self.repairs.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// All blobs and their sizes in bytes.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be read.
+    pub fn blobs(&self) -> Result<BTreeMap<Digest, u64>> {
+        let mut found = self.packs().list()?;
+        self.list_files(|digest, path| {
+            if let Ok(metadata) = fs::metadata(path) {
+                found.insert(digest, metadata.len());
+            }
+        })?;
+        Ok(found)
     }
 
     /// Gives every blob that is a file, with its path.

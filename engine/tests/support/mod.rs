@@ -12,7 +12,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use pipe_cache::Store;
+use pipe_cache::{Digest, Store};
 use pipe_engine::code::CodeStamp;
 use pipe_engine::context::{Cancel, Context, Devices, ItemContext};
 use pipe_engine::event::{Event, Observer, Summary};
@@ -352,17 +352,30 @@ impl Project {
         self.run_with(set, |_| {})
     }
 
-    /// All files of the blob store by path.
-    pub fn blobs(&self) -> BTreeMap<PathBuf, Vec<u8>> {
-        let mut blobs = BTreeMap::new();
-        for folder in fs::read_dir(self.cache.join("blobs")).unwrap().flatten() {
-            for file in fs::read_dir(folder.path()).unwrap().flatten() {
-                let path = file.path();
-                let name = path.strip_prefix(&self.cache).unwrap().to_path_buf();
-                blobs.insert(name, fs::read(path).unwrap());
+    /// The digests of all blobs.
+    pub fn digests(&self) -> Vec<Digest> {
+        self.store().blobs().unwrap().into_keys().collect()
+    }
+
+    /// All blobs of the store.
+    pub fn blobs(&self) -> BTreeMap<Digest, Vec<u8>> {
+        let store = self.store();
+        self.digests().into_iter().map(|digest| (digest, store.read(digest).unwrap())).collect()
+    }
+
+    /// Flips a bit of a blob on the disk, or takes its record out of the index, so that it is gone.
+    pub fn spoil(&self, digest: Digest, is_gone: bool) {
+        let files = fs::read_dir(self.cache.join("packs")).unwrap().flatten().map(|entry| entry.path());
+        let wanted = if is_gone { "index" } else { "pack" };
+        for path in files.filter(|path| path.extension().unwrap() == wanted) {
+            let mut bytes = fs::read(&path).unwrap();
+            let places: Vec<usize> =
+                (0..bytes.len()).filter(|place| bytes[*place..].starts_with(digest.as_bytes())).collect();
+            for place in places {
+                bytes[if is_gone { place } else { place + 40 }] ^= 0x20;
+                fs::write(&path, &bytes).unwrap();
             }
         }
-        blobs
     }
 }
 
