@@ -19,7 +19,7 @@ use crate::owner::{is_abandoned, own_mark};
 use crate::{Digest, Store};
 
 const HEADER: &[u8; 16] = b"pipe-items 1\n\0\0\0";
-const RECORD: usize = 80;
+pub(crate) const RECORD: usize = 80;
 const MERGED: &str = "m-";
 const WRITTEN: &str = "w-";
 
@@ -198,7 +198,7 @@ fn is_complete(path: &Path) -> bool {
     name.starts_with(MERGED) || is_abandoned(&name, WRITTEN)
 }
 
-fn encode(key: Digest, outcome: ItemOutcome) -> [u8; RECORD] {
+pub(crate) fn encode(key: Digest, outcome: ItemOutcome) -> [u8; RECORD] {
     let mut record = [0; RECORD];
     record[..32].copy_from_slice(key.as_bytes());
     record[32..64].copy_from_slice(outcome.digest.as_bytes());
@@ -208,7 +208,7 @@ fn encode(key: Digest, outcome: ItemOutcome) -> [u8; RECORD] {
     record
 }
 
-fn decode(record: &[u8]) -> Option<(Digest, ItemOutcome)> {
+pub(crate) fn decode(record: &[u8]) -> Option<(Digest, ItemOutcome)> {
     let (content, check) = record.split_at_checked(72)?;
     if Digest::of(content).as_bytes()[..8] != *check {
         return None;

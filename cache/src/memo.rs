@@ -6,11 +6,12 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
+use crate::facts::Facts;
 use crate::{Digest, Store};
 
 const HEADER: &str = "pipe-memo 1 ";
@@ -46,9 +47,19 @@ impl Stamp {
         }
     }
 
+    /// Its parts as bytes.
+    pub(crate) fn to_bytes(self) -> [u8; 48] {
+        let mut bytes = [0; 48];
+        bytes[..8].copy_from_slice(&self.size.to_le_bytes());
+        bytes[8..24].copy_from_slice(&self.modified.to_le_bytes());
+        bytes[24..40].copy_from_slice(&self.changed.to_le_bytes());
+        bytes[40..].copy_from_slice(&self.inode.to_le_bytes());
+        bytes
+    }
+
     /// Whether the file was written so shortly before `now` that a second write could leave the same
     /// stamp. A time without a fraction comes from a file system with a grain of up to two seconds.
-    fn is_racy(&self, now: SystemTime) -> bool {
+    pub(crate) fn is_racy(&self, now: SystemTime) -> bool {
         let newest = self.modified.max(self.changed);
         let grain =
             if newest % 1_000_000_000 == 0 { Duration::from_secs(2) } else { Duration::from_millis(50) };
@@ -97,10 +108,13 @@ pub struct InputMemo {
     path: PathBuf,
     trust: bool,
     entries: Mutex<Entries>,
+    facts: Mutex<Facts>,
 }
 
 #[derive(Debug, Default)]
 struct Entries {
+    /// Whether the file has been read, which is done when the first digest is asked for.
+    is_loaded: bool,
     known: BTreeMap<PathBuf, (Stamp, Digest)>,
     dirty: bool,
 }
@@ -110,8 +124,22 @@ impl InputMemo {
     /// hashed anew.
     pub fn open(store: &Store, trust: bool) -> Self {
         let path = store.root().join("memo");
-        let known = fs::read(&path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
-        Self { path, trust, entries: Mutex::new(Entries { known, dirty: false }) }
+        let facts = Mutex::new(Facts::open(store.root().join("facts")));
+        Self { path, trust, entries: Mutex::default(), facts }
+    }
+
+    /// What these causes have been found to lead to; nothing without trust.
+    pub fn fact(&self, cause: Digest) -> Option<(Digest, u64)> {
+        if self.trust { self.lock_facts().get(cause) } else { None }
+    }
+
+    /// Remembers what causes lead to. It must follow from them, whatever the time and place.
+    pub fn keep_fact(&self, cause: Digest, digest: Digest, number: u64) {
+        self.lock_facts().put(cause, digest, number);
+    }
+
+    fn lock_facts(&self) -> MutexGuard<'_, Facts> {
+        self.facts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What a file's bytes are, read now or remembered.
@@ -141,7 +169,8 @@ impl InputMemo {
     /// # Errors
     /// [`Error::Io`] when it cannot be written.
     pub fn save(&self) -> Result<()> {
-        let mut entries = self.lock();
+        self.lock_facts().save()?;
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if !entries.dirty {
             return Ok(());
         }
@@ -159,8 +188,13 @@ impl InputMemo {
         Ok(())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Entries> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Entries> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if !entries.is_loaded {
+            entries.known = fs::read(&self.path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
+            entries.is_loaded = true;
+        }
+        entries
     }
 }
 

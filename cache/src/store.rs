@@ -5,6 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::time::Instant;
 
 use tempfile::TempDir;
 
@@ -36,6 +37,8 @@ pub struct Store {
     pub(crate) verified: Mutex<HashSet<Digest>>,
     pub(crate) repairs: Mutex<Vec<Repair>>,
     packs: Packs,
+    /// What was last seen of the blobs, and when.
+    pub(crate) last_sight: Mutex<Option<(Instant, Option<Digest>)>>,
 }
 
 impl Store {
@@ -54,7 +57,13 @@ impl Store {
         }
         let root = fs::canonicalize(root).map_err(Error::io("open", root))?;
         let packs = Packs::new(root.join("packs"));
-        let store = Self { root, verified: Mutex::default(), repairs: Mutex::default(), packs };
+        let store = Self {
+            root,
+            verified: Mutex::default(),
+            repairs: Mutex::default(),
+            packs,
+            last_sight: Mutex::default(),
+        };
         store.sweep_staging();
         Ok(store)
     }

@@ -90,7 +90,7 @@ impl Binder<'_> {
         stage.items(&instance.params, &given).map(Some)
     }
 
-    fn own_preimage(&self, instance: &Instance) -> Preimage {
+    pub(crate) fn own_preimage(&self, instance: &Instance) -> Preimage {
         let about = instance.kind.about();
         let mut preimage = Preimage::default();
         preimage.add("kind", about.name, "manifest");
@@ -108,6 +108,15 @@ impl Binder<'_> {
             preimage.add("device", self.device.kind(), origin);
         }
         preimage
+    }
+
+    /// Where an instance's parameters and inputs came from, by name, but for defaults.
+    pub(crate) fn origins(&self, instance: &Instance) -> BTreeMap<String, String> {
+        let mut origins = self.own_preimage(instance).origins();
+        for binding in &instance.inputs {
+            origins.insert(format!("input.{}", binding.spec.name), describe_origin(binding));
+        }
+        origins
     }
 
     fn bind_input(
@@ -173,7 +182,7 @@ impl Binder<'_> {
         }))
     }
 
-    fn selector(&self, source: &InputSource) -> Selector {
+    pub(crate) fn selector(&self, source: &InputSource) -> Selector {
         match source {
             InputSource::Output { instance, .. } => self
                 .pipeline

@@ -364,6 +364,16 @@ fn name_under<'a>(folder: &str, name: &'a str) -> Option<&'a str> {
     name.strip_prefix(folder)?.strip_prefix('/')
 }
 
+/// Whether an entry of a folder is, or leads to, a folder.
+fn is_folder(entry: &fs::DirEntry, path: &Path) -> Result<bool, InputError> {
+    let read = |source| InputError::Read { path: path.to_path_buf(), source };
+    let kind = entry.file_type().map_err(read)?;
+    if kind.is_file() || kind.is_dir() {
+        return Ok(kind.is_dir());
+    }
+    Ok(fs::metadata(path).map_err(read)?.is_dir())
+}
+
 /// The files of a folder and of those in it, by name: links followed, hidden files left out.
 pub(crate) fn list_folder(
     folder: &Path,
@@ -388,9 +398,7 @@ pub(crate) fn list_folder(
             continue;
         }
         let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };
-        let metadata =
-            fs::metadata(&path).map_err(|source| InputError::Read { path: path.clone(), source })?;
-        if metadata.is_dir() {
+        if is_folder(&entry, &path)? {
             list_folder(&path, &name, depth + 1, paths)?;
         } else {
             paths.push((name, path));

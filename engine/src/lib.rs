@@ -19,6 +19,7 @@ pub mod plan;
 pub mod preflight;
 pub mod preimage;
 pub mod publish;
+mod quick;
 pub mod record;
 pub mod registry;
 pub mod requests;

@@ -4,7 +4,7 @@
 //! are missed and computed again when they are needed. What nothing builds on is what people take away, so every
 //! file of it has to be there.
 
-use pipe_cache::{ArtifactRef, Digest, Form, ResultRecord, Store};
+use pipe_cache::{ArtifactRef, Digest, Form, ResultRecord};
 
 use crate::bind::Binder;
 use crate::manifest::Instance;
@@ -17,19 +17,9 @@ pub(crate) fn class_of(instance: &Instance, binder: &Binder<'_>) -> String {
 /// The known result of a fingerprint.
 pub(crate) fn look_up(binder: &Binder<'_>, instance: &Instance, fingerprint: Digest) -> Option<ResultRecord> {
     let record = binder.store.result(fingerprint, &class_of(instance, binder))?;
-    let there = |artifact: &ArtifactRef| match instance.is_last {
-        true => is_complete(binder.store, artifact),
-        false => binder.store.contains(artifact.digest),
+    let there = |artifact: &ArtifactRef| match artifact.form {
+        Form::Tree | Form::Collection if instance.is_last => binder.is_complete(artifact.digest),
+        _ => binder.store.contains(artifact.digest),
     };
     record.outputs.values().all(there).then_some(record)
-}
-
-fn is_complete(store: &Store, artifact: &ArtifactRef) -> bool {
-    match artifact.form {
-        Form::File => store.contains(artifact.digest),
-        Form::Tree | Form::Collection => store
-            .index(artifact.digest)
-            .and_then(|index| store.contains_all(index.entries().iter().map(|entry| entry.digest)))
-            .unwrap_or(false),
-    }
 }

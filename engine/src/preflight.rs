@@ -40,6 +40,8 @@ pub fn check_tables(
             }
         }
     }
+    // What was noted saves work; a cache that cannot be written is told of by whoever needs it.
+    let _ = memo.save();
     problems.or(())
 }
 
@@ -52,6 +54,23 @@ fn check_input(
     if binding.spec.form != InputForm::Table {
         return Ok(());
     }
+    let sight = binder.sight_of_table(instance, binding, path);
+    if sight.is_some_and(|sight| binder.is_known_good(sight)) {
+        return Ok(());
+    }
+    check_table(binder, instance, binding, path)?;
+    if let Some(sight) = sight {
+        binder.note_good(sight);
+    }
+    Ok(())
+}
+
+fn check_table(
+    binder: &Binder<'_>,
+    instance: &Instance,
+    binding: &InputBinding,
+    path: &Path,
+) -> Result<(), StageError> {
     let source = binder.open_table(&InputSource::Path(path.to_path_buf()), &|_| None)?;
     match (binder.item_source(instance)?, instance.kind.work()) {
         (Some(ItemSource::Rows(rows)), Work::Items(stage)) if rows.input == binding.spec.name => {

@@ -20,6 +20,7 @@ use crate::context::{Cancel, Device, Devices, Reporter};
 use crate::event::{Event, FailedItem, Observer};
 use crate::lookup::{class_of, look_up};
 use crate::manifest::Instance;
+use crate::quick::Known;
 use crate::requests::{Secrets, Turns};
 use crate::stage::{StageError, Work};
 
@@ -86,34 +87,46 @@ impl Executor<'_> {
     ) -> Result<Executed, Failure> {
         let instance = self.instance(position)?;
         let upstream = |index: usize| self.result(index);
-        let bound = self.binder.bind(instance, &upstream)?;
-        let forced = self.force.contains(&instance.stage);
-        if !forced
-            && !must_rebuild
-            && let Some(known) = look_up(&self.binder, instance, bound.fingerprint)
+        let is_wanted = !must_rebuild && !self.force.contains(&instance.stage);
+        let sight = self.binder.sight(instance, &upstream);
+        if is_wanted
+            && let Some(known) = sight.and_then(|sight| self.binder.known(sight))
+            && let Some(record) = look_up(&self.binder, instance, known.fingerprint)
         {
-            let items_cached = bound.items.as_ref().map_or(0, |items| items.list.len());
-            return Ok(Executed {
-                done: Done { outputs: known.outputs, run: known.run },
-                fingerprint: bound.fingerprint,
-                origins: bound.preimage.origins(),
-                items: bound.items.as_ref().map(|items| Digest::of(&items.listing())),
-                device: None,
-                executed: false,
-                items_executed: 0,
-                items_cached,
-            });
+            return Ok(self.cached(instance, known, record));
         }
-        self.compute(instance, bound, forced, device)
+        let bound = self.binder.bind(instance, &upstream)?;
+        if is_wanted && let Some(record) = look_up(&self.binder, instance, bound.fingerprint) {
+            let listed = bound.items.as_ref().map(|items| (items.list.len(), Digest::of(&items.listing())));
+            if let Some(sight) = sight {
+                self.binder.note(sight, &bound, listed.map(|(_, listing)| listing));
+            }
+            let known = Known { fingerprint: bound.fingerprint, items: listed };
+            return Ok(self.cached(instance, known, record));
+        }
+        let executed = self.compute(instance, &bound, device)?;
+        if let Some(sight) = sight {
+            self.binder.note(sight, &bound, executed.items);
+        }
+        Ok(executed)
     }
 
-    fn compute(
-        &self,
-        instance: &Instance,
-        bound: Bound,
-        forced: bool,
-        device: Device,
-    ) -> Result<Executed, Failure> {
+    /// An instance whose result is known.
+    fn cached(&self, instance: &Instance, known: Known, record: ResultRecord) -> Executed {
+        Executed {
+            done: Done { outputs: record.outputs, run: record.run },
+            fingerprint: known.fingerprint,
+            origins: self.binder.origins(instance),
+            items: known.items.map(|(_, listing)| listing),
+            device: None,
+            executed: false,
+            items_executed: 0,
+            items_cached: known.items.map_or(0, |(count, _)| count),
+        }
+    }
+
+    fn compute(&self, instance: &Instance, bound: &Bound, device: Device) -> Result<Executed, Failure> {
+        let forced = self.force.contains(&instance.stage);
         let store = self.binder.store;
         let fingerprint = bound.fingerprint;
         store.record_preimage(fingerprint, &bound.preimage.to_json())?;
@@ -137,7 +150,7 @@ impl Executor<'_> {
                 });
                 let device = if instance.kind.about().device { device } else { Device::default() };
                 let surroundings = Surroundings { reporter: &reporter, resume: &resume, device };
-                self.run_whole(instance, stage, &bound, &surroundings).map(|outputs| (outputs, 0, 0))
+                self.run_whole(instance, stage, bound, &surroundings).map(|outputs| (outputs, 0, 0))
             }
             (Work::Items(stage), Some(items)) => {
                 let context = self.item_context(instance, &bound.inputs, &reporter, &turns);
@@ -167,7 +180,7 @@ impl Executor<'_> {
         Ok(Executed {
             done: Done { outputs, run },
             fingerprint,
-            origins: bound.preimage.origins(),
+            origins: self.binder.origins(instance),
             items: listing,
             device: instance.kind.about().device.then_some(device),
             executed: true,

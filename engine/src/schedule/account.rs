@@ -62,7 +62,12 @@ impl<'a> Account<'a> {
         }
         let instance = &self.executor.binder.pipeline.instances[position];
         let mut record = self.instance_record(instance, seconds);
-        record.status = if executed.executed { InstanceStatus::Executed } else { InstanceStatus::Cached };
+        if executed.executed {
+            record.status = InstanceStatus::Executed;
+            record.peak_memory_bytes = peak_memory();
+        } else {
+            record.status = InstanceStatus::Cached;
+        }
         record.fingerprint = Some(executed.fingerprint);
         record.origins = executed.origins.clone();
         record.items = executed.items;
@@ -99,6 +104,7 @@ impl<'a> Account<'a> {
         record.items_executed = failure.items_executed;
         record.items_cached = failure.items_cached;
         record.error = Some(failure.error.to_string());
+        record.peak_memory_bytes = peak_memory();
         let log = self.record.folder.join("logs").join(format!("{}.log", file_label(&instance.label)));
         self.record.instance(record)?;
         if interrupted {
@@ -160,7 +166,7 @@ impl<'a> Account<'a> {
             items_executed: 0,
             items_cached: 0,
             seconds,
-            peak_memory_bytes: peak_memory(),
+            peak_memory_bytes: None,
             log: self.record.folder.join(&log).is_file().then_some(log),
             error: None,
         }

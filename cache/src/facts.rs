@@ -1,0 +1,105 @@
+//! Facts: what a digest of causes has been found to lead to, so that it need not be found again.
+//!
+//! A fact saves work and decides nothing: without it the same is found by doing the work. A record that is damaged
+//! counts as absent. Of many facts those that were used last are kept.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::PathBuf;
+
+use crate::Digest;
+use crate::atomic::write_atomically;
+use crate::error::Result;
+use crate::items::{ItemOutcome, RECORD, decode, encode};
+
+const HEADER: &[u8; 16] = b"pipe-facts 1\n\0\0\0";
+
+/// So many facts are kept at most.
+const MOST: usize = 100_000;
+
+/// Facts by the digest of their causes: a digest, and a number.
+#[derive(Debug)]
+pub(crate) struct Facts {
+    path: PathBuf,
+    known: HashMap<Digest, ItemOutcome>,
+    /// Used or found in this process, in that order.
+    used: Vec<Digest>,
+    is_dirty: bool,
+}
+
+impl Facts {
+    /// Reads a file of facts. One that cannot be read is taken as empty.
+    pub(crate) fn open(path: PathBuf) -> Self {
+        let bytes = fs::read(&path).unwrap_or_default();
+        let records = bytes.strip_prefix(HEADER).unwrap_or_default().chunks_exact(RECORD);
+        let known = records.filter_map(decode).collect();
+        Self { path, known, used: Vec::new(), is_dirty: false }
+    }
+
+    pub(crate) fn get(&mut self, cause: Digest) -> Option<(Digest, u64)> {
+        let found = self.known.get(&cause)?;
+        self.used.push(cause);
+        Some((found.digest, found.size))
+    }
+
+    pub(crate) fn put(&mut self, cause: Digest, digest: Digest, number: u64) {
+        let fact = ItemOutcome { digest, size: number };
+        self.is_dirty |= self.known.insert(cause, fact) != Some(fact);
+        self.used.push(cause);
+    }
+
+    /// Writes the facts when there are new ones.
+    pub(crate) fn save(&mut self) -> Result<()> {
+        if !self.is_dirty {
+            return Ok(());
+        }
+        let mut order: Vec<Digest> = Vec::new();
+        let mut seen = std::collections::HashSet::new();
+        let others = self.known.keys();
+        for cause in self.used.iter().rev().chain(others).filter(|cause| seen.insert(**cause)).take(MOST) {
+            order.push(*cause);
+        }
+        let mut bytes = HEADER.to_vec();
+        for cause in order {
+            if let Some(fact) = self.known.get(&cause) {
+                bytes.extend_from_slice(&encode(cause, *fact));
+            }
+        }
+        write_atomically(&self.path, &bytes)?;
+        self.is_dirty = false;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn facts_survive_and_damaged_ones_are_absent() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("facts");
+        let digest = |number: u8| Digest::of(&[number]);
+        let mut facts = Facts::open(path.clone());
+        facts.put(digest(1), digest(2), 7);
+        facts.put(digest(3), digest(4), 8);
+        facts.save().unwrap();
+        let mut facts = Facts::open(path.clone());
+        assert_eq!(facts.get(digest(1)), Some((digest(2), 7)));
+        assert_eq!(facts.get(digest(2)), None);
+        let whole = fs::read(&path).unwrap();
+        for place in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 4;
+            fs::write(&path, &bytes).unwrap();
+            let mut facts = Facts::open(path.clone());
+            let found = [(1, (digest(2), 7)), (3, (digest(4), 8))].map(|(cause, fact)| {
+                let found = facts.get(digest(cause));
+                assert!(found.is_none() || found == Some(fact), "byte {place}");
+                usize::from(found.is_some())
+            });
+            assert!(found.iter().sum::<usize>() < 2, "byte {place}");
+        }
+    }
+}
