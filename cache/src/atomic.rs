@@ -22,20 +22,31 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Like [`write_atomically`], for bytes that lie in several places.
 pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
-    let file = written_beside(path, parts)?;
+    let file = written_beside(path, parts, Durability::Now)?;
     before_rename().map_err(Error::io("write", path))?;
     file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
     sync_folder(parent(path));
     Ok(())
 }
 
+/// When what is written has to outlast a power failure. A crash of the process never matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durability {
+    /// Before the call returns.
+    Now,
+    /// When the system writes it; until then a power failure leaves it absent, or cut short, which its readers notice.
+    Soon,
+}
+
 /// Like [`write_atomically`], but leaves a file that is already there; says whether it wrote.
-pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
-    let file = written_beside(path, &[bytes])?;
+pub(crate) fn write_new(path: &Path, bytes: &[u8], durability: Durability) -> Result<bool> {
+    let file = written_beside(path, &[bytes], durability)?;
     before_rename().map_err(Error::io("write", path))?;
     match file.persist_noclobber(path) {
         Ok(_) => {
-            sync_folder(parent(path));
+            if durability == Durability::Now {
+                sync_folder(parent(path));
+            }
             Ok(true)
         }
         Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
@@ -43,8 +54,8 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8]) -> Result<bool> {
     }
 }
 
-/// A temporary file in the folder of `path` that holds these bytes, synced.
-fn written_beside(path: &Path, parts: &[&[u8]]) -> Result<NamedTempFile> {
+/// A temporary file in the folder of `path` that holds these bytes.
+fn written_beside(path: &Path, parts: &[&[u8]], durability: Durability) -> Result<NamedTempFile> {
     let folder = parent(path);
     create_folder(folder)?;
     let file = NamedTempFile::with_prefix_in(WRITING, folder).map_err(Error::io("write in", folder))?;
@@ -52,7 +63,9 @@ fn written_beside(path: &Path, parts: &[&[u8]]) -> Result<NamedTempFile> {
     for part in parts {
         write_all(file.as_file(), part).map_err(Error::io("write", path))?;
     }
-    sync(file.as_file()).map_err(Error::io("sync", path))?;
+    if durability == Durability::Now {
+        sync(file.as_file()).map_err(Error::io("sync", path))?;
+    }
     Ok(file)
 }
 

@@ -67,8 +67,12 @@ impl Index {
 
     /// The entry of that name.
     pub fn get(&self, name: &str) -> Option<&Entry> {
-        let position = self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok()?;
-        self.entries.get(position)
+        self.entries.get(self.position(name)?)
+    }
+
+    /// The position of the entry of that name.
+    pub fn position(&self, name: &str) -> Option<usize> {
+        self.entries.binary_search_by(|entry| entry.name.as_str().cmp(name)).ok()
     }
 
     /// The collection's entry for an item: the file whose name is the item's and an extension.

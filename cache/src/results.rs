@@ -12,9 +12,12 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::atomic::{write_atomically, write_new};
+use crate::atomic::{Durability, write_atomically, write_new};
 use crate::error::{Error, Result};
 use crate::{Digest, Form, Hasher, Store};
+
+/// What takes fewer seconds is computed again after a power failure rather than waited for at the disk.
+const LITTLE: f64 = 0.1;
 
 /// A stored artifact.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,12 +84,15 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the store cannot be written.
     pub fn record_result(&self, fingerprint: Digest, record: &ResultRecord) -> Result<RecordOutcome> {
-        // A result must not outlive what it tells of.
-        self.sync()?;
+        let durability = if record.seconds < LITTLE { Durability::Soon } else { Durability::Now };
+        if durability == Durability::Now {
+            // A result must not outlive what it tells of.
+            self.sync()?;
+        }
         let folder = self.result_folder(fingerprint);
         let path = folder.join(file_name(&record.class));
         let bytes = to_json(fingerprint, record)?;
-        if write_new(&path, &bytes)? {
+        if write_new(&path, &bytes, durability)? {
             return Ok(RecordOutcome::Stored);
         }
         let existing = fs::read(&path).map_err(Error::io("read", &path))?;
@@ -97,6 +103,7 @@ impl Store {
                 write_new(
                     &folder.join(format!("{}.conflict-{suffix}", record.class.replace('/', "-"))),
                     &bytes,
+                    durability,
                 )?;
                 Ok(RecordOutcome::Conflict(Box::new(existing)))
             }
@@ -112,7 +119,8 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the store cannot be written.
     pub fn record_preimage(&self, fingerprint: Digest, preimage: &[u8]) -> Result<()> {
-        write_new(&self.result_folder(fingerprint).join("preimage"), preimage).map(|_| ())
+        // It explains a result and is not needed for it.
+        write_new(&self.result_folder(fingerprint).join("preimage"), preimage, Durability::Soon).map(|_| ())
     }
 
     /// The stored preimage of a fingerprint.

@@ -8,6 +8,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rayon::prelude::*;
+
 use pipe_cache::{Digest, Form, Hashed, Index, IndexBuilder, InputMemo, Stamp, Store};
 
 use crate::table::{Table, TableError};
@@ -157,7 +159,12 @@ pub struct Files {
 #[derive(Clone, Debug)]
 enum FilesOrigin {
     Stored(Arc<Store>),
-    Outside(Arc<BTreeMap<String, InputFile>>),
+    Outside {
+        /// What the names of the index are read against.
+        folder: Arc<Path>,
+        /// What the file system said of each file of the index, and whether that tells.
+        stamps: Arc<Vec<(Stamp, bool)>>,
+    },
 }
 
 impl Files {
@@ -177,17 +184,23 @@ impl Files {
     pub fn outside(memo: &InputMemo, folder: &Path, form: Form) -> Result<Self, InputError> {
         let mut paths = Vec::new();
         list_folder(folder, "", 0, &mut paths)?;
+        paths.sort_unstable();
+        let hash = |(_, path): &(String, PathBuf)| memo.digest(path);
+        let hashed: Vec<_> = paths.par_iter().with_min_len(16).map(hash).collect();
         let mut builder = IndexBuilder::new(form);
-        let mut files = BTreeMap::new();
-        for (name, path) in paths {
-            let file = InputFile::outside(memo, &path)?;
-            builder.add(&name, file.digest, file.size)?;
-            files.insert(name, file);
+        let mut stamps = Vec::with_capacity(paths.len());
+        for ((name, _), hashed) in paths.iter().zip(hashed) {
+            let Hashed { digest, size, stamp, settled } = hashed?;
+            builder.add(name, digest, size)?;
+            stamps.push((stamp, settled));
         }
         let index = builder.finish()?;
-        let digest = Digest::of(&index.to_bytes());
-        let shown = folder.display().to_string();
-        Ok(Self { shown, digest, index: Arc::new(index), origin: FilesOrigin::Outside(Arc::new(files)) })
+        let origin = FilesOrigin::Outside { folder: folder.into(), stamps: Arc::new(stamps) };
+        Ok(Self::of(folder.display().to_string(), index, origin))
+    }
+
+    fn of(shown: String, index: Index, origin: FilesOrigin) -> Self {
+        Self { shown, digest: Digest::of(&index.to_bytes()), index: Arc::new(index), origin }
     }
 
     /// Only those files that are named, or lie in the named folders.
@@ -198,15 +211,37 @@ impl Files {
         let within = |name: &str, part: &str| {
             name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let mut builder = IndexBuilder::new(self.index.form());
-        for entry in self.index.entries() {
-            if names.iter().any(|part| within(&entry.name, part)) {
-                builder.add(&entry.name, entry.digest, entry.size)?;
+        let kept = |name: &str| names.iter().any(|part| within(name, part)).then(|| name.to_string());
+        self.cut(self.index.form(), &kept, self.shown.clone(), None)
+    }
+
+    /// Those files that `rename` gives a name, read against a folder of this one if need be.
+    fn cut(
+        &self,
+        form: Form,
+        rename: &dyn Fn(&str) -> Option<String>,
+        shown: String,
+        under: Option<&str>,
+    ) -> Result<Self, InputError> {
+        let mut builder = IndexBuilder::new(form);
+        let mut kept = Vec::new();
+        for (position, entry) in self.index.entries().iter().enumerate() {
+            let Some(name) = rename(&entry.name) else { continue };
+            builder.add(&name, entry.digest, entry.size)?;
+            if let FilesOrigin::Outside { stamps, .. } = &self.origin {
+                kept.extend(stamps.get(position).copied());
             }
         }
+        // The files of one folder stay in the order of their names.
         let index = builder.finish()?;
-        let digest = Digest::of(&index.to_bytes());
-        Ok(Self { shown: self.shown.clone(), digest, index: Arc::new(index), origin: self.origin.clone() })
+        let origin = match &self.origin {
+            FilesOrigin::Stored(store) => FilesOrigin::Stored(Arc::clone(store)),
+            FilesOrigin::Outside { folder, .. } => FilesOrigin::Outside {
+                folder: under.map_or_else(|| Arc::clone(folder), |under| folder.join(under).into()),
+                stamps: Arc::new(kept),
+            },
+        };
+        Ok(Self::of(shown, index, origin))
     }
 
     /// What is in one of its folders, by names within that folder.
@@ -214,24 +249,8 @@ impl Files {
     /// # Errors
     /// When the index of the folder cannot be made.
     pub fn under(&self, folder: &str) -> Result<Self, InputError> {
-        let mut builder = IndexBuilder::new(Form::Tree);
-        let mut outside = BTreeMap::new();
-        for entry in self.index.entries() {
-            let Some(name) = name_under(folder, &entry.name) else { continue };
-            builder.add(name, entry.digest, entry.size)?;
-            if let FilesOrigin::Outside(files) = &self.origin
-                && let Some(file) = files.get(&entry.name)
-            {
-                outside.insert(name.to_string(), file.clone());
-            }
-        }
-        let index = builder.finish()?;
-        let origin = match &self.origin {
-            FilesOrigin::Stored(store) => FilesOrigin::Stored(Arc::clone(store)),
-            FilesOrigin::Outside(_) => FilesOrigin::Outside(Arc::new(outside)),
-        };
-        let shown = format!("{folder} of {}", self.shown);
-        Ok(Self { shown, digest: Digest::of(&index.to_bytes()), index: Arc::new(index), origin })
+        let within = |name: &str| name_under(folder, name).map(str::to_string);
+        self.cut(Form::Tree, &within, format!("{folder} of {}", self.shown), Some(folder))
     }
 
     /// Whether there is something in a folder of that name.
@@ -244,8 +263,12 @@ impl Files {
     /// # Errors
     /// [`InputError::Changed`] when one is not.
     pub fn check_unchanged(&self) -> Result<(), InputError> {
-        let FilesOrigin::Outside(files) = &self.origin else { return Ok(()) };
-        self.names().filter_map(|name| files.get(name)).try_for_each(InputFile::check_unchanged)
+        match &self.origin {
+            FilesOrigin::Stored(_) => Ok(()),
+            FilesOrigin::Outside { .. } => {
+                self.names().filter_map(|name| self.get(name)).try_for_each(|file| file.check_unchanged())
+            }
+        }
     }
 
     /// How many files there are.
@@ -265,9 +288,19 @@ impl Files {
 
     /// The file of that name.
     pub fn get(&self, name: &str) -> Option<InputFile> {
-        let entry = self.index.get(name)?;
+        let position = self.index.position(name)?;
+        let entry = self.index.entries().get(position)?;
         match &self.origin {
-            FilesOrigin::Outside(files) => files.get(name).cloned(),
+            FilesOrigin::Outside { folder, stamps } => {
+                let (stamp, settled) = *stamps.get(position)?;
+                let path = folder.join(name);
+                Some(InputFile {
+                    digest: entry.digest,
+                    size: entry.size,
+                    shown: path.display().to_string(),
+                    place: Place::Outside { path, stamp, settled },
+                })
+            }
             FilesOrigin::Stored(store) => {
                 let shown = format!("{name} of {}", self.shown);
                 Some(InputFile::stored(store, entry.digest, entry.size, shown))

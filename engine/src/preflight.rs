@@ -7,7 +7,7 @@ use pipe_cache::{InputMemo, Store};
 
 use crate::bind::{Binder, TableSource};
 use crate::context::Device;
-use crate::items::rows::NamedRows;
+use crate::items::rows::{NamedRows, UsedColumns};
 use crate::items::{self, rows};
 use crate::manifest::problem::Problems;
 use crate::manifest::{InputBinding, InputSource, Instance, ManifestError, Pipeline, Problem};
@@ -91,7 +91,7 @@ fn check_rows(
     source: &TableSource,
     rows: &RowItems,
 ) -> Result<(), StageError> {
-    let used = source.table.project(&rows.columns)?;
+    let used = UsedColumns::of(&source.table, rows)?;
     let (_, mut problems) = rows::find(source, rows)?;
     problems.extend(instance.kind.check_table(&instance.params, rows.input, &source.table));
     match rows::named_rows(&source.table, rows) {
@@ -99,7 +99,7 @@ fn check_rows(
         Ok(named) => {
             for NamedRows { name, rows } in named {
                 let position = rows.first().copied().unwrap_or_default();
-                let item = rows::item(&source.table, &used, position, name);
+                let item = used.item(position, name);
                 problems.extend(stage.check_item(&instance.params, &item).err());
             }
         }

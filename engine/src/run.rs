@@ -120,7 +120,7 @@ pub fn run(
     let mut summary = schedule.summary();
     memo.save().map_err(RunError::Broken)?;
     if summary.executed > 0 {
-        store.tidy().map_err(RunError::Broken)?;
+        store.sync().and_then(|()| store.tidy()).map_err(RunError::Broken)?;
     }
     if let Err((stage, error)) = publish(&executor, &pool) {
         summary.failed += 1;

@@ -4,13 +4,14 @@ pub(crate) mod row_files;
 pub(crate) mod rows;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pipe_cache::{Digest, Form, Hasher};
 
 use crate::bind::{Binder, Done, TableSource};
 use crate::input::Files;
 use crate::manifest::{InputSource, Instance};
-use crate::stage::{Item, ItemFile, ItemSource, OutputForm, StageError, Work};
+use crate::stage::{Item, ItemFile, ItemSource, Named, OutputForm, StageError, Work};
 
 /// How many problems of a table are told at once.
 const TOLD: usize = 10;
@@ -60,9 +61,9 @@ impl BoundItems {
         let mut text = String::new();
         for BoundItem { item, key, .. } in sorted {
             let files: BTreeMap<&str, String> =
-                item.files.iter().map(|(name, file)| (name.as_str(), file.digest().to_string())).collect();
-            let line =
-                serde_json::json!({"item": item.name, "key": key, "values": item.values, "files": files});
+                item.files.iter().map(|(name, file)| (name, file.digest().to_string())).collect();
+            let values: BTreeMap<&str, &String> = item.values.iter().collect();
+            let line = serde_json::json!({"item": item.name, "key": key, "values": values, "files": files});
             text.push_str(&line.to_string());
             text.push('\n');
         }
@@ -109,10 +110,10 @@ fn gathers(instance: &Instance) -> bool {
 fn key(scope: Digest, item: &Item) -> Digest {
     let mut hasher = Hasher::new("pipe item, version 1");
     hasher.field(scope.as_bytes()).field(&item.name);
-    for (name, value) in &item.values {
+    for (name, value) in item.values.iter() {
         hasher.field("value").field(name).field(value);
     }
-    for (name, file) in &item.files {
+    for (name, file) in item.files.iter() {
         let form = match file {
             ItemFile::One(_) => "file",
             ItemFile::Pair(..) => "pair",
@@ -125,14 +126,15 @@ fn key(scope: Digest, item: &Item) -> Digest {
 
 fn collection_items(input: &str, files: &Files) -> Result<Vec<BoundRows>, StageError> {
     let mut items = Vec::new();
+    let input: Arc<str> = input.into();
     for name in files.names() {
         let (item, _) = name.rsplit_once('.').unwrap_or((name, ""));
         let Some(file) = files.get(name) else { continue };
         let item = Item {
             name: item.to_string(),
             place: None,
-            values: BTreeMap::new(),
-            files: BTreeMap::from([(input.to_string(), ItemFile::One(file))]),
+            values: Named::default(),
+            files: Named::from_iter([(Arc::clone(&input), ItemFile::One(file))]),
         };
         items.push(BoundRows { item, group: None, rows: Vec::new() });
     }

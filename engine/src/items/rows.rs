@@ -1,6 +1,7 @@
 //! Rows as items: their names, the values and files that each uses.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use pipe_cache::{Digest, Form};
 use rayon::prelude::*;
@@ -9,7 +10,7 @@ use super::row_files::Found;
 use super::{BoundRows, refuse};
 use crate::bind::{Binder, Done, TableSource};
 use crate::manifest::Instance;
-use crate::stage::{Column, FileColumn, Item, ItemFile, RowItems, StageError};
+use crate::stage::{Column, FileColumn, Item, ItemFile, Named, RowItems, StageError};
 use crate::table::{Row, Table, TableError};
 
 const CORRECT_THE_PATH: &str = "correct the path in the table, or put the file there";
@@ -40,25 +41,27 @@ pub(super) fn bind(
         }
         None => None,
     };
-    let used = source.table.project(&rows.columns)?;
+    let used = UsedColumns::of(&source.table, rows)?;
+    let columns: Vec<Arc<str>> = rows.files.iter().map(|column| column.name.into()).collect();
+    let companion: Option<Arc<str>> = rows.companion.map(|(input, _)| input.into());
     let opened = open(binder, &source, rows)?;
     let mut problems = Vec::new();
     let mut bound = Vec::new();
     for NamedRows { name, rows: positions } in named {
         let Some(first) = positions.first().copied() else { continue };
-        let mut item = item(&source.table, &used, first, name);
+        let mut item = used.item(first, name);
         let Some(row) = source.table.rows().get(first) else { continue };
-        for column in &rows.files {
+        for (column, shared) in rows.files.iter().zip(&columns) {
             let cell = source.table.get(row, column.name).unwrap_or_default();
             if let Some(file) = opened.get(&(column.name, cell.to_string())) {
-                item.files.insert(column.name.to_string(), file.clone());
+                item.files.insert(Arc::clone(shared), file.clone());
             }
         }
-        if let Some((input, extension, files)) = &companions {
+        if let (Some((_, extension, files)), Some(shared)) = (&companions, &companion) {
             let wanted = format!("{}{extension}", item.name);
             match files.get(&wanted) {
                 Some(file) => {
-                    item.files.insert((*input).to_string(), ItemFile::One(file));
+                    item.files.insert(Arc::clone(shared), ItemFile::One(file));
                 }
                 None => problems.push(StageError::message(format!(
                     "{}: {} has no file `{wanted}`",
@@ -75,15 +78,29 @@ pub(super) fn bind(
     Ok((source, bound))
 }
 
-/// An item of a row, without its files. `used` is the table cut down to the columns that the item uses.
-pub(crate) fn item(table: &Table, used: &Table, position: usize, name: String) -> Item {
-    let mut item = Item { name, place: None, values: BTreeMap::new(), files: BTreeMap::new() };
-    if let Some(row) = used.rows().get(position) {
-        let cell = |column: &String| Some((column.clone(), used.get(row, column)?.to_string()));
-        item.values = used.columns().iter().filter_map(cell).collect();
-        item.place = Some(format!("{}:{}", table.source, row.line));
+/// The columns of a table that items use; their names are shared by all items.
+pub(crate) struct UsedColumns {
+    table: Table,
+    names: Vec<Arc<str>>,
+}
+
+impl UsedColumns {
+    pub(crate) fn of(table: &Table, rows: &RowItems) -> Result<Self, TableError> {
+        let table = table.project(&rows.columns)?;
+        let names = table.columns().iter().map(|column| column.as_str().into()).collect();
+        Ok(Self { table, names })
     }
-    item
+
+    /// An item of a row of that table, without its files.
+    pub(crate) fn item(&self, position: usize, name: String) -> Item {
+        let mut item = Item { name, place: None, values: Named::default(), files: Named::default() };
+        if let Some(row) = self.table.rows().get(position) {
+            let cell = |name: &Arc<str>| Some((Arc::clone(name), self.table.get(row, name)?.to_string()));
+            item.values = self.names.iter().filter_map(cell).collect();
+            item.place = Some(format!("{}:{}", self.table.source, row.line));
+        }
+        item
+    }
 }
 
 /// The items' names with their rows, in the order of the table.

@@ -16,15 +16,29 @@ pub struct Source {
     pub path: PathBuf,
     /// The whole text.
     pub text: String,
+    /// The bytes at which its lines begin.
+    line_starts: Vec<usize>,
 }
 
 impl Source {
+    /// A manifest file's text.
+    pub fn new(path: &Path, text: String) -> Self {
+        let ends = text.match_indices('\n').map(|(place, _)| place + 1);
+        let line_starts = std::iter::once(0).chain(ends).collect();
+        Self { path: path.to_path_buf(), text, line_starts }
+    }
+
+    /// 1-based line of a byte offset.
+    pub fn line(&self, offset: usize) -> usize {
+        self.line_starts.partition_point(|start| *start <= offset).max(1)
+    }
+
     /// 1-based line and column of a byte offset.
     pub fn line_and_column(&self, offset: usize) -> (usize, usize) {
-        let before = self.text.get(..offset).unwrap_or(&self.text);
-        let line = before.matches('\n').count() + 1;
-        let column = before.rsplit('\n').next().map_or(0, |tail| tail.chars().count()) + 1;
-        (line, column)
+        let line = self.line(offset);
+        let start = self.line_starts.get(line - 1).copied().unwrap_or_default();
+        let before = self.text.get(start..offset).or_else(|| self.text.get(start..));
+        (line, before.map_or(0, |before| before.chars().count()) + 1)
     }
 }
 
@@ -39,8 +53,7 @@ pub struct Location {
 
 impl std::fmt::Display for Location {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (line, _) = self.source.line_and_column(self.span.start);
-        write!(f, "{}:{line}", self.source.path.display())
+        write!(f, "{}:{}", self.source.path.display(), self.source.line(self.span.start))
     }
 }
 
@@ -219,7 +232,7 @@ impl Node {
 
 /// Parses a manifest file; syntax errors are added to the problems, all at once.
 pub fn parse_file(path: &Path, text: String, problems: &mut Problems) -> Node {
-    let source = Arc::new(Source { path: path.to_path_buf(), text });
+    let source = Arc::new(Source::new(path, text));
     let (table, errors) = DeTable::parse_recoverable(&source.text);
     for error in errors {
         let span = error.span().unwrap_or(0..0);

@@ -1,11 +1,10 @@
 //! Items: where they come from, what each one uses, and what is made of all of them.
 
-use std::collections::BTreeMap;
-
 use pipe_cache::{Digest, Hasher};
 
 use super::about::Column;
 use super::error::StageError;
+use super::named::Named;
 use crate::input::{Files, InputError, InputFile};
 use crate::table::Table;
 
@@ -199,9 +198,9 @@ pub struct Item {
     /// The table and line it comes from, for messages.
     pub place: Option<String>,
     /// The values of the columns that it uses; a blank cell is absent.
-    pub values: BTreeMap<String, String>,
+    pub values: Named<String>,
     /// What its paths led to, by column or input.
-    pub files: BTreeMap<String, ItemFile>,
+    pub files: Named<ItemFile>,
 }
 
 impl Item {

@@ -9,6 +9,7 @@ mod erased;
 mod error;
 mod inspect;
 mod item;
+mod named;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -21,6 +22,7 @@ pub use inspect::{Finding, Inspect, Inspected, Severity, Sighted, SightedFile};
 pub use item::{
     FileColumn, Gather, GatheredItem, Item, ItemFile, ItemSource, LeadsTo, PairOf, Piece, RowItems,
 };
+pub use named::Named;
 
 use crate::context::{Context, ItemContext};
 use crate::table::Table;

@@ -20,7 +20,7 @@ fn text(file: &InputFile) -> Result<String, StageError> {
 
 /// All text that an item's path leads to.
 fn content(item: &Item) -> Result<String, StageError> {
-    Ok(match &item.files["path"] {
+    Ok(match item.files.get("path").unwrap() {
         ItemFile::One(file) => text(file)?,
         ItemFile::Pair(first, second) => text(first)? + &text(second)?,
         ItemFile::Folder(files) => {

@@ -265,7 +265,7 @@ mod tests {
         Item {
             name: "7_1".to_string(),
             place: Some("nodules.csv:2".to_string()),
-            values: values.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+            values: values.iter().map(|(name, value)| (*name, (*value).to_string())).collect(),
             files: Default::default(),
         }
     }
