@@ -110,6 +110,9 @@ impl Observer for Display {
                     self.line(&format!("  log: {}", log.display()));
                 }
             }
+            Event::Waiting { stage, owner } => {
+                self.line(&format!("  {stage}: waiting for {owner}, which is computing it"));
+            }
             Event::StageSkipped { stage, reason } => {
                 self.end(stage);
                 self.line(&format!("  {stage} was not run: {reason}"));

@@ -6,9 +6,9 @@
 //! the merged ones before it. Journals that other stages or processes still write to are left alone; those
 //! of processes that are gone are merged too.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -37,7 +37,9 @@ pub struct ItemOutcome {
 pub struct ItemJournal {
     folder: PathBuf,
     /// The files that were read and that nobody writes to.
-    complete: Vec<PathBuf>,
+    complete: BTreeSet<PathBuf>,
+    /// How many bytes of each file have been read.
+    read: BTreeMap<PathBuf, u64>,
     records: Records,
 }
 
@@ -62,27 +64,45 @@ impl Store {
 
 impl ItemJournal {
     fn open(folder: PathBuf) -> Result<Self> {
-        let mut files: Vec<PathBuf> = match fs::read_dir(&folder) {
+        let (complete, read) = (BTreeSet::new(), BTreeMap::new());
+        let mut journal = Self { folder, complete, read, records: Records::default() };
+        journal.refresh()?;
+        Ok(journal)
+    }
+
+    /// Reads what others have added since the last look.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a journal is there and cannot be read.
+    pub fn refresh(&mut self) -> Result<()> {
+        let mut files: Vec<PathBuf> = match fs::read_dir(&self.folder) {
             Ok(entries) => {
                 entries.flatten().map(|entry| entry.path()).filter(|path| is_journal(path)).collect()
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(Error::io("read", &folder)(error)),
+            Err(error) => return Err(Error::io("read", &self.folder)(error)),
         };
         files.sort();
-        let mut journal = Self { folder, complete: Vec::new(), records: Records::default() };
         for file in files {
-            match fs::read(&file) {
-                Ok(bytes) => journal.records.load(&bytes),
+            let read = self.read.get(&file).copied().unwrap_or_default();
+            match read_from(&file, read) {
+                Ok(bytes) => {
+                    // A record that is being written is read when it is whole.
+                    let bytes = if read == 0 { bytes.as_slice() } else { &[&HEADER[..], &bytes].concat() };
+                    let whole = bytes.len().saturating_sub(HEADER.len()) / RECORD * RECORD;
+                    self.records.load(bytes);
+                    let header = if read == 0 && !bytes.is_empty() { HEADER.len() } else { 0 };
+                    self.read.insert(file.clone(), read + (header + whole) as u64);
+                }
                 // Another process merged it in the meantime; what it held is in the merged file.
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(Error::io("read", &file)(error)),
             }
             if is_complete(&file) {
-                journal.complete.push(file);
+                self.complete.insert(file);
             }
         }
-        Ok(journal)
+        Ok(())
     }
 
     /// The result of an item key: of several, the first whose blob is in the store.
@@ -132,7 +152,7 @@ impl ItemJournal {
     pub fn merge(self, writer: ItemWriter) -> Result<usize> {
         let own = writer.path.clone();
         drop(writer);
-        let Self { folder, complete, mut records } = self;
+        let Self { folder, complete, read: _, mut records } = self;
         let before = records.others.len();
         records.load(&fs::read(&own).map_err(Error::io("read", &own))?);
         let conflicts = records.others.len() - before;
@@ -151,10 +171,14 @@ impl Records {
     fn load(&mut self, bytes: &[u8]) {
         let Some(records) = bytes.strip_prefix(HEADER) else { return };
         for (key, outcome) in records.chunks_exact(RECORD).filter_map(decode) {
-            let first = *self.first.entry(key).or_insert(outcome);
-            if first.digest != outcome.digest && !self.others.contains(&(key, outcome)) {
-                self.others.push((key, outcome));
-            }
+            self.add(key, outcome);
+        }
+    }
+
+    fn add(&mut self, key: Digest, outcome: ItemOutcome) {
+        let first = *self.first.entry(key).or_insert(outcome);
+        if first.digest != outcome.digest && !self.others.contains(&(key, outcome)) {
+            self.others.push((key, outcome));
         }
     }
 
@@ -186,6 +210,18 @@ impl ItemWriter {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         write_all(&file, &encode(key, outcome)).map_err(Error::io("write", &self.path))
     }
+}
+
+/// The bytes of a file from a place on.
+fn read_from(file: &Path, place: u64) -> io::Result<Vec<u8>> {
+    let mut file = File::open(file)?;
+    if file.metadata()?.len() <= place {
+        return Ok(Vec::new());
+    }
+    file.seek(SeekFrom::Start(place))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 fn is_journal(path: &Path) -> bool {

@@ -11,6 +11,7 @@
 
 mod atomic;
 mod blobs;
+mod claims;
 mod digest;
 mod error;
 mod facts;
@@ -25,6 +26,7 @@ mod sighting;
 mod store;
 
 pub use atomic::write_atomically;
+pub use claims::{Claim, Claimed};
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::{Error, Result};
 pub use index::{Entry, Form, Index, IndexBuilder, check_name};

@@ -1,9 +1,79 @@
-//! Whose a file in the store is: the host and the process that write it, and whether that process is gone.
+//! Whose a file in the store is: the host and the process that write it, and whether that process has ended.
 //!
 //! What a process of another host does cannot be known here, so its files count as in use.
 
+use std::fmt;
 use std::fs;
 use std::path::Path;
+use std::str::FromStr;
+use std::sync::OnceLock;
+
+/// The identity of the namespace in which a host's own processes are numbered.
+const HOST_NAMESPACE: &str = "pid:[4026531836]";
+
+/// A process somewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    host: String,
+    process: u32,
+    /// When it was started, in the system's own count: numbers of processes are used again.
+    started: u64,
+}
+
+impl Owner {
+    pub(crate) fn this_process() -> Self {
+        let process = std::process::id();
+        Self { host: host_name().to_string(), process, started: start_of(process).unwrap_or_default() }
+    }
+
+    /// Whether it is known to have ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        let is_another = || start_of(self.process).is_some_and(|started| started != self.started);
+        self.host == host_name() && (is_gone(self.process) || is_another())
+    }
+
+    /// The process, for people.
+    pub(crate) fn in_words(&self) -> String {
+        format!("process {} on {}", self.process, self.host)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of_ended_process() -> Self {
+        Self { process: 4_294_967_294, ..Self::this_process() }
+    }
+}
+
+impl fmt::Display for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}~{}~{}", self.host, self.process, self.started)
+    }
+}
+
+impl FromStr for Owner {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let mut parts = text.split('~');
+        let (Some(host), Some(process), Some(started), None) =
+            (parts.next(), parts.next(), parts.next(), parts.next())
+        else {
+            return Err(());
+        };
+        Ok(Self {
+            host: host.to_owned(),
+            process: process.parse().map_err(|_| ())?,
+            started: started.parse().map_err(|_| ())?,
+        })
+    }
+}
+
+/// When a process of this host was started, where the system tells.
+fn start_of(process: u32) -> Option<u64> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name of the program, in brackets, may hold anything.
+    let (_, rest) = stat.rsplit_once(')')?;
+    rest.split_whitespace().nth(19)?.parse().ok()
+}
 
 /// This process's mark in file names.
 pub(crate) fn own_mark() -> String {
@@ -14,7 +84,7 @@ pub(crate) fn own_mark() -> String {
 pub(crate) fn is_abandoned(name: &str, prefix: &str) -> bool {
     let mut parts = name.strip_prefix(prefix).unwrap_or_default().split('~');
     let (host, process) = (parts.next(), parts.next().and_then(|process| process.parse().ok()));
-    host == Some(&host_name()) && process.is_some_and(is_gone)
+    host == Some(host_name()) && process.is_some_and(is_gone)
 }
 
 /// Whether no process of that number runs on this host; false where that cannot be told.
@@ -22,12 +92,18 @@ pub(crate) fn is_gone(process: u32) -> bool {
     Path::new("/proc/self").exists() && !Path::new("/proc").join(process.to_string()).exists()
 }
 
-/// The host's name, made safe as part of a file name.
-pub(crate) fn host_name() -> String {
-    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let name: String =
-        name.trim().chars().filter(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c)).collect();
-    if name.trim_matches('.').is_empty() { "host".to_string() } else { name }
+/// The host's name, made safe as part of a file name. Containers that number their processes apart are hosts apart.
+pub(crate) fn host_name() -> &'static str {
+    static NAME: OnceLock<String> = OnceLock::new();
+    NAME.get_or_init(|| {
+        let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let namespace = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+        let namespace = namespace.to_string_lossy();
+        let apart = if namespace == HOST_NAMESPACE { "" } else { &namespace };
+        let plain = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
+        let name: String = name.trim().chars().chain(apart.chars()).filter(plain).collect();
+        if name.trim_matches('.').is_empty() { "host".to_string() } else { name }
+    })
 }
 
 #[cfg(test)]
@@ -42,5 +118,18 @@ mod tests {
         assert!(!is_abandoned("w-another.host~4294967294~x.items", "w-"));
         assert!(!is_abandoned("w-without-a-mark.items", "w-"));
         assert!(!is_abandoned(&format!("m-{host}~4294967294~x.items"), "w-"));
+    }
+
+    #[test]
+    fn a_process_that_has_the_number_of_another_is_not_that_one() {
+        let own = Owner::this_process();
+        assert!(!own.has_ended());
+        assert!(Owner::of_ended_process().has_ended());
+        assert!(Owner { started: own.started + 1, ..own.clone() }.has_ended());
+        assert!(!Owner { host: "elsewhere".to_owned(), process: 4_294_967_294, started: 0 }.has_ended());
+        assert_eq!(own.to_string().parse(), Ok(own));
+        for text in ["", "a~b~c", "a~1", "a~1~2~3"] {
+            assert_eq!(text.parse::<Owner>(), Err(()));
+        }
     }
 }

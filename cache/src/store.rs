@@ -12,6 +12,7 @@ use tempfile::TempDir;
 use crate::Digest;
 use crate::atomic::{create_folder, write_atomically};
 use crate::blobs::packs::Packs;
+use crate::claims::Claims;
 use crate::error::{Error, Result};
 use crate::owner::{host_name, is_gone};
 
@@ -37,6 +38,7 @@ pub struct Store {
     pub(crate) verified: Mutex<HashSet<Digest>>,
     pub(crate) repairs: Mutex<Vec<Repair>>,
     packs: Packs,
+    claims: Claims,
     /// What was last seen of the blobs, and when.
     pub(crate) last_sight: Mutex<Option<(Instant, Option<Digest>)>>,
 }
@@ -62,6 +64,7 @@ impl Store {
             verified: Mutex::default(),
             repairs: Mutex::default(),
             packs,
+            claims: Claims::default(),
             last_sight: Mutex::default(),
         };
         store.sweep_staging();
@@ -83,6 +86,10 @@ impl Store {
 
     pub(crate) fn packs(&self) -> &Packs {
         &self.packs
+    }
+
+    pub(crate) fn claims(&self) -> &Claims {
+        &self.claims
     }
 
     /// The folder in which run records are kept.

@@ -26,6 +26,13 @@ pub enum Event {
         /// Items whose results are known already.
         items_cached: usize,
     },
+    /// Another process computes what a stage instance wants; it is waited for.
+    Waiting {
+        /// The instance.
+        stage: String,
+        /// The process.
+        owner: String,
+    },
     /// An executing instance got on.
     Progress {
         /// The instance.

@@ -1,12 +1,13 @@
 //! Running a kind item by item: what is known already is taken, the rest is computed in groups, side by side,
-//! and each item is committed as soon as it is there.
+//! and each item is committed as soon as it is there. Processes that want the same items share the work.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipe_cache::{ArtifactRef, Digest, ItemOutcome, ItemWriter};
+use pipe_cache::{ArtifactRef, ItemOutcome, ItemWriter};
 use rayon::prelude::*;
 
+use super::feed::{Feed, Group, Rest, group_items};
 use super::guard::guarded;
 use super::{Executor, Failure};
 use crate::context::{ItemContext, Reporter};
@@ -15,7 +16,7 @@ use crate::input::Input;
 use crate::items::{BoundItem, BoundItems};
 use crate::manifest::Instance;
 use crate::requests::Turns;
-use crate::stage::{AnyItems, Interrupted, Item, ItemFile, StageError};
+use crate::stage::{AnyItems, Busy, Interrupted, Item, ItemFile, StageError};
 
 impl Executor<'_> {
     /// What the groups of an instance have in hand.
@@ -65,21 +66,38 @@ impl Executor<'_> {
             items_cached,
         });
         let mut items_executed = 0;
+        let mut items_known = items_cached;
         if !missing.is_empty() {
             let writer = journal.writer()?;
-            let computed = self.run_groups(instance, stage, missing, &writer, context);
+            // What is forced is computed whatever others have found.
+            let feed = Feed::new(store, items.scope, journal, group_items(missing), !forced);
+            let computed = self.run_groups(instance, stage, &feed, &writer, context);
+            let Rest { journal, found, busy, failure } = feed.rest();
             let (good, bad): (Vec<_>, Vec<_>) =
                 computed.into_iter().partition(|(_, outcome)| outcome.is_ok());
             items_executed = good.len();
+            items_known += found.len();
             outcomes.extend(good.into_iter().filter_map(|(name, outcome)| Some((name, outcome.ok()?))));
+            outcomes.extend(found);
             self.tell_conflicts(instance, journal.merge(writer)?);
             if let Some(failure) = items_failure(bad, items_executed, items_cached) {
                 return Err(failure);
             }
+            let unfinished = match (failure, busy) {
+                (Some(error), _) => Some(StageError::from(error)),
+                (None, _) if self.cancel.is_cancelled() && outcomes.len() < items.list.len() => {
+                    Some(Interrupted.into())
+                }
+                (None, Some(owner)) => Some(Busy { owner }.into()),
+                (None, None) => None,
+            };
+            if let Some(error) = unfinished {
+                return Err(Failure { items_executed, items_cached, ..error.into() });
+            }
         }
         let artifact = self.gather(instance, stage, items, &outcomes)?;
         let name = instance.kind.about().outputs.first().map_or("items", |output| output.name);
-        Ok((BTreeMap::from([(name.to_string(), artifact)]), items_executed, items_cached))
+        Ok((BTreeMap::from([(name.to_string(), artifact)]), items_executed, items_known))
     }
 
     /// Computes groups of items side by side and commits each item as soon as it is there.
@@ -87,25 +105,21 @@ impl Executor<'_> {
         &self,
         instance: &Instance,
         stage: &dyn AnyItems,
-        missing: Vec<&'i BoundItem>,
+        feed: &Feed<'_, 'i>,
         writer: &ItemWriter,
         context: &ItemContext<'_>,
     ) -> Vec<(&'i str, Result<ItemOutcome, StageError>)> {
-        let total = missing.len() as u64;
+        let total = feed.len() as u64;
         let finished = AtomicUsize::new(0);
         let failed = AtomicUsize::new(0);
-        let run_group = |group: Vec<&'i BoundItem>| {
-            let stop = self.cancel.is_cancelled() || (!self.keep_going && failed.load(Ordering::Relaxed) > 0);
-            if stop {
-                return group
-                    .into_iter()
-                    .map(|one| (one.item.name.as_str(), Err(Interrupted.into())))
-                    .collect();
-            }
-            let list: Vec<Item> = group.iter().map(|one| one.item.clone()).collect();
+        let is_stopped =
+            || self.cancel.is_cancelled() || (!self.keep_going && failed.load(Ordering::Relaxed) > 0);
+        let run_group = |group: Group<'i>| {
+            let list: Vec<Item> = group.items.iter().map(|one| one.item.clone()).collect();
             let computed = self.compute_group(stage, instance, &list, context);
             let outcomes: Vec<(&'i str, Result<ItemOutcome, StageError>)> = group
-                .into_iter()
+                .items
+                .iter()
                 .zip(computed)
                 .map(|(one, bytes)| {
                     let outcome = bytes.and_then(|bytes| self.commit_item(one, &bytes, writer));
@@ -121,7 +135,11 @@ impl Executor<'_> {
             self.observer.event(&Event::Progress { stage, done: done as u64, total, note });
             outcomes
         };
-        group_items(missing).into_par_iter().flat_map_iter(run_group).collect()
+        // Nothing more is handed out once something failed: those that run are waited for.
+        std::iter::from_fn(|| if is_stopped() { None } else { feed.next() })
+            .par_bridge()
+            .flat_map_iter(run_group)
+            .collect()
     }
 
     fn compute_group(
@@ -171,25 +189,6 @@ impl Executor<'_> {
             self.observer.event(&Event::Conflict { stage: instance.label.clone(), detail });
         }
     }
-}
-
-/// Items that belong together in one group, groups in the order of their first item.
-fn group_items(missing: Vec<&BoundItem>) -> Vec<Vec<&BoundItem>> {
-    let mut groups: Vec<Vec<&BoundItem>> = Vec::new();
-    let mut positions: HashMap<Digest, usize> = HashMap::new();
-    for one in missing {
-        match one.group.and_then(|group| positions.get(&group)).and_then(|position| groups.get_mut(*position))
-        {
-            Some(group) => group.push(one),
-            None => {
-                if let Some(group) = one.group {
-                    positions.insert(group, groups.len());
-                }
-                groups.push(vec![one]);
-            }
-        }
-    }
-    groups
 }
 
 /// The failure of a stage whose items failed: the first error that is not a consequence of another.

@@ -1,6 +1,7 @@
 //! Executing one instance: bind, look up, compute what is missing, commit; and compute again what the
 //! store has lost.
 
+mod feed;
 mod gather;
 pub(crate) mod guard;
 mod items;
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 use std::time::Instant;
 
-use pipe_cache::{Digest, Error, RecordOutcome, ResultRecord};
+use pipe_cache::{Claim, Claimed, Digest, Error, Hasher, RecordOutcome, ResultRecord};
 
 use self::whole::Surroundings;
 use crate::bind::{Binder, Bound, Done};
@@ -22,7 +23,7 @@ use crate::lookup::{class_of, look_up};
 use crate::manifest::Instance;
 use crate::quick::Known;
 use crate::requests::{Secrets, Turns};
-use crate::stage::{StageError, Work};
+use crate::stage::{Busy, StageError, Work};
 
 /// What all instances of a run share.
 pub(crate) struct Executor<'a> {
@@ -104,11 +105,35 @@ impl Executor<'_> {
             let known = Known { fingerprint: bound.fingerprint, items: listed };
             return Ok(self.cached(instance, known, record));
         }
+        // What is computed item by item is claimed in portions.
+        let claim = match instance.kind.work() {
+            Work::Whole(_) => Some(self.claim(instance, bound.fingerprint)?),
+            Work::Items(_) => None,
+        };
+        if is_wanted
+            && claim.is_some()
+            && let Some(record) = look_up(&self.binder, instance, bound.fingerprint)
+        {
+            // Another process has finished it just before.
+            let known = Known { fingerprint: bound.fingerprint, items: None };
+            return Ok(self.cached(instance, known, record));
+        }
         let executed = self.compute(instance, &bound, device)?;
+        drop(claim);
         if let Some(sight) = sight {
             self.binder.note(sight, &bound, executed.items);
         }
         Ok(executed)
+    }
+
+    /// Asks to be the one process that computes an instance.
+    fn claim(&self, instance: &Instance, fingerprint: Digest) -> Result<Claim, Failure> {
+        let mut hasher = Hasher::new("pipe claim, version 1");
+        hasher.field("whole").field(fingerprint.as_bytes()).field(class_of(instance, &self.binder));
+        match self.binder.store.claim(hasher.finish())? {
+            Claimed::Mine(claim) => Ok(claim),
+            Claimed::Busy(owner) => Err(StageError::from(Busy { owner }).into()),
+        }
     }
 
     /// An instance whose result is known.

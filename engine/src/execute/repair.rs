@@ -1,12 +1,18 @@
 //! Finding out what the store has lost of the results that instances build on.
 
 use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use pipe_cache::{ArtifactRef, Form};
 
 use super::{Executed, Executor, Failure};
 use crate::bind::Done;
 use crate::event::Event;
+use crate::requests::sleep_until;
+use crate::stage::StageError;
+
+/// How long to wait before asking again for what another process computes.
+const PATIENCE: Duration = Duration::from_millis(200);
 
 impl Executor<'_> {
     /// The instances whose results an instance uses and which are damaged or have files missing. All of their
@@ -33,8 +39,18 @@ impl Executor<'_> {
         for maker in self.damaged_inputs(position) {
             self.rebuild(maker)?;
         }
-        self.keep(position, self.execute(position, true, self.devices.any())?);
-        Ok(())
+        loop {
+            match self.execute(position, true, self.devices.any()) {
+                // Another process computes it: its result will do.
+                Err(failure) if failure.error.busy_owner().is_some() => {
+                    sleep_until(Instant::now() + PATIENCE, self.cancel).map_err(StageError::from)?;
+                }
+                outcome => {
+                    self.keep(position, outcome?);
+                    return Ok(());
+                }
+            }
+        }
     }
 
     /// Makes a result known to the instances downstream.

@@ -1,5 +1,6 @@
 //! The account of a run's endings: what is counted, told and written into the record.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use pipe_cache::Error;
@@ -23,12 +24,14 @@ pub(super) struct Account<'a> {
     record: &'a RecordWriter,
     counts: Vec<Counts>,
     failures: usize,
+    /// The instances of which it was told that another process computes them.
+    told: BTreeSet<usize>,
 }
 
 impl<'a> Account<'a> {
     pub(super) fn new(executor: &'a Executor<'a>, record: &'a RecordWriter) -> Self {
         let counts = vec![Counts::default(); executor.binder.pipeline.instances.len()];
-        Self { executor, record, counts, failures: 0 }
+        Self { executor, record, counts, failures: 0, told: BTreeSet::new() }
     }
 
     pub(super) fn has_failures(&self) -> bool {
@@ -86,6 +89,16 @@ impl<'a> Account<'a> {
             from_run: executed.done.run.clone(),
         });
         Ok(())
+    }
+
+    /// An instance is computed by another process, which is told once.
+    pub(super) fn waiting(&mut self, position: usize, failure: &Failure) {
+        self.count(position, failure.items_executed, failure.items_cached);
+        let Some(owner) = failure.error.busy_owner() else { return };
+        if self.told.insert(position) {
+            let stage = self.executor.binder.pipeline.instances[position].label.clone();
+            self.executor.observer.event(&Event::Waiting { stage, owner: owner.to_owned() });
+        }
     }
 
     /// An instance failed and will be tried again.

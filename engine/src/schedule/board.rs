@@ -1,9 +1,14 @@
 //! Which instance may start next: graph and states, without any work.
 
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 /// How often an instance is tried while its inputs are being repaired.
 const ATTEMPTS: usize = 8;
+
+/// How long to wait before asking again for what another process computes: first, and after many times.
+const SHORTEST_WAIT: Duration = Duration::from_millis(10);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// Where an instance stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +33,8 @@ struct Place {
     /// Whether it has a result already, which is to be computed anew.
     rebuild: bool,
     attempts: usize,
+    /// How often another process was found at it.
+    postponements: u32,
     /// The board's clock when it was last started, and when its result was last repaired.
     started_at: u64,
     repaired_at: u64,
@@ -50,6 +57,8 @@ pub(super) struct Board {
     free: BTreeSet<usize>,
     /// Memory that nobody has been promised.
     free_memory: u64,
+    /// Those that other processes compute, and when to ask again.
+    later: Vec<(Instant, usize)>,
 }
 
 /// An instance to be handed to a worker.
@@ -80,6 +89,7 @@ impl Board {
             users,
             rebuild: false,
             attempts: 0,
+            postponements: 0,
             started_at: 0,
             repaired_at: 0,
             needs: 0,
@@ -89,7 +99,7 @@ impl Board {
         let places: Vec<Place> = places.collect();
         let ready =
             selected.iter().copied().filter(|position| places[*position].waits_for.is_empty()).collect();
-        Self { places, ready, running: 0, clock: 0, free: BTreeSet::new(), free_memory: 0 }
+        Self { places, ready, running: 0, clock: 0, free: BTreeSet::new(), free_memory: 0, later: Vec::new() }
     }
 
     /// Gives out these devices, each to one instance at a time. `needs` has a number for each instance, none more than
@@ -135,6 +145,25 @@ impl Board {
         let place = &mut self.places[position];
         self.free.extend(std::mem::take(&mut place.devices));
         self.free_memory += place.memory;
+    }
+
+    /// An instance was not begun, for another process computes it: it is asked for again later.
+    pub(super) fn postponed(&mut self, position: usize, now: Instant) {
+        self.take_back(position);
+        let place = &mut self.places[position];
+        place.state = State::Waiting;
+        place.postponements += 1;
+        let wait = SHORTEST_WAIT.saturating_mul(1 << place.postponements.min(8)).min(LONGEST_WAIT);
+        self.later.push((now + wait, position));
+    }
+
+    /// Lets those start whose time has come; gives the time of the next one.
+    pub(super) fn wake(&mut self, now: Instant) -> Option<Instant> {
+        let (due, later) = self.later.drain(..).partition(|(time, _)| *time <= now);
+        self.later = later;
+        let due: Vec<(Instant, usize)> = due;
+        due.into_iter().for_each(|(_, position)| self.note_ready(position));
+        self.later.iter().map(|(time, _)| *time).min()
     }
 
     /// How many are running.
@@ -234,6 +263,25 @@ mod tests {
         board.succeeded(1);
         assert_eq!(started(&mut board), [(3, false)]);
         assert_eq!(board.running(), 1);
+    }
+
+    #[test]
+    fn what_another_process_computes_is_asked_for_later_and_holds_up_nothing_else() {
+        let mut board = diamond();
+        board.start();
+        board.succeeded(0);
+        assert_eq!(started(&mut board), [(1, false), (2, false)]);
+        let now = Instant::now();
+        board.postponed(1, now);
+        assert_eq!(started(&mut board), []);
+        let next = board.wake(now).expect("a time");
+        assert!(next > now && next < now + LONGEST_WAIT);
+        board.succeeded(2);
+        assert_eq!((started(&mut board), board.running()), (vec![], 0));
+        assert_eq!(board.wake(next), None);
+        assert_eq!(started(&mut board), [(1, false)]);
+        board.postponed(1, now);
+        assert_eq!(board.unreached().collect::<Vec<_>>(), [1, 3]);
     }
 
     #[test]

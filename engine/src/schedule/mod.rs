@@ -6,9 +6,9 @@ mod account;
 mod board;
 
 use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use pipe_cache::Error;
 
@@ -19,6 +19,9 @@ use crate::event::Summary;
 use crate::execute::guard::guarded;
 use crate::execute::{Executed, Executor, Failure};
 use crate::record::RecordWriter;
+
+/// How often to look whether the run was asked to stop while other processes are waited for.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// How an instance ended, as its worker saw it.
 struct Ending {
@@ -81,30 +84,52 @@ impl<'a> Schedule<'a> {
     }
 
     fn coordinate(&mut self, give: Sender<Start>, endings: &Receiver<Ending>) -> Result<(), Error> {
-        self.start_ready(&give);
-        while self.board.running() > 0 {
-            let Ok(Ending { position, seconds, outcome, damaged }) = endings.recv() else { break };
-            match outcome {
-                Ok(executed) => {
-                    self.account.succeeded(position, seconds, &executed)?;
-                    self.executor.keep(position, executed);
-                    self.board.succeeded(position);
-                }
-                Err(failure) if self.board.failed(position, &damaged) => {
-                    self.account.delayed(position, &failure)
-                }
-                Err(failure) => self.account.failed(position, seconds, failure)?,
-            }
+        loop {
+            let next = self.board.wake(Instant::now());
             self.start_ready(&give);
+            let waits = next.filter(|_| !self.is_stopped());
+            let ending = match waits {
+                None if self.board.running() == 0 => break,
+                None => endings.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(time) => endings.recv_timeout(time.saturating_duration_since(Instant::now()).min(LOOK)),
+            };
+            match ending {
+                Ok(ending) => self.ended(ending)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
         }
         drop(give);
         self.account.unreached(self.board.unreached())
     }
 
+    fn ended(&mut self, ending: Ending) -> Result<(), Error> {
+        let Ending { position, seconds, outcome, damaged } = ending;
+        match outcome {
+            Ok(executed) => {
+                self.account.succeeded(position, seconds, &executed)?;
+                self.executor.keep(position, executed);
+                self.board.succeeded(position);
+            }
+            Err(failure) if failure.error.busy_owner().is_some() => {
+                self.account.waiting(position, &failure);
+                self.board.postponed(position, Instant::now());
+            }
+            Err(failure) if self.board.failed(position, &damaged) => {
+                self.account.delayed(position, &failure);
+            }
+            Err(failure) => self.account.failed(position, seconds, failure)?,
+        }
+        Ok(())
+    }
+
+    /// Whether nothing more is to be begun.
+    fn is_stopped(&self) -> bool {
+        self.executor.cancel.is_cancelled() || (self.account.has_failures() && !self.executor.keep_going)
+    }
+
     fn start_ready(&mut self, give: &Sender<Start>) {
-        let stop =
-            self.executor.cancel.is_cancelled() || (self.account.has_failures() && !self.executor.keep_going);
-        while let Some(start) = if stop { None } else { self.board.start() } {
+        while let Some(start) = if self.is_stopped() { None } else { self.board.start() } {
             if give.send(start).is_err() {
                 // No worker is left, which cannot be while `take` lives.
                 return;
@@ -129,7 +154,9 @@ fn worker(
         // A kind's code also runs while inputs are bound; a worker that died of it would be waited for for ever.
         let outcome = guarded(|| pool.install(|| executor.execute(position, rebuild, device)));
         let damaged = match &outcome {
-            Err(failure) if !failure.error.is_interrupted() => executor.damaged_inputs(position),
+            Err(failure) if !failure.error.is_interrupted() && failure.error.busy_owner().is_none() => {
+                executor.damaged_inputs(position)
+            }
             _ => Vec::new(),
         };
         let seconds = started.elapsed().as_secs_f64();

@@ -37,6 +37,11 @@ impl StageError {
         None
     }
 
+    /// The process that does the work already, if that is why it was not begun.
+    pub(crate) fn busy_owner(&self) -> Option<&str> {
+        self.source.downcast_ref::<Busy>().map(|busy| busy.owner.as_str())
+    }
+
     /// Whether the work stopped because it was asked to.
     pub fn is_interrupted(&self) -> bool {
         self.source.is::<Interrupted>()
@@ -69,3 +74,10 @@ impl fmt::Display for StageError {
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
+
+/// Another process does the work already.
+#[derive(Debug, thiserror::Error)]
+#[error("{owner} is computing it")]
+pub(crate) struct Busy {
+    pub(crate) owner: String,
+}

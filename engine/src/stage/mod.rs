@@ -17,6 +17,7 @@ use serde::de::DeserializeOwned;
 
 pub use about::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec};
 pub use erased::{AnyItems, AnyStage, AnyWhole, PerItem, Whole, Work};
+pub(crate) use error::Busy;
 pub use error::{Interrupted, StageError};
 pub use inspect::{Finding, Inspect, Inspected, Severity, Sighted, SightedFile};
 pub use item::{
