@@ -32,6 +32,10 @@ pub(crate) enum Command {
     Runs(CacheArguments),
     /// Tell what a run did
     Show(ShowArguments),
+    /// Remove from the cache what no recent run and no pin reaches
+    Gc(GcArguments),
+    /// Count, verify, pin or share what is in the cache
+    Cache(CacheCommandArguments),
     /// List the stage kinds, or explain one
     Stages(StagesArguments),
     /// Print the JSON schema of manifests, for editors
@@ -70,6 +74,70 @@ pub(crate) struct CacheArguments {
     /// folder or one above it)
     #[arg(long, value_name = "DIR", env = "PIPE_CACHE")]
     pub(crate) cache: Option<PathBuf>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct GcArguments {
+    /// Keep what so many of the last runs used; runs that go on and pinned ones are kept besides
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) keep_runs: usize,
+    /// Keep fewer runs, the least recent ones first to go, until results take no more than this, such as 200GB; the
+    /// last run stays
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    pub(crate) max_size: Option<u64>,
+    /// Leave alone what is younger than so many minutes, which a running pipeline may be about to use
+    #[arg(long, value_name = "MINUTES", default_value_t = 60)]
+    pub(crate) grace: u64,
+    /// Only tell what would go
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+}
+
+/// Bytes as people write them.
+fn parse_size(text: &str) -> Result<u64, String> {
+    let refuse = || format!("{text:?} is no size: write such as 500MB or 200GB");
+    let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(end);
+    let unit = match unit.trim().to_ascii_uppercase().as_str() {
+        "" | "B" => 1.0,
+        "KB" | "K" => 1e3,
+        "MB" | "M" => 1e6,
+        "GB" | "G" => 1e9,
+        "TB" | "T" => 1e12,
+        _ => return Err(refuse()),
+    };
+    let bytes = number.parse::<f64>().map_err(|_| refuse())? * unit;
+    if bytes.is_finite() { Ok(bytes as u64) } else { Err(refuse()) }
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CacheCommandArguments {
+    #[command(subcommand)]
+    pub(crate) command: CacheCommand,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CacheCommand {
+    /// Count what there is
+    Stats,
+    /// Compare every stored byte with its digest; damaged blobs are set aside, and computed again when needed
+    Verify,
+    /// Keep a run's results, or an artifact by its digest, from being removed by `pipe gc`
+    Pin {
+        /// A run's id, the beginning of one, `latest`, or a digest
+        name: String,
+    },
+    /// Take a pin away
+    Unpin {
+        /// What was pinned
+        name: String,
+    },
+    /// Let the group of the cache's folder read and write it
+    Share,
 }
 
 #[derive(Args, Debug)]

@@ -45,6 +45,8 @@ pub fn main(kinds: &[&'static dyn AnyStage], lock: &str) -> ExitCode {
         Command::Graph(options) => commands::graph::graph(&options, &registry),
         Command::Get(options) => commands::get::get(&options, &registry),
         Command::Predict(options) => commands::predict::predict(&options, &registry),
+        Command::Gc(options) => commands::gc::gc(&options),
+        Command::Cache(options) => commands::cache::cache(&options),
         Command::Runs(options) => commands::runs::runs(&options),
         Command::Show(options) => commands::show::show(&options),
         Command::Stages(options) => commands::stages::stages(&options, &registry),

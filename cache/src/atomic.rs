@@ -72,28 +72,41 @@ fn written_beside(path: &Path, parts: &[&[u8]], durability: Durability) -> Resul
 /// How the names of files begin that are being written.
 pub(crate) const WRITING: &str = ".writing-";
 
-/// Makes a folder and its ancestors.
-pub(crate) fn create_folder(folder: &Path) -> Result<()> {
-    let failed = |error| Error::io("create folder", folder)(error);
+/// Makes a folder and its ancestors, for the owner alone or, in a shared cache, for its group.
+///
+/// # Errors
+/// [`Error::Io`] when it cannot be made.
+pub fn create_folder(folder: &Path) -> Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
     if let Some(parent) = folder.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         create_folder(parent)?;
     }
+    match create_new_folder(folder) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        outcome => outcome.map_err(Error::io("create folder", folder)),
+    }
+}
+
+/// Makes a folder that must not be there yet, with the rights of [`create_folder`].
+///
+/// # Errors
+/// The system's.
+pub fn create_new_folder(folder: &Path) -> io::Result<()> {
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
     std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    match builder.create(folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => return Ok(()),
-        outcome => outcome.map_err(failed)?,
-    }
+    builder.create(folder)?;
     share_folder(folder);
     Ok(())
 }
 
-/// Makes a file in a folder, to append to; it must not be there yet.
-pub(crate) fn create_to_append(path: &Path) -> io::Result<File> {
+/// Makes a file in a folder, to append to; it must not be there yet. Its rights are those of [`create_folder`].
+///
+/// # Errors
+/// The system's.
+pub fn create_to_append(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.append(true).create_new(true);
     #[cfg(unix)]
@@ -119,6 +132,17 @@ pub(crate) fn share_file(folder: &Path, file: &File) {
     }
 }
 
+/// Gives a file that comes from elsewhere the rights of one that is made in that folder.
+#[cfg(unix)]
+pub(crate) fn set_rights(folder: &Path, file: &File) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = if is_shared(folder) { 0o660 } else { 0o600 };
+    let _ = file.set_permissions(fs::Permissions::from_mode(mode));
+}
+
+#[cfg(not(unix))]
+pub(crate) fn set_rights(_folder: &Path, _file: &File) {}
+
 #[cfg(unix)]
 fn share_folder(folder: &Path) {
     use std::os::unix::fs::PermissionsExt as _;
@@ -127,6 +151,30 @@ fn share_folder(folder: &Path) {
     if is_shared {
         let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o2770));
     }
+}
+
+/// Gives a folder and all in it to its group.
+#[cfg(unix)]
+pub(crate) fn share_all(folder: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let set = |path: &Path, mode| {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(Error::io("share", path))
+    };
+    set(folder, 0o2770)?;
+    for entry in fs::read_dir(folder).map_err(Error::io("read", folder))?.flatten() {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
+            share_all(&entry.path())?;
+        } else if kind.is_file() {
+            set(&entry.path(), 0o660)?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn share_all(folder: &Path) -> Result<()> {
+    Err(Error::io("share", folder)(io::ErrorKind::Unsupported.into()))
 }
 
 /// Whether a folder is a cache or in one: what lies around a cache does not make it shared.

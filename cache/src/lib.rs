@@ -24,8 +24,9 @@ mod results;
 mod resume;
 mod sighting;
 mod store;
+mod sweep;
 
-pub use atomic::write_atomically;
+pub use atomic::{create_folder, create_new_folder, create_to_append, write_atomically};
 pub use claims::{Claim, Claimed};
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::{Error, Result};
@@ -38,3 +39,4 @@ pub use results::{ArtifactRef, RecordOutcome, ResultRecord};
 pub use resume::ResumePoint;
 pub use sighting::Sighting;
 pub use store::{FORMAT_VERSION, Repair, Store};
+pub use sweep::{Contents, Keep, Swept};

@@ -10,7 +10,7 @@ use std::time::Instant;
 use tempfile::TempDir;
 
 use crate::Digest;
-use crate::atomic::{create_folder, write_atomically};
+use crate::atomic::{create_folder, share_all, write_atomically};
 use crate::blobs::packs::Packs;
 use crate::claims::Claims;
 use crate::error::{Error, Result};
@@ -95,6 +95,14 @@ impl Store {
     /// The folder in which run records are kept.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
+    }
+
+    /// Lets the group of the store's folder read and write it, now and later.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file's rights cannot be changed, above all one of another user's.
+    pub fn share(&self) -> Result<()> {
+        share_all(&self.root)
     }
 
     /// A private folder on the store's own file system, removed when dropped.

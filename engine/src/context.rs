@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pipe_cache::{ResumePoint, check_name};
+use pipe_cache::{ResumePoint, check_name, create_folder, create_to_append};
 
 use crate::event::{Event, Observer};
 use crate::input::{Files, Input, InputError, InputFile, InputValue};
@@ -127,9 +127,10 @@ impl<'a> Reporter<'a> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         if file.is_none() {
             if let Some(folder) = self.log.parent() {
-                let _ = fs::create_dir_all(folder);
+                let _ = create_folder(folder);
             }
-            *file = fs::OpenOptions::new().create(true).append(true).open(&self.log).ok();
+            let again = || fs::OpenOptions::new().append(true).open(&self.log);
+            *file = create_to_append(&self.log).or_else(|_| again()).ok();
         }
         if let Some(file) = file.as_mut() {
             let _ = writeln!(file, "{line}");

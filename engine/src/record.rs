@@ -2,13 +2,13 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pipe_cache::{ArtifactRef, Digest, Error, Store};
+use pipe_cache::{ArtifactRef, Digest, Error, Store, create_folder, create_new_folder, create_to_append};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -144,20 +144,19 @@ impl RecordWriter {
     /// Makes the folder of a new run, named by the time and a random ending.
     pub(crate) fn create(store: &Store) -> Result<Self, Error> {
         let runs = store.runs();
-        fs::create_dir_all(&runs).map_err(Error::io("create folder", &runs))?;
+        create_folder(&runs)?;
         let now = SystemTime::now();
         let milliseconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_millis());
         let stamp = utc(now).replace(['-', ':', 'Z'], "").replace('T', "-");
-        let folder = tempfile::Builder::new()
+        let ((), folder) = tempfile::Builder::new()
             .prefix(&format!("{stamp}-{milliseconds:03}-"))
             .rand_bytes(3)
-            .tempdir_in(&runs)
-            .map_err(Error::io("make a folder in", &runs))?
-            .keep();
+            .make_in(&runs, create_new_folder)
+            .and_then(|folder| folder.keep().map_err(|error| error.error))
+            .map_err(Error::io("make a folder in", &runs))?;
         let run = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let path = folder.join("record.jsonl");
-        let file =
-            OpenOptions::new().create(true).append(true).open(&path).map_err(Error::io("write", &path))?;
+        let file = create_to_append(&path).map_err(Error::io("write", &path))?;
         Ok(Self { run, folder, file: Mutex::new(file) })
     }
 

@@ -13,7 +13,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
 
 use self::packs::MOST_PACKED;
-use crate::atomic::{WRITING, create_folder, share_file, sync_folder, write_atomically};
+use crate::atomic::{WRITING, create_folder, set_rights, share_file, sync_folder, write_atomically};
 use crate::error::{Error, Result};
 use crate::io::{before_rename, sync, write_all};
 use crate::store::Repair;
@@ -60,7 +60,7 @@ impl Store {
             let folder = self.blob_folder(digest)?;
             let moved = sync(&handle).and_then(|()| before_rename()).and_then(|()| fs::rename(file, &path));
             moved.map_err(Error::io("move into the cache", file))?;
-            share_file(&folder, &handle);
+            set_rights(&folder, &handle);
             sync_folder(&folder);
         }
         Ok((digest, size))

@@ -180,10 +180,15 @@ impl Packs {
         self.rewrite(&small, &|_| true)
     }
 
-    /// Leaves out of complete packs what is not to be kept. Gives the number of blobs and bytes that went.
-    pub(crate) fn retain(&self, keep: &dyn Fn(Digest) -> bool, dry: bool) -> Result<(u64, u64)> {
+    /// Leaves out of complete and old packs what is not to be kept. Gives the number of blobs and bytes that went.
+    pub(crate) fn retain(
+        &self,
+        keep: &dyn Fn(Digest) -> bool,
+        is_old: &dyn Fn(&Path) -> bool,
+        dry: bool,
+    ) -> Result<(u64, u64)> {
         let mut gone = (0, 0);
-        for path in complete_packs(&self.folder) {
+        for path in complete_packs(&self.folder).into_iter().filter(|path| is_old(path)) {
             let records = index_of(&path).map_err(Error::io("read", &path))?;
             let dead: Vec<&Record> = records.iter().filter(|record| !keep(record.digest)).collect();
             gone.0 += dead.len() as u64;

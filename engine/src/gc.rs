@@ -1,0 +1,125 @@
+//! What of a store is still wanted: what recent runs, runs that go on and pins reach.
+
+use std::collections::HashSet;
+use std::time::{Duration, SystemTime};
+
+use pipe_cache::{Digest, Error, Form, Keep, Store, Swept};
+
+use crate::record::{RunRecord, read_run, run_ids};
+
+/// A run that has not ended counts as going on for so long.
+const GOING_ON: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// What to keep.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// What so many of the last runs used.
+    pub runs: usize,
+    /// Of these, the last ones whose results together take no more bytes; the very last is kept in any case.
+    pub most_bytes: Option<u64>,
+    /// What is younger than that, whoever made it.
+    pub grace: Duration,
+}
+
+/// What was kept and what went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Collected {
+    /// The runs whose results are kept, newest first.
+    pub runs: Vec<String>,
+    /// Pins that name nothing.
+    pub unknown_pins: Vec<String>,
+    /// Bytes that are reached by what is kept.
+    pub kept_bytes: u64,
+    /// What went, or would go.
+    pub swept: Swept,
+}
+
+/// What is reached.
+#[derive(Default)]
+struct Reached {
+    blobs: HashSet<Digest>,
+    fingerprints: HashSet<Digest>,
+}
+
+/// Removes from a store what is not wanted; with `dry`, only tells.
+///
+/// # Errors
+/// When the store cannot be read or written.
+pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, Error> {
+    let sizes = store.blobs()?;
+    let mut reached = Reached::default();
+    let mut collected = Collected::default();
+    let pins = store.pins();
+    let ids = run_ids(store);
+    for pin in &pins {
+        match pin.parse::<Digest>() {
+            Ok(digest) if sizes.contains_key(&digest) => reached.artifact(store, digest),
+            _ if ids.contains(pin) => {}
+            _ => collected.unknown_pins.push(pin.clone()),
+        }
+    }
+    let bytes_of =
+        |reached: &Reached| -> u64 { reached.blobs.iter().filter_map(|digest| sizes.get(digest)).sum() };
+    let mut counted = 0;
+    let mut is_full = false;
+    for id in ids {
+        let Ok(run) = read_run(store, &id) else { continue };
+        let must = pins.contains(&id) || is_going_on(&run);
+        if !must && (counted >= wanted.runs || is_full) {
+            continue;
+        }
+        let mut with = Reached { blobs: reached.blobs.clone(), fingerprints: reached.fingerprints.clone() };
+        with.run(store, &run);
+        if !must {
+            let fits = wanted.most_bytes.is_none_or(|most| bytes_of(&with) <= most);
+            if !fits && counted > 0 {
+                is_full = true;
+                continue;
+            }
+            counted += 1;
+        }
+        reached = with;
+        collected.runs.push(id);
+    }
+    collected.kept_bytes = bytes_of(&reached);
+    let keep = Keep {
+        blob: &|digest| reached.blobs.contains(&digest),
+        result: &|fingerprint| reached.fingerprints.contains(&fingerprint),
+        grace: wanted.grace,
+    };
+    collected.swept = store.sweep(&keep, dry)?;
+    Ok(collected)
+}
+
+/// Whether a run may still be going on: it has not ended, and has lately written.
+fn is_going_on(run: &RunRecord) -> bool {
+    let written = std::fs::metadata(run.folder.join("record.jsonl")).and_then(|metadata| metadata.modified());
+    let is_recent =
+        written.is_ok_and(|time| SystemTime::now().duration_since(time).map_or(true, |age| age < GOING_ON));
+    run.summary.is_none() && is_recent
+}
+
+impl Reached {
+    fn run(&mut self, store: &Store, run: &RunRecord) {
+        for instance in &run.instances {
+            self.fingerprints.extend(instance.fingerprint);
+            self.blobs.extend(instance.items);
+            for artifact in instance.outputs.values() {
+                if artifact.form == Form::File {
+                    self.blobs.insert(artifact.digest);
+                } else {
+                    self.artifact(store, artifact.digest);
+                }
+            }
+        }
+    }
+
+    /// An artifact and, when it is of many files, all of these.
+    fn artifact(&mut self, store: &Store, digest: Digest) {
+        if self.blobs.insert(digest)
+            && let Ok(index) = store.index(digest)
+        {
+            self.blobs.extend(index.entries().iter().map(|entry| entry.digest));
+        }
+    }
+}

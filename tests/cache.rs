@@ -1,0 +1,142 @@
+//! `pipe gc` and `pipe cache`: what is kept, what goes, and who may read it.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use support::Workspace;
+
+/// A workspace with two stages, and a way to run them with other words.
+fn workspace() -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("nodules.csv", "pid,nodule_id,necrosis\n1,1,Absent\n2,1,Present\n");
+    workspace.write(
+        "p.toml",
+        "[stage.report]\ninputs = { dataset = \"nodules.csv\" }\n\
+         [stage.text-encode]\ninputs = { reports = \"@report\" }\n",
+    );
+    workspace
+}
+
+fn run(workspace: &Workspace, seed: usize) -> u64 {
+    let seed = format!("pipeline.seed={seed}");
+    workspace.pipe_ok(&["run", "p.toml", "--json", "--set", &seed]).count("executed")
+}
+
+fn gc(workspace: &Workspace, arguments: &[&str]) -> String {
+    workspace.pipe_ok(&[&["gc", "--grace", "0"][..], arguments].concat()).stdout
+}
+
+#[test]
+fn only_what_recent_runs_and_pins_reach_is_kept() {
+    let workspace = workspace();
+    for seed in 0..4 {
+        assert_eq!(run(&workspace, seed), 2);
+    }
+    let runs = workspace.pipe_ok(&["runs"]).stdout;
+    let oldest = runs.lines().last().unwrap().split(' ').next().unwrap().to_owned();
+    assert_eq!(workspace.pipe_ok(&["cache", "pin", &oldest]).stdout, format!("pinned {oldest}\n"));
+    let told = gc(&workspace, &["--keep-runs", "1", "--dry-run"]);
+    assert!(told.starts_with("kept 2 runs, ") && told.contains("would remove"), "{told}");
+    assert_eq!(run(&workspace, 1), 0, "a dry run removed something");
+    run(&workspace, 3);
+    // Seed 1 has been used lately, too.
+    let told = gc(&workspace, &["--keep-runs", "1"]);
+    assert!(told.starts_with("kept 2 runs, ") && !told.contains("removed 0 blobs"), "{told}");
+    assert_eq!((run(&workspace, 0), run(&workspace, 3)), (0, 0));
+    assert_eq!((run(&workspace, 1), run(&workspace, 2)), (2, 2));
+    workspace.pipe_ok(&["cache", "unpin", &oldest]);
+    let again = workspace.pipe(&["cache", "unpin", &oldest]);
+    assert_eq!(again.code, 2);
+    assert!(again.stderr.contains("is not pinned"), "{}", again.stderr);
+    assert!(gc(&workspace, &["--keep-runs", "1"]).starts_with("kept 1 runs, "));
+    assert_eq!((run(&workspace, 2), run(&workspace, 0)), (0, 2));
+    assert!(gc(&workspace, &[]).contains("removed 0 blobs, 0 B; 0 results"));
+}
+
+#[test]
+fn the_least_recent_runs_go_when_there_is_no_room() {
+    let workspace = workspace();
+    (0..4).for_each(|seed| assert_eq!(run(&workspace, seed), 2));
+    assert!(gc(&workspace, &["--max-size", "1GB", "--dry-run"]).starts_with("kept 4 runs"));
+    assert!(gc(&workspace, &["--max-size", "1"]).starts_with("kept 1 runs"));
+    assert_eq!((run(&workspace, 3), run(&workspace, 2)), (0, 2));
+    let wrong = workspace.pipe(&["gc", "--max-size", "much"]);
+    assert_eq!(wrong.code, 2);
+    assert!(wrong.stderr.contains("write such as 500MB"), "{}", wrong.stderr);
+}
+
+#[test]
+fn what_is_young_is_left_alone() {
+    let workspace = workspace();
+    (0..3).for_each(|seed| assert_eq!(run(&workspace, seed), 2));
+    let told = workspace.pipe_ok(&["gc", "--keep-runs", "0"]).stdout;
+    assert!(told.contains("removed 0 blobs, 0 B; 0 results"), "{told}");
+    assert_eq!(run(&workspace, 0), 0);
+}
+
+#[test]
+fn every_byte_is_verified_and_damage_is_told() {
+    let workspace = workspace();
+    run(&workspace, 0);
+    let told = workspace.pipe_ok(&["cache", "verify"]).stdout;
+    assert!(told.contains("blobs are whole"), "{told}");
+    let stats = workspace.pipe_ok(&["cache", "stats"]).stdout;
+    assert!(
+        stats.contains("runs                    1") && stats.contains("results                 2"),
+        "{stats}"
+    );
+    let packs = fs::read_dir(workspace.path(".pipe/packs")).unwrap().flatten();
+    let pack = packs.map(|entry| entry.path()).find(|path| path.extension().unwrap() == "pack").unwrap();
+    let mut bytes = fs::read(&pack).unwrap();
+    let last = bytes.len() - 1;
+    bytes[last] ^= 1;
+    fs::write(&pack, bytes).unwrap();
+    let told = workspace.pipe(&["cache", "verify"]);
+    assert_eq!(told.code, 1);
+    assert!(
+        told.stderr.contains("damaged: blob") && told.stdout.contains("blobs are whole"),
+        "{}",
+        told.stderr
+    );
+    run(&workspace, 0);
+    assert_eq!(workspace.pipe(&["cache", "verify"]).code, 0);
+}
+
+/// All files and folders below one, with their rights.
+#[cfg(unix)]
+fn rights(folder: &Path, found: &mut Vec<(PathBuf, u32)>) {
+    use std::os::unix::fs::PermissionsExt as _;
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+    found.push((folder.to_path_buf(), mode(folder)));
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => rights(&entry.path(), found),
+            false => found.push((entry.path(), mode(&entry.path()))),
+        }
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn a_cache_is_the_owners_alone_until_it_is_shared() {
+    let workspace = workspace();
+    run(&workspace, 0);
+    let check = |folder_mode: u32, file_mode: u32| {
+        let mut found = Vec::new();
+        rights(&workspace.path(".pipe"), &mut found);
+        assert!(found.len() > 15);
+        for (path, mode) in found {
+            let expected = if path.is_dir() { folder_mode } else { file_mode };
+            assert_eq!(mode, expected, "{} has {mode:o}", path.display());
+        }
+    };
+    check(0o700, 0o600);
+    workspace.pipe_ok(&["cache", "share"]);
+    check(0o2770, 0o660);
+    run(&workspace, 1);
+    check(0o2770, 0o660);
+}
