@@ -32,10 +32,20 @@ macro_rules! lock_file {
     };
 }
 
+/// Lets a write of the cache fail, for tests; see [`pipe_cache::faults`]. Release builds have no such thing.
+#[cfg(debug_assertions)]
+fn arm_fault() {
+    if let Some(plan) = std::env::var("PIPE_FAULT").ok().and_then(|text| text.parse().ok()) {
+        pipe_cache::faults::arm(plan);
+    }
+}
+
 /// Runs the command line with a table of kinds. `lock` is the text of the binary's `Cargo.lock`; see
 /// [`lock_file!`].
 pub fn main(kinds: &[&'static dyn AnyStage], lock: &str) -> ExitCode {
     one_thread_for_small_operations();
+    #[cfg(debug_assertions)]
+    arm_fault();
     let command = CommandLine::parse().command;
     let registry = Registry::new(kinds.to_vec(), lock);
     let outcome = match command {

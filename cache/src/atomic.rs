@@ -29,6 +29,14 @@ pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()>
     Ok(())
 }
 
+/// Appends bytes to a file that was made by [`create_to_append`].
+///
+/// # Errors
+/// The system's.
+pub fn append(file: &File, bytes: &[u8]) -> io::Result<()> {
+    write_all(file, bytes)
+}
+
 /// When what is written has to outlast a power failure. A crash of the process never matters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Durability {

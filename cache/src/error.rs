@@ -29,12 +29,12 @@ pub enum Error {
         path: PathBuf,
     },
     /// The cache was written by a newer program.
-    #[error("{} holds cache format {found:?}; this program knows version {known}", path.display())]
+    #[error("{} holds cache format {found}; this program knows versions up to {known}", path.display())]
     Format {
         /// The cache folder.
         path: PathBuf,
-        /// The text found in its `format` file.
-        found: String,
+        /// The version found in its `format` file.
+        found: u32,
         /// The newest version this program reads.
         known: u32,
     },

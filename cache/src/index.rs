@@ -11,8 +11,8 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
+use crate::Digest;
 use crate::error::{Error, Result};
-use crate::{Digest, FORMAT_VERSION};
 
 /// What an artifact is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ impl Index {
 
     /// The canonical bytes that are stored and hashed.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut text = format!("pipe-index {FORMAT_VERSION} {}\n", self.form);
+        let mut text = format!("pipe-index 1 {}\n", self.form);
         for Entry { name, digest, size } in &self.entries {
             let _ = writeln!(text, "{digest} {size} {name}");
         }

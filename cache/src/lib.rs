@@ -26,12 +26,12 @@ mod sighting;
 mod store;
 mod sweep;
 
-pub use atomic::{create_folder, create_new_folder, create_to_append, write_atomically};
+pub use atomic::{append, create_folder, create_new_folder, create_to_append, write_atomically};
 pub use claims::{Claim, Claimed};
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::{Error, Result};
 pub use index::{Entry, Form, Index, IndexBuilder, check_name};
-#[cfg(feature = "faults")]
+#[cfg(debug_assertions)]
 pub use io::faults;
 pub use items::{ItemJournal, ItemOutcome, ItemWriter};
 pub use memo::{Hashed, InputMemo, Stamp};

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::owner::{host_name, is_gone};
 
 /// The version of the on-disk format that this crate writes; see `FORMAT.md`.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 const FORMAT_PREFIX: &str = "pipe-cache ";
 
@@ -50,12 +50,19 @@ impl Store {
     /// [`Error::Format`] when a newer program wrote it, [`Error::Io`] when it cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join("format");
-        match fs::read_to_string(&path) {
-            Ok(text) => check_format(root, &text)?,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                write_atomically(&path, format!("{FORMAT_PREFIX}{FORMAT_VERSION}\n").as_bytes())?;
-            }
+        let found = match fs::read(&path) {
+            Ok(bytes) => format_version(&bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("read", &path)(error)),
+        };
+        match found {
+            Some(FORMAT_VERSION) => {}
+            Some(version) if version > FORMAT_VERSION => {
+                let path = root.to_path_buf();
+                return Err(Error::Format { path, found: version, known: FORMAT_VERSION });
+            }
+            // New, or damaged; or of version 1, all of whose files are read as they are.
+            _ => write_atomically(&path, format_line(FORMAT_VERSION).as_bytes())?,
         }
         let root = fs::canonicalize(root).map_err(Error::io("open", root))?;
         let packs = Packs::new(root.join("packs"));
@@ -134,16 +141,19 @@ impl Store {
     }
 }
 
-fn check_format(root: &Path, text: &str) -> Result<()> {
-    let version = text.trim_end().strip_prefix(FORMAT_PREFIX).and_then(|number| number.parse::<u32>().ok());
-    if version == Some(FORMAT_VERSION) {
-        return Ok(());
-    }
-    Err(Error::Format {
-        path: root.to_path_buf(),
-        found: text.trim_end().chars().take(80).collect(),
-        known: FORMAT_VERSION,
-    })
+/// The line of a version, with a check that tells a newer version from a damaged file.
+fn format_line(version: u32) -> String {
+    let version = format!("{FORMAT_PREFIX}{version}");
+    format!("{version} {}\n", Digest::of(version.as_bytes()).short())
+}
+
+/// The version that a format file tells; `None` when it is damaged.
+fn format_version(bytes: &[u8]) -> Option<u32> {
+    let text = std::str::from_utf8(bytes).ok()?;
+    let (version, _) = text.strip_prefix(FORMAT_PREFIX)?.split_once([' ', '\n'])?;
+    let version = version.parse().ok()?;
+    let is_whole = text == format_line(version) || text == format!("{FORMAT_PREFIX}1\n");
+    is_whole.then_some(version)
 }
 
 #[cfg(test)]
@@ -160,9 +170,17 @@ mod tests {
     #[test]
     fn a_newer_format_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        fs::write(folder.path().join("format"), "pipe-cache 2\n").unwrap();
+        fs::write(folder.path().join("format"), format_line(FORMAT_VERSION + 1)).unwrap();
         let error = Store::open(folder.path()).unwrap_err();
         assert!(matches!(error, Error::Format { .. }), "{error}");
+        for older_or_damaged in
+            ["pipe-cache 1\n", "pipe-cache 3 0123\n", "pipf-cache 2", "", "pipe-cache 3\n"]
+        {
+            fs::write(folder.path().join("format"), older_or_damaged).unwrap();
+            Store::open(folder.path()).unwrap();
+            let text = fs::read_to_string(folder.path().join("format")).unwrap();
+            assert_eq!(text, format_line(FORMAT_VERSION));
+        }
     }
 
     #[test]

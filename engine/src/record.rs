@@ -3,12 +3,13 @@
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pipe_cache::{ArtifactRef, Digest, Error, Store, create_folder, create_new_folder, create_to_append};
+use pipe_cache::{
+    ArtifactRef, Digest, Error, Store, append, create_folder, create_new_folder, create_to_append,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -175,8 +176,8 @@ impl RecordWriter {
     fn line(&self, line: &Line) -> Result<(), Error> {
         let mut bytes = serde_json::to_vec(line).unwrap_or_default();
         bytes.push(b'\n');
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&bytes).map_err(Error::io("write the record of", &self.folder))
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        append(&file, &bytes).map_err(Error::io("write the record of", &self.folder))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Observer, Status};
@@ -14,7 +15,10 @@ use pipe_engine::run::{RunOptions, run as run_pipeline};
 use crate::cli::{ExecutorName, RunArguments};
 use crate::error::{CliError, exit};
 use crate::progress::{Display, JsonLines};
-use crate::{hub, session};
+use crate::{hub, render, session};
+
+/// How long a run may take to stop by itself.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     let devices = session::devices(arguments.device)?;
@@ -39,7 +43,7 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);
     // Without a handler an interrupt still leaves a good cache; it only ends less politely.
-    let _ = ctrlc::set_handler(move || signalled.cancel());
+    let _ = ctrlc::set_handler(move || interrupt(&signalled));
     quiet_panics();
     let observer: Box<dyn Observer> =
         if arguments.json { Box::new(JsonLines) } else { Box::new(Display::new()) };
@@ -49,6 +53,17 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
         Status::Failed => ExitCode::from(exit::FAILED),
         Status::Interrupted => ExitCode::from(exit::INTERRUPTED),
     })
+}
+
+/// Asks the run to stop; ends it when it does not, for what is kept is whole at any moment.
+#[allow(clippy::exit, reason = "a step that does not listen cannot be left otherwise")]
+fn interrupt(cancel: &Cancel) {
+    cancel.cancel();
+    std::thread::spawn(|| {
+        std::thread::sleep(PATIENCE);
+        render::line("interrupted in the middle of a step: the next run computes it again");
+        std::process::exit(i32::from(exit::INTERRUPTED));
+    });
 }
 
 /// The machine's memory, or what a control group leaves of it; `None` where the system does not say.

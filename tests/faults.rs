@@ -1,0 +1,238 @@
+//! A run that is killed, or whose disk fails, fills up or flips bits, at any moment: the next plain run needs no flag,
+//! gives the right bytes, and repeats nothing that was finished.
+//!
+//! `PIPE_FULL=1` goes through every write and two hundred kills; without it a part of them is tried.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![cfg(debug_assertions)]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use support::{Ran, Workspace};
+
+/// How much of everything is tried.
+fn share(part: usize, full: usize) -> usize {
+    if std::env::var_os("PIPE_FULL").is_some() { full } else { part }
+}
+
+/// Two whole stages with big and small outputs, and three of items.
+fn workspace() -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write(
+        "p.toml",
+        "[stage.phantom]\nparams = { patients = 2, shape = [72, 72, 36] }\n\
+         [stage.crop]\nparams = { size_mm = 40 }\ninputs = { dataset = \"@phantom\" }\n\
+         [stage.report]\ninputs = { dataset = \"@phantom\" }\npublish = \"out/report\"\n\
+         [stage.text-encode]\ninputs = { reports = \"@report\" }\npublish = \"out/text\"\n\
+         [stage.split]\nparams = { n_splits = 2 }\ninputs = { dataset = \"@phantom\" }\npublish = \"out/split\"\n",
+    );
+    workspace
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![folder.to_path_buf()];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            match entry.file_type().unwrap().is_dir() {
+                true => waiting.push(entry.path()),
+                false => drop(found.insert(entry.path(), fs::read(entry.path()).unwrap())),
+            }
+        }
+    }
+    found
+}
+
+fn run(workspace: &Workspace) -> Ran {
+    workspace.pipe(&["run", "p.toml", "--json"])
+}
+
+/// What all stages give, from a run that nothing disturbs.
+fn expected(workspace: &Workspace) -> BTreeMap<PathBuf, Vec<u8>> {
+    assert_eq!(run(workspace).code, 0);
+    let expected = files(&workspace.path("out"));
+    assert!(expected.len() > 5);
+    reset(workspace);
+    expected
+}
+
+fn reset(workspace: &Workspace) {
+    for folder in [".pipe", "out"] {
+        let _ = fs::remove_dir_all(workspace.path(folder));
+    }
+}
+
+/// Runs again, without any flag: everything is there and right, and nothing is left to do.
+fn recovers(workspace: &Workspace, expected: &BTreeMap<PathBuf, Vec<u8>>, what: &str) -> Ran {
+    let _ = fs::remove_dir_all(workspace.path("out"));
+    let again = run(workspace);
+    assert_eq!(again.code, 0, "{what}: {}{}", again.stdout, again.stderr);
+    assert!(files(&workspace.path("out")) == *expected, "{what}: other results");
+    let third = run(workspace);
+    assert_eq!((third.count("executed"), third.count("items_executed")), (0, 0), "{what}");
+    assert!(!third.stdout.contains("\"repaired\""), "{what}: {}", third.stdout);
+    again
+}
+
+/// A run in which the n-th write, sync or rename fails; `None` when there was none.
+fn faulty(workspace: &Workspace, fault: &str, at: usize) -> Option<Ran> {
+    let plan = format!("{fault}@{at}");
+    let ran = workspace.pipe_with(&["run", "p.toml", "--json"], &[("PIPE_FAULT", &plan)]);
+    (ran.code != 0).then_some(ran)
+}
+
+#[test]
+fn any_write_may_fail() {
+    let workspace = workspace();
+    let expected = expected(&workspace);
+    for (fault, code) in [("error", &[1, 2][..]), ("short", &[1, 2]), ("full", &[1, 2]), ("death", &[-1])] {
+        let mut at = 1;
+        let mut met = 0;
+        loop {
+            reset(&workspace);
+            let Some(ran) = faulty(&workspace, fault, at) else { break };
+            let what = format!("{fault}@{at}");
+            assert!(code.contains(&ran.code), "{what}: {} {}{}", ran.code, ran.stdout, ran.stderr);
+            assert!(!ran.stderr.contains("panicked"), "{what}: {}", ran.stderr);
+            if fault != "death" {
+                assert!(!(ran.stdout + &ran.stderr).is_empty(), "{what} was not told");
+            }
+            recovers(&workspace, &expected, &what);
+            met += 1;
+            at += share(11, 1);
+        }
+        assert!(met > 5, "{fault}: {met} places only");
+    }
+}
+
+#[test]
+fn a_run_may_be_killed_at_any_moment() {
+    let workspace = workspace();
+    let expected = expected(&workspace);
+    let started = Instant::now();
+    let all_items = run(&workspace).count("items_executed");
+    let whole = started.elapsed();
+    for round in 0..share(20, 200) {
+        reset(&workspace);
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pipe"))
+            .args(["run", "p.toml", "--json"])
+            .current_dir(workspace.path("."))
+            .env_remove("PIPE_CACHE")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        // Spread over the run, at places that do not come again.
+        let part = (round as f64 * 0.618_034).fract();
+        std::thread::sleep(whole.mul_f64(part).max(Duration::from_millis(1)));
+        child.kill().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let told = String::from_utf8(output.stdout).unwrap();
+        let again = recovers(&workspace, &expected, &format!("killed after {part:.2} of a run"));
+        for finished in told.lines().filter(|line| line.contains("\"stage-finished\"")) {
+            let stage = finished.split("\"stage\":\"").nth(1).unwrap().split('"').next().unwrap();
+            assert!(!again.executed().contains(&stage.to_owned()), "{stage} was finished and ran again");
+        }
+        let done: u64 = told.lines().filter_map(progress).fold(BTreeMap::new(), latest).values().sum();
+        let executed = again.count("items_executed");
+        assert!(executed + done <= all_items, "{done} items were done: {}", again.stdout);
+    }
+}
+
+/// The stage and number of finished items of a line that tells of progress.
+fn progress(line: &str) -> Option<(String, u64)> {
+    let event: serde_json::Value = serde_json::from_str(line).ok()?;
+    let is_progress = event["event"] == "progress" && ["crop", "report"].contains(&event["stage"].as_str()?);
+    is_progress.then(|| (event["stage"].as_str().unwrap().to_owned(), event["done"].as_u64().unwrap()))
+}
+
+fn latest(mut done: BTreeMap<String, u64>, (stage, count): (String, u64)) -> BTreeMap<String, u64> {
+    let known = done.entry(stage).or_default();
+    *known = count.max(*known);
+    done
+}
+
+#[test]
+fn any_byte_of_the_cache_may_be_wrong() {
+    let workspace = workspace();
+    let expected = expected(&workspace);
+    run(&workspace);
+    let whole = files(&workspace.path(".pipe"));
+    let mut random = 1u64;
+    for round in 0..share(3, 30) {
+        for (path, bytes) in whole.iter().filter(|(_, bytes)| !bytes.is_empty()) {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let place = (random >> 33) as usize % bytes.len();
+            let mut damaged = bytes.clone();
+            match round % 3 {
+                0 => damaged[place] ^= 1 << (random >> 61),
+                1 => damaged.truncate(place),
+                _ => damaged[place..].fill(0),
+            }
+            fs::write(path, damaged).unwrap();
+        }
+        recovers(&workspace, &expected, &format!("everything is damaged, round {round}"));
+        let told = workspace.pipe(&["cache", "verify"]);
+        let again = workspace.pipe(&["run", "p.toml", "--json", "--verify"]);
+        assert_eq!(again.code, 0, "{}{}", told.stderr, again.stdout);
+        reset(&workspace);
+        for (path, bytes) in &whole {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+    }
+}
+
+#[test]
+fn each_file_of_the_cache_may_be_damaged_alone() {
+    let workspace = workspace();
+    let expected = expected(&workspace);
+    run(&workspace);
+    let whole = files(&workspace.path(".pipe"));
+    let step = share(4, 1);
+    for (number, (path, bytes)) in whole.iter().filter(|(_, bytes)| !bytes.is_empty()).enumerate() {
+        if number % step != 0 {
+            continue;
+        }
+        let mut damaged = bytes.clone();
+        let place = number * 7_919 % bytes.len();
+        damaged[place] ^= 0x10;
+        fs::write(path, damaged).unwrap();
+        let name = path.strip_prefix(workspace.path(".pipe")).unwrap().display().to_string();
+        recovers(&workspace, &expected, &format!("{name}, byte {place}"));
+        if !path.exists() || fs::read(path).unwrap() != *bytes {
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, bytes).unwrap();
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_interrupt_ends_a_run_within_two_seconds() {
+    let workspace = Workspace::new();
+    // One step of a whole stage that does not listen.
+    workspace.write("p.toml", "[stage.phantom]\nparams = { patients = 4000, shape = [160, 160, 120] }\n");
+    for signal in ["-INT", "-TERM"] {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_pipe"))
+            .args(["run", "p.toml"])
+            .current_dir(workspace.path("."))
+            .env_remove("PIPE_CACHE")
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        while !workspace.path(".pipe/claims").is_dir() {
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+    }
+}
