@@ -71,6 +71,9 @@ impl CliError {
         match self {
             CliError::Other { help, .. } => Some(help.clone()),
             CliError::Input(error) => error.advice.clone(),
+            CliError::Copy(CopyError::Link { .. }) => {
+                Some("choose another folder, or put a folder in the link's place".to_string())
+            }
             CliError::Copy(CopyError::Differs { .. }) => {
                 Some("choose another folder with --to, or remove the file".to_string())
             }

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipe_cache::{ArtifactRef, Digest, Error, Form, Store};
+use pipe_cache::{ArtifactRef, Digest, Error, Form, InputMemo, Store};
 
-use crate::bind::Done;
+use crate::bind::{Binder, Done};
 use crate::event::{Event, Observer};
 use crate::input::Selector;
-use crate::manifest::{Instance, Pipeline};
+use crate::manifest::Instance;
 use crate::stage::{OutputForm, OutputSpec};
 
 /// Why an artifact cannot be copied out.
@@ -22,6 +22,12 @@ pub enum CopyError {
     #[error("{} is there already and differs", path.display())]
     Differs {
         /// The file.
+        path: PathBuf,
+    },
+    /// A folder on the way to a file is a link to somewhere else.
+    #[error("{} is a link: nothing is written through it", path.display())]
+    Link {
+        /// The link.
         path: PathBuf,
     },
     /// Two artifacts have a file of the same name.
@@ -66,6 +72,13 @@ pub struct Copyable<'a> {
     pub artifact: &'a ArtifactRef,
 }
 
+/// Refuses a file below a folder when a folder between them is a link.
+fn refuse_links(to: &Path, file: &Path) -> Result<(), CopyError> {
+    let between = file.ancestors().skip(1).take_while(|folder| *folder != to);
+    let link = between.into_iter().find(|folder| folder.is_symlink());
+    link.map_or(Ok(()), |link| Err(CopyError::Link { path: link.to_path_buf() }))
+}
+
 /// Copies artifacts into a folder. Files of instances with foreach values go to a folder for each value,
 /// such as `fold_0`. Files that are there already with the same content stay; others are replaced when
 /// `replace` says so, and refused otherwise, before anything is written.
@@ -74,6 +87,7 @@ pub struct Copyable<'a> {
 /// When a file differs, two outputs clash, or something cannot be read or written.
 pub fn copy_out(
     store: &Store,
+    memo: &InputMemo,
     outputs: &[Copyable<'_>],
     to: &Path,
     replace: bool,
@@ -90,7 +104,8 @@ pub fn copy_out(
     }
     let mut wanted = Vec::new();
     for copy in &copies {
-        match state(copy)? {
+        refuse_links(to, &copy.to)?;
+        match state(memo, copy)? {
             State::Same => {}
             State::Absent => wanted.push(copy),
             State::Different if replace => wanted.push(copy),
@@ -128,23 +143,30 @@ enum State {
     Different,
 }
 
-fn state(copy: &Copy) -> Result<State, Error> {
+/// How a file compares with what is to be there. One that was compared before is not read again.
+fn state(memo: &InputMemo, copy: &Copy) -> Result<State, Error> {
     match fs::metadata(&copy.to) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(State::Absent),
         Err(error) => Err(Error::io("read", &copy.to)(error)),
-        Ok(metadata) if metadata.len() != copy.size => Ok(State::Different),
+        Ok(metadata) if !metadata.is_file() || metadata.len() != copy.size => Ok(State::Different),
         Ok(_) => {
-            let file = fs::File::open(&copy.to).map_err(Error::io("read", &copy.to))?;
-            let (digest, _) = Digest::of_reader(file).map_err(Error::io("read", &copy.to))?;
-            Ok(if digest == copy.digest { State::Same } else { State::Different })
+            Ok(if memo.digest(&copy.to)?.digest == copy.digest { State::Same } else { State::Different })
         }
     }
 }
 
 fn write(store: &Store, copy: &Copy) -> Result<(), Error> {
+    let failed = || Error::io("write", &copy.to);
+    if copy.size <= SMALL {
+        let bytes = store.read(copy.digest)?;
+        return place(&copy.to, |file| fs::write(file, bytes).map_err(failed()));
+    }
     let from = store.verified_path(copy.digest)?;
-    place(&copy.to, |file| fs::copy(&from, file).map(|_| ()).map_err(Error::io("write", &copy.to)))
+    place(&copy.to, |file| fs::copy(&from, file).map(|_| ()).map_err(failed()))
 }
+
+/// Files of no more bytes are read and written; others are copied by the system, which may share their blocks.
+const SMALL: u64 = 1 << 20;
 
 /// Fills a file beside its place and then moves it there.
 fn place(to: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
@@ -165,8 +187,7 @@ fn place(to: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(),
 
 /// Copies a stage's outputs to the folder that they are published in, when all its instances have results.
 pub(crate) fn publish_stage(
-    pipeline: &Pipeline,
-    store: &Store,
+    Binder { pipeline, store, memo, .. }: &Binder<'_>,
     stage: &str,
     folder: &Path,
     result: &dyn Fn(usize) -> Option<Done>,
@@ -185,7 +206,7 @@ pub(crate) fn publish_stage(
             })
         })
         .collect();
-    let files = copy_out(store, &outputs, folder, true)?;
+    let files = copy_out(store, memo, &outputs, folder, true)?;
     observer.event(&Event::Published { stage: stage.to_string(), to: folder.to_path_buf(), files });
     Ok(())
 }

@@ -118,7 +118,6 @@ pub fn run(
     let mut schedule = Schedule::new(&executor, &record, &selected);
     schedule.work_off(&pool, options.jobs).map_err(RunError::Broken)?;
     let mut summary = schedule.summary();
-    memo.save().map_err(RunError::Broken)?;
     if summary.executed > 0 {
         store.sync().and_then(|()| store.tidy()).map_err(RunError::Broken)?;
     }
@@ -132,6 +131,7 @@ pub fn run(
             log: record.folder.clone(),
         });
     }
+    memo.save().map_err(RunError::Broken)?;
     summary.status = match (cancel.is_cancelled(), summary.failed) {
         (true, _) => Status::Interrupted,
         (false, 0) => Status::Ok,
@@ -146,10 +146,10 @@ pub fn run(
 
 /// Copies out what is to be published. A result that turns out to be damaged is computed again.
 fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<(), (String, CopyError)> {
-    let Binder { pipeline, store, .. } = &executor.binder;
+    let Binder { pipeline, .. } = &executor.binder;
     let results = |position| executor.result(position);
     for (stage, folder) in &pipeline.publish {
-        let copy = || publish::publish_stage(pipeline, store, stage, folder, &results, executor.observer);
+        let copy = || publish::publish_stage(&executor.binder, stage, folder, &results, executor.observer);
         let outcome = match copy() {
             Err(CopyError::Store(error)) if error.lost_blob().is_some() => {
                 let _ = pool.install(|| executor.restore(stage));

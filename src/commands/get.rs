@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use pipe_cache::{ArtifactRef, Store};
+use pipe_cache::{ArtifactRef, InputMemo, Store};
 use pipe_engine::export::{Export, Exported};
 use pipe_engine::input::Selector;
 use pipe_engine::manifest::{InputBinding, InputSource, Instance, Overrides};
@@ -78,7 +78,8 @@ fn copied(
             }
         }
     }
-    Ok(copy_out(store, &copies, &arguments.to, false)?)
+    let memo = InputMemo::open(store, true);
+    Ok(copy_out(store, &memo, &copies, &arguments.to, false)?)
 }
 
 /// Writes a form of the results.

@@ -11,6 +11,9 @@ use crate::event::Event;
 use crate::requests::sleep_until;
 use crate::stage::StageError;
 
+/// How often a result is computed again while damage is found below it.
+const ATTEMPTS: usize = 8;
+
 /// How long to wait before asking again for what another process computes.
 const PATIENCE: Duration = Duration::from_millis(200);
 
@@ -36,15 +39,18 @@ impl Executor<'_> {
     }
 
     fn rebuild(&self, position: usize) -> Result<(), Failure> {
-        for maker in self.damaged_inputs(position) {
-            self.rebuild(maker)?;
-        }
+        let mut attempts = 0;
         loop {
+            for maker in self.damaged_inputs(position) {
+                self.rebuild(maker)?;
+            }
             match self.execute(position, true, self.devices.any()) {
                 // Another process computes it: its result will do.
                 Err(failure) if failure.error.busy_owner().is_some() => {
                     sleep_until(Instant::now() + PATIENCE, self.cancel).map_err(StageError::from)?;
                 }
+                // What a damaged list lists is looked at only when the list is there again.
+                Err(failure) if failure.error.lost_blob().is_some() && attempts < ATTEMPTS => attempts += 1,
                 outcome => {
                     self.keep(position, outcome?);
                     return Ok(());

@@ -1,0 +1,201 @@
+#!/usr/bin/env python3
+"""Times pipe and its peers on the same graphs: many small tasks that copy a file each.
+
+    python3 benches/scale.py --pipe target/release/pipe
+
+Peers that are not installed are left out (ninja: apt or pip; snakemake, dvc: pip; b3sum: cargo). Of each measure the
+programs take turns, and the median is told. Sizes: --sizes 1000 10000 100000. dvc and snakemake are tried on sizes up
+to --most-dvc and --most-snakemake only, for they take minutes beyond.
+"""
+
+import argparse
+import os
+import pathlib
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+
+def make_files(folder: pathlib.Path, size: int) -> None:
+    (folder / "in").mkdir(parents=True)
+    rows = ["pid,nodule_id"]
+    for number in range(size):
+        rows.append(f"{number:06d},1")
+        (folder / "in" / f"{number:06d}_1.txt").write_text(f"Findings: {number}.\n\nImpression: nodule {number}.\n")
+    (folder / "rows.csv").write_text("\n".join(rows) + "\n")
+
+
+class Pipe:
+    """One stage whose items are the files."""
+
+    def __init__(self, program: str):
+        self.program = program
+
+    def prepare(self, folder: pathlib.Path, size: int) -> None:
+        (folder / "p.toml").write_text('[stage.report]\ninputs = { dataset = "rows.csv", dir = "in" }\n')
+
+    def clean(self, folder: pathlib.Path) -> None:
+        shutil.rmtree(folder / ".pipe", ignore_errors=True)
+
+    def command(self, folder: pathlib.Path) -> list[str]:
+        return [self.program, "run", "p.toml", "--jobs", "2"]
+
+
+class PipeInstances(Pipe):
+    """As many instances of a stage with one item each."""
+
+    def prepare(self, folder: pathlib.Path, size: int) -> None:
+        (folder / "one.csv").write_text("pid,nodule_id\n1,1\n")
+        streams = ",".join(f'"{number}"' for number in range(size))
+        text = f'[stage.report]\nforeach = {{ stream = [{streams}] }}\ninputs = {{ dataset = "one.csv" }}\n'
+        (folder / "q.toml").write_text(text)
+
+    def command(self, folder: pathlib.Path) -> list[str]:
+        return [self.program, "run", "q.toml", "--jobs", "2"]
+
+
+class Ninja:
+    def prepare(self, folder: pathlib.Path, size: int) -> None:
+        lines = ["rule cp", "  command = cp $in $out"]
+        lines += [f"build out/{number:06d}.txt: cp in/{number:06d}_1.txt" for number in range(size)]
+        (folder / "build.ninja").write_text("\n".join(lines) + "\n")
+
+    def clean(self, folder: pathlib.Path) -> None:
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        (folder / ".ninja_log").unlink(missing_ok=True)
+
+    def command(self, folder: pathlib.Path) -> list[str]:
+        return ["ninja", "-j2", "--quiet"]
+
+
+class Snakemake:
+    def prepare(self, folder: pathlib.Path, size: int) -> None:
+        (folder / "Snakefile").write_text(
+            f'rule all:\n    input: expand("snake/{{n}}.txt", n=[f"{{n:06d}}" for n in range({size})])\n'
+            'rule copy:\n    input: "in/{n}_1.txt"\n    output: "snake/{n}.txt"\n    shell: "cp {input} {output}"\n'
+        )
+
+    def clean(self, folder: pathlib.Path) -> None:
+        shutil.rmtree(folder / "snake", ignore_errors=True)
+        shutil.rmtree(folder / ".snakemake", ignore_errors=True)
+
+    def command(self, folder: pathlib.Path) -> list[str]:
+        return ["snakemake", "-j2", "--quiet", "all"]
+
+
+class Dvc:
+    def prepare(self, folder: pathlib.Path, size: int) -> None:
+        names = "".join(f"      - {number:06d}\n" for number in range(size)).replace("- 0", "- '0").replace("\n", "'\n")
+        (folder / "dvc.yaml").write_text(
+            f"stages:\n  copy:\n    foreach:\n{names}"
+            "    do:\n      cmd: cp in/${item}_1.txt dvc-${item}.txt\n"
+            "      deps:\n        - in/${item}_1.txt\n      outs:\n        - dvc-${item}.txt\n"
+        )
+        subprocess.run(["dvc", "init", "--no-scm", "-q"], cwd=folder, check=True)
+
+    def clean(self, folder: pathlib.Path) -> None:
+        (folder / "dvc.lock").unlink(missing_ok=True)
+        for file in folder.glob("dvc-*.txt"):
+            file.unlink()
+        shutil.rmtree(folder / ".dvc" / "cache", ignore_errors=True)
+
+    def command(self, folder: pathlib.Path) -> list[str]:
+        return ["dvc", "repro", "-q"]
+
+
+def timed(command: list[str], folder: pathlib.Path) -> tuple[float, int]:
+    """Seconds, and kilobytes at most."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    _, errors = process.communicate()
+    seconds = time.perf_counter() - started
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed:\n{errors.decode()}")
+    return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+
+
+def measure(programs: dict, folder: pathlib.Path, size: int, repeat: int) -> dict[str, list[str]]:
+    cold, warm = {}, {name: [] for name in programs}
+    for name, program in programs.items():
+        program.prepare(folder, size)
+        program.clean(folder)
+        cold[name] = timed(program.command(folder), folder)[0]
+        # What was written too lately is looked at again, by all of them.
+        time.sleep(0.2)
+        timed(program.command(folder), folder)
+    for _ in range(repeat):
+        for name, program in programs.items():
+            warm[name].append(timed(program.command(folder), folder)[0])
+    return {
+        name: [f"{cold[name]:.2f} s", f"{cold[name] / size * 1000:.3f} ms", f"{statistics.median(warm[name]):.3f} s"]
+        for name in programs
+    }
+
+
+def hashing(pipe: str, folder: pathlib.Path, repeat: int) -> tuple[str, str, str]:
+    """Both programs hash the same files, which are in memory."""
+    big = folder / "big"
+    big.mkdir()
+    for number in range(32):
+        (big / f"{number:02d}.safetensors").write_bytes(os.urandom(32 << 20))
+    (folder / "h.toml").write_text('[stage.slice]\ninputs = { volumes = "big" }\n')
+    files = sorted(str(file) for file in big.iterdir())
+    ours, theirs = [], []
+    for _ in range(repeat):
+        shutil.rmtree(folder / ".pipe", ignore_errors=True)
+        ours.append(timed([pipe, "plan", "h.toml"], folder)[0])
+        theirs.append(timed(["b3sum", "--num-threads", str(os.cpu_count()), *files], folder)[0])
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    return f"{ours:.3f} s", f"{theirs:.3f} s", f"{theirs / ours:.2f} of b3sum's speed"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pipe", default="target/release/pipe")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[1000, 10_000, 100_000])
+    parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--most-dvc", type=int, default=100)
+    parser.add_argument("--most-snakemake", type=int, default=1000)
+    parser.add_argument("--most-instances", type=int, default=10_000)
+    arguments = parser.parse_args()
+    pipe = str(pathlib.Path(arguments.pipe).resolve())
+    print("| tasks | program | cold run | of each task | nothing to do |\n|---|---|---|---|---|")
+    for size in arguments.sizes:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = pathlib.Path(scratch) / "graph"
+            make_files(folder, size)
+            programs = {"pipe": Pipe(pipe)}
+            if shutil.which("ninja"):
+                programs["ninja"] = Ninja()
+            if shutil.which("snakemake") and size <= arguments.most_snakemake:
+                programs["snakemake"] = Snakemake()
+            if shutil.which("dvc") and size <= arguments.most_dvc:
+                programs["dvc"] = Dvc()
+            for name, cells in measure(programs, folder, size, arguments.repeat).items():
+                print(f"| {size:,} | {name} | {' | '.join(cells)} |", flush=True)
+        if size <= arguments.most_instances:
+            with tempfile.TemporaryDirectory() as scratch:
+                folder = pathlib.Path(scratch)
+                cells = measure({"pipe, as stages": PipeInstances(pipe)}, folder, size, arguments.repeat)
+                print(f"| {size:,} | pipe, as stages | {' | '.join(cells['pipe, as stages'])} |", flush=True)
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = pathlib.Path(scratch)
+        make_files(folder, max(arguments.sizes))
+        Pipe(pipe).prepare(folder, 0)
+        timed(Pipe(pipe).command(folder), folder)
+        kilobytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+        print(f"\nmost memory of any of these programs at {max(arguments.sizes):,} tasks: {kilobytes / 1000:.0f} MB")
+        starts = [timed([pipe, "--help"], folder)[0] for _ in range(20)]
+        checks = [timed([pipe, "check", "p.toml"], folder)[0] for _ in range(5)]
+        print(f"pipe --help: {statistics.median(starts) * 1000:.1f} ms")
+        print(f"pipe check of that table: {statistics.median(checks) * 1000:.1f} ms")
+        if shutil.which("b3sum"):
+            print("hashing 1 GB in 32 files: pipe {}, b3sum {}, {}".format(*hashing(pipe, folder, 3)))
+
+
+if __name__ == "__main__":
+    main()
