@@ -144,19 +144,23 @@ pub fn run(
     Ok(summary)
 }
 
+/// How often a result is restored that cannot be read.
+const REPAIRS: usize = 4;
+
 /// Copies out what is to be published. A result that turns out to be damaged is computed again.
 fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<(), (String, CopyError)> {
     let Binder { pipeline, .. } = &executor.binder;
     let results = |position| executor.result(position);
     for (stage, folder) in &pipeline.publish {
         let copy = || publish::publish_stage(&executor.binder, stage, folder, &results, executor.observer);
-        let outcome = match copy() {
-            Err(CopyError::Store(error)) if error.lost_blob().is_some() => {
-                let _ = pool.install(|| executor.restore(stage));
-                copy()
+        let is_lost = |outcome: &Result<(), CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
+        let mut outcome = copy();
+        // Damage below damage is found only when the upper one is repaired.
+        for _ in 0..REPAIRS {
+            if is_lost(&outcome) && pool.install(|| executor.restore(stage)).is_ok() {
+                outcome = copy();
             }
-            outcome => outcome,
-        };
+        }
         outcome.map_err(|error| (stage.clone(), error))?;
     }
     Ok(())
@@ -170,10 +174,12 @@ fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) {
         if executor.result(position).is_none() || instance.kind.about().headline.is_none() {
             continue;
         }
-        let text = headline().or_else(|| {
-            let _ = pool.install(|| executor.restore(&instance.stage));
-            headline()
-        });
+        let mut text = headline();
+        for _ in 0..REPAIRS {
+            if text.is_none() && pool.install(|| executor.restore(&instance.stage)).is_ok() {
+                text = headline();
+            }
+        }
         if let Some(text) = text {
             executor.observer.event(&Event::Headline { stage: instance.label.clone(), text });
         }

@@ -22,6 +22,9 @@ use crate::{Digest, Index, Store};
 /// A blob that is used again after that long is marked as used, so that it does not look forgotten.
 const FRESH: Duration = Duration::from_secs(600);
 
+/// So many copies of a blob are looked at.
+const TRIES: usize = 8;
+
 /// From that many blobs on it is quicker to list the folders than to look for each file.
 const MANY: usize = 512;
 
@@ -33,8 +36,12 @@ impl Store {
     pub fn put(&self, bytes: &[u8]) -> Result<Digest> {
         let digest = Digest::of(bytes);
         if bytes.len() <= MOST_PACKED {
+            // What was computed again may be there and damaged.
+            if self.packs().knows(digest) && self.packs().read(digest)?.is_some_and(|found| found != bytes) {
+                self.packs().strike_out(digest)?;
+            }
             self.packs().put(digest, bytes)?;
-        } else if !holds_size(&self.blob_path(digest), bytes.len() as u64) {
+        } else if !holds(&self.blob_path(digest), digest, bytes.len() as u64) {
             self.write_file(digest, bytes)?;
         }
         Ok(digest)
@@ -54,7 +61,7 @@ impl Store {
         }
         let (digest, size) = Digest::of_reader(&handle).map_err(Error::io("read", file))?;
         let path = self.blob_path(digest);
-        if holds_size(&path, size) {
+        if holds(&path, digest, size) {
             fs::remove_file(file).map_err(Error::io("remove", file))?;
         } else {
             let folder = self.blob_folder(digest)?;
@@ -107,16 +114,20 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`], [`Error::Damaged`] (the blob is then set aside), or [`Error::Io`].
     pub fn read(&self, digest: Digest) -> Result<Vec<u8>> {
-        loop {
+        let mut last = Error::Missing { digest };
+        for _ in 0..TRIES {
             if self.packs().knows(digest)
                 && let Some(bytes) = self.packs().read(digest)?
             {
                 match self.check_packed(digest, &bytes)? {
                     true => return Ok(bytes),
                     // Another copy may be whole.
-                    false if self.contains(digest) => continue,
-                    false => return Err(self.set_aside_bytes(digest, &bytes)),
+                    false => last = self.set_aside_bytes(digest, &bytes),
                 }
+                if self.contains(digest) {
+                    continue;
+                }
+                return Err(last);
             }
             let path = self.blob_path(digest);
             match fs::read(&path) {
@@ -127,6 +138,7 @@ impl Store {
                 Err(error) => return Err(read_error(digest, &path, error)),
             }
         }
+        Err(last)
     }
 
     /// The path of a blob whose bytes this process has compared with its digest. A packed one is unpacked.
@@ -282,10 +294,14 @@ impl Store {
     }
 }
 
-/// Whether the blob file is there with the size it must have; a blob cut short by a crash is not.
-fn holds_size(path: &Path, size: u64) -> bool {
+/// Whether the blob file is there and whole. Who asks has computed it again, so it is compared byte by byte.
+fn holds(path: &Path, digest: Digest, size: u64) -> bool {
     let Ok(metadata) = fs::metadata(path) else { return false };
     if !metadata.is_file() || metadata.len() != size {
+        return false;
+    }
+    let found = File::open(path).and_then(Digest::of_reader);
+    if !found.is_ok_and(|(found, _)| found == digest) {
         return false;
     }
     let now = SystemTime::now();

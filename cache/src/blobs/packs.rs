@@ -137,7 +137,7 @@ impl Packs {
     /// A blob's bytes as they are; `None` when no pack has it.
     pub(crate) fn read(&self, digest: Digest) -> Result<Option<Vec<u8>>> {
         // Packs may be merged by others at any time: then they are looked for once more.
-        for _ in 0..3 {
+        for attempt in 0..3 {
             let place = {
                 let mut state = self.lock();
                 state.load(&self.folder)?;
@@ -149,6 +149,10 @@ impl Packs {
             };
             match place.and_then(|(file, place)| pread(&file, place.offset, place.length)) {
                 Ok(bytes) => return Ok(Some(bytes)),
+                // The pack has lost its end.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof && attempt > 0 => {
+                    self.strike_out(digest)?;
+                }
                 Err(error) if is_cut_short(&error) => self.lock().reload(&self.folder)?,
                 Err(error) => return Err(Error::io("read the packs in", &self.folder)(error)),
             }
@@ -161,11 +165,19 @@ impl Packs {
         let mut state = self.lock();
         let Some(place) = state.places.get(&digest).copied() else { return Ok(()) };
         let path = state.index_path(place.pack);
-        let struck = OpenOptions::new().write(true).open(&path).and_then(|file| strike(&file, place.record));
+        let struck = match records(&path, u32::MAX) {
+            Ok(_) => OpenOptions::new().write(true).open(&path).and_then(|file| strike(&file, place.record)),
+            Err(error) => Err(error),
+        };
         match struck {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::io("write", &path)(error)),
-            _ => state.reload(&self.folder),
+            Ok(()) => {}
+            // The index is gone or is none: it is made anew, without the damaged blob.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                renew_index(&path.with_extension("pack"), &|found| found != digest)?;
+            }
+            Err(error) => return Err(Error::io("write", &path)(error)),
         }
+        state.reload(&self.folder)
     }
 
     /// Merges the packs of processes that have ended, when there are many.
@@ -356,6 +368,21 @@ impl State {
         let length = PACK_HEADER.len() as u64;
         Ok(Own { number, pack, index, length, records: 0, is_synced: false })
     }
+}
+
+/// Makes the index of a pack anew from its own bytes.
+fn renew_index(pack: &Path, keep: &dyn Fn(Digest) -> bool) -> Result<()> {
+    let found = match index_of_pack(pack) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Error::io("read", pack)(error)),
+    };
+    let kept = found.into_iter().filter(|record| keep(record.digest));
+    let bytes = kept.fold(INDEX_HEADER.to_vec(), |mut bytes, record| {
+        bytes.extend_from_slice(&record.to_bytes());
+        bytes
+    });
+    write_atomically(&index_path(pack), &bytes)
 }
 
 /// Whether a pack is gone, or shorter than its index says.

@@ -64,6 +64,18 @@ fn a_flipped_bit_is_found_set_aside_and_can_be_written_again() {
 }
 
 #[test]
+fn putting_a_blob_again_mends_it_unread() {
+    for content in [b"volume".to_vec(), big("volume")] {
+        let (_folder, store) = store();
+        let digest = store.put(&content).unwrap();
+        damage(&store, digest);
+        store.put(&content).unwrap();
+        assert_eq!(store.read(digest).unwrap(), content);
+        assert!(store.take_repairs().is_empty());
+    }
+}
+
+#[test]
 fn a_blob_cut_short_is_replaced_by_putting_it_again() {
     let (_folder, store) = store();
     let content = big("volume");
@@ -164,6 +176,46 @@ fn a_pack_tells_what_its_lost_index_told() {
     }
     let reader = Store::open(store.root()).unwrap();
     assert!(digests.iter().all(|digest| reader.read(*digest).is_ok()));
+}
+
+#[test]
+fn damage_in_a_pack_and_its_index_at_once_is_got_over() {
+    for spoil in
+        [|index: &Path| fs::remove_file(index).unwrap(), |index: &Path| fs::write(index, [0; 80]).unwrap()]
+    {
+        let (_folder, store, digests) = many_packs();
+        for entry in fs::read_dir(store.root().join("packs")).unwrap().flatten() {
+            match entry.path().extension().unwrap() == "index" {
+                true => spoil(&entry.path()),
+                // The second of two blobs.
+                false => flip(&entry.path(), 1),
+            }
+        }
+        let store = Store::open(store.root()).unwrap();
+        for (number, digest) in digests.iter().enumerate() {
+            assert_eq!(store.read(*digest).is_ok(), number % 2 == 0, "{number}");
+            store.put(&[number as u8; 9]).unwrap();
+            assert!(store.read(*digest).is_ok());
+        }
+    }
+}
+
+#[test]
+fn what_a_shortened_pack_has_lost_can_be_put_again() {
+    let (_folder, store, digests) = many_packs();
+    for entry in fs::read_dir(store.root().join("packs")).unwrap().flatten() {
+        if entry.path().extension().unwrap() == "pack" {
+            let bytes = fs::read(entry.path()).unwrap();
+            fs::write(entry.path(), &bytes[..bytes.len() - 3]).unwrap();
+        }
+    }
+    let store = Store::open(store.root()).unwrap();
+    for (number, digest) in digests.iter().enumerate() {
+        assert!(store.contains(*digest));
+        assert_eq!(store.read(*digest).is_ok(), number % 2 == 0, "{number}");
+        store.put(&[number as u8; 9]).unwrap();
+        assert!(store.read(*digest).is_ok());
+    }
 }
 
 #[test]
