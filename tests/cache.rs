@@ -140,3 +140,26 @@ fn a_cache_is_the_owners_alone_until_it_is_shared() {
     run(&workspace, 1);
     check(0o2770, 0o660);
 }
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_written_through_a_link_that_lies_in_the_way() {
+    let workspace = Workspace::new();
+    workspace.write("nodules.csv", "pid,nodule_id,malignant\n1,1,0\n2,1,1\n3,1,0\n4,1,1\n");
+    workspace.write(
+        "p.toml",
+        "[stage.split]\nparams = { n_splits = 2 }\ninputs = { dataset = \"nodules.csv\" }\n",
+    );
+    workspace.pipe_ok(&["run", "p.toml"]);
+    fs::create_dir_all(workspace.path("elsewhere")).unwrap();
+    fs::create_dir_all(workspace.path("out")).unwrap();
+    std::os::unix::fs::symlink(workspace.path("elsewhere"), workspace.path("out/fold_0")).unwrap();
+    let got = workspace.pipe(&["get", "latest", "split", "--to", "out"]);
+    assert_eq!(got.code, 1, "{}", got.stderr);
+    assert!(got.stderr.contains("out/fold_0 is a link: nothing is written through it"), "{}", got.stderr);
+    assert_eq!(fs::read_dir(workspace.path("elsewhere")).unwrap().count(), 0);
+    // The folder itself may be one.
+    std::os::unix::fs::symlink(workspace.path("elsewhere"), workspace.path("link")).unwrap();
+    workspace.pipe_ok(&["get", "latest", "split", "--to", "link"]);
+    assert!(workspace.path("elsewhere/fold_0/train_pid.csv").is_file());
+}

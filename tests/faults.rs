@@ -112,6 +112,43 @@ fn any_write_may_fail() {
     }
 }
 
+/// A real disk without room, in a namespace of its own; passes by where the system allows no such thing.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_is_told_and_room_is_enough_to_go_on() {
+    const SCRIPT: &str = "mount -t tmpfs -o size=$1 none small || exit 77\n\
+                          $2 run p.toml --cache small/cache; test $? -ne 0 || exit 3\n\
+                          mount -o remount,size=200m small\n\
+                          rm -rf out; $2 run p.toml --cache small/cache || exit 4\n\
+                          $2 run p.toml --cache small/cache --json > second.jsonl || exit 5\n";
+    let workspace = workspace();
+    let expected = expected(&workspace);
+    fs::create_dir(workspace.path("small")).unwrap();
+    let mut met = 0;
+    for kilobytes in [60, 150, 300, 600, 900, 1200] {
+        let output = Command::new("unshare")
+            .args(["--mount", "--map-root-user", "sh", "-c", SCRIPT, "sh"])
+            .args([&format!("{kilobytes}k"), env!("CARGO_BIN_EXE_pipe")])
+            .current_dir(workspace.path("."))
+            .env_remove("PIPE_CACHE")
+            .output();
+        let Ok(output) = output else { return };
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        match output.status.code() {
+            Some(0) => met += 1,
+            // There was room enough.
+            Some(3) => continue,
+            Some(1 | 77) if met == 0 && !told.contains("pipe") => return,
+            code => panic!("{kilobytes} kB: {code:?} {told}"),
+        }
+        assert!(told.contains("No space left on device"), "{told}");
+        assert!(files(&workspace.path("out")) == expected, "{kilobytes} kB: other results");
+        let second = workspace.read("second.jsonl");
+        assert!(second.lines().last().unwrap().contains("\"executed\":0"), "{second}");
+    }
+    assert!(met > 2, "{met}");
+}
+
 #[test]
 fn a_run_may_be_killed_at_any_moment() {
     let workspace = workspace();

@@ -1,6 +1,6 @@
 //! Claims: of several processes that want the same thing, one computes it.
 //!
-//! A claim is a file that only one process can make. Its owner touches it as long as it lives; a claim whose owner has
+//! A claim is a file that only one process can make, with its owner in it from the beginning. Its owner touches it as long as it lives; a claim whose owner has
 //! ended, or has not touched it for a minute, is taken over. Claims save work and protect nothing: should two
 //! processes own one after all (a host that slept), both compute the same bytes and nothing is lost.
 
@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use crate::atomic::{create_folder, create_to_append};
+use crate::atomic::{Durability, create_folder, create_to_append, write_new};
 use crate::error::{Error, Result};
 use crate::io::write_all;
 use crate::owner::Owner;
@@ -73,22 +73,14 @@ impl Store {
         let content = format!("{HEADER}{}\n{number}\n", Owner::this_process());
         // What is taken over may be lost to another process at once.
         for _ in 0..3 {
-            match create_to_append(&path) {
-                Ok(file) => {
-                    if let Err(error) = write_all(&file, content.as_bytes()) {
-                        let _ = fs::remove_file(&path);
-                        return Err(Error::io("write", &path)(error));
-                    }
-                    self.claims().hold(&path);
-                    let held = Arc::clone(&self.claims().held);
-                    return Ok(Claimed::Mine(Claim { path, content, held }));
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                    if let Some(owner) = living_owner(&path)? {
-                        return Ok(Claimed::Busy(owner));
-                    }
-                }
-                Err(error) => return Err(Error::io("make a claim in", &folder)(error)),
+            // With its content from the beginning, so that an owner that dies here is known.
+            if write_new(&path, content.as_bytes(), Durability::Soon)? {
+                self.claims().hold(&path);
+                let held = Arc::clone(&self.claims().held);
+                return Ok(Claimed::Mine(Claim { path, content, held }));
+            }
+            if let Some(owner) = living_owner(&path)? {
+                return Ok(Claimed::Busy(owner));
             }
         }
         Ok(Claimed::Busy("another process".to_owned()))
@@ -271,7 +263,7 @@ mod tests {
             (format!("{HEADER}{}\n1\n", Owner::of_ended_process()), false, true),
             (format!("{HEADER}{elsewhere}\n1\n"), false, false),
             (format!("{HEADER}{elsewhere}\n1\n"), true, true),
-            // Its owner was killed while it was made.
+            // Of an older program, or damaged.
             (String::new(), false, false),
             (String::new(), true, true),
         ] {

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use crate::atomic::write_atomically;
+use crate::atomic::{WRITING, write_atomically};
 use crate::error::{Error, Result};
 use crate::{Digest, Store, check_name};
 
@@ -88,6 +88,9 @@ impl Store {
             swept.blobs += 1;
             swept.bytes += fs::metadata(&path).map_or(0, |metadata| metadata.len());
             remove(&path, dry)?;
+        }
+        if !dry {
+            remove_unfinished(self.root(), 0);
         }
         let (blobs, bytes) = self.packs().retain(keep.blob, &is_old, dry)?;
         swept.blobs += blobs;
@@ -168,6 +171,20 @@ impl Store {
     }
 }
 
+/// Removes files that processes were writing when they were killed, a day later.
+fn remove_unfinished(folder: &Path, depth: usize) {
+    const DAY: Duration = Duration::from_secs(24 * 3600);
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+        if is_folder && depth < 4 && !path.ends_with("runs") {
+            remove_unfinished(&path, depth + 1);
+        } else if entry.file_name().to_string_lossy().starts_with(WRITING) && is_older(&path, DAY) {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
 /// Unfinished work is kept for so long at least.
 const UNFINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
 
@@ -212,6 +229,19 @@ mod tests {
         assert_eq!(store.sweep(&keep(Duration::ZERO), false).unwrap(), expected);
         assert!(store.contains(kept) && !store.contains(dead));
         assert_eq!(store.contents().unwrap().files, (1, 99_999));
+    }
+
+    #[test]
+    fn what_was_being_written_long_ago_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let [old, young] = ["old", "young"].map(|name| folder.path().join(format!("{WRITING}{name}")));
+        let two_days_ago = SystemTime::now() - Duration::from_secs(48 * 3600);
+        fs::File::create(&old).unwrap().set_modified(two_days_ago).unwrap();
+        fs::File::create(&young).unwrap();
+        let keep = Keep { blob: &|_| true, result: &|_| true, grace: Duration::ZERO };
+        store.sweep(&keep, false).unwrap();
+        assert!(!old.exists() && young.exists());
     }
 
     #[test]

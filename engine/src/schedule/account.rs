@@ -129,7 +129,7 @@ impl<'a> Account<'a> {
         self.executor.observer.event(&Event::StageFailed {
             stage: instance.label.clone(),
             error: failure.error.to_string(),
-            advice: failure.error.advice,
+            advice: failure.error.full_advice(),
             failed_items: failure.failed_items,
             log,
         });

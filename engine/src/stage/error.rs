@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::io::ErrorKind;
 
 /// Why a stage or an item failed. Made from any error with `?`.
 #[derive(Debug)]
@@ -40,6 +41,20 @@ impl StageError {
     /// The process that does the work already, if that is why it was not begun.
     pub(crate) fn busy_owner(&self) -> Option<&str> {
         self.source.downcast_ref::<Busy>().map(|busy| busy.owner.as_str())
+    }
+
+    /// What to do about it, as far as anybody knows.
+    pub(crate) fn full_advice(&self) -> Option<String> {
+        let mut cause: Option<&(dyn StdError + 'static)> = Some(self.source.as_ref());
+        let mut is_full = false;
+        while let Some(error) = cause {
+            let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+            is_full |= matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
+            cause = error.source();
+        }
+        let room =
+            "make room on that disk (`pipe gc` does in a cache) and run again: what is finished is kept";
+        self.advice.clone().or_else(|| is_full.then(|| room.to_owned()))
     }
 
     /// Whether the work stopped because it was asked to.
