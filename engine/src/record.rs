@@ -1,7 +1,7 @@
 //! The run record: an append-only account of what a run did, one JSON object a line.
 
 use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
@@ -38,6 +38,29 @@ pub struct GitState {
     pub modified: bool,
 }
 
+/// An input that is not where it seems to be, or not in the project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The path as the manifest leads to it.
+    pub given: PathBuf,
+    /// Where it is, links followed.
+    pub leads_to: PathBuf,
+}
+
+impl Elsewhere {
+    /// Those among the given paths that are not simply in the project's root.
+    pub(crate) fn among<'a>(root: &Path, paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Self> {
+        let Ok(real_root) = fs::canonicalize(root) else { return Vec::new() };
+        let distinct: BTreeSet<&PathBuf> = paths.into_iter().collect();
+        let elsewhere = |given: &PathBuf| {
+            let leads_to = fs::canonicalize(given).ok()?;
+            let plain = given.strip_prefix(root).ok().map(|name| real_root.join(name));
+            (plain.as_ref() != Some(&leads_to)).then(|| Self { given: given.clone(), leads_to })
+        };
+        distinct.into_iter().filter_map(elsewhere).collect()
+    }
+}
+
 /// The first line of a record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunHeader {
@@ -67,6 +90,9 @@ pub struct RunHeader {
     pub code: Digest,
     /// Program, host, repository.
     pub surroundings: Surroundings,
+    /// The manifest's inputs that do not lie in the project, or that links lead away from where they are given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
     /// The merged manifest with variables replaced.
     pub manifest_resolved: Value,
 }

@@ -10,9 +10,9 @@ use crate::bind::Binder;
 use crate::context::{Cancel, Devices};
 use crate::event::{Event, Observer, Status, Summary};
 use crate::execute::Executor;
-use crate::manifest::Pipeline;
+use crate::manifest::{Instance, Pipeline};
 use crate::publish::{self, CopyError};
-use crate::record::{RecordWriter, RunHeader, Surroundings, utc};
+use crate::record::{Elsewhere, RecordWriter, RunHeader, Surroundings, utc};
 use crate::registry::Registry;
 use crate::requests::Secrets;
 use crate::schedule::Schedule;
@@ -242,6 +242,7 @@ fn header(pipeline: &Pipeline, registry: &Registry, options: &RunOptions, run: &
         profiles: pipeline.overrides.profiles.clone(),
         code: registry.code_of_all(),
         surroundings: options.surroundings.clone(),
+        elsewhere: Elsewhere::among(&pipeline.root, pipeline.instances.iter().flat_map(Instance::paths)),
         manifest_resolved: pipeline.resolved.clone(),
     }
 }

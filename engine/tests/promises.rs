@@ -361,6 +361,26 @@ fn a_record_says_where_values_came_from_in_that_run() {
     assert!(!case.origins.contains_key("param.upper"), "a default");
 }
 
+#[cfg(unix)]
+#[test]
+fn inputs_that_lie_elsewhere_are_recorded() {
+    let project = Project::with_rows();
+    project.run(&[]);
+    let elsewhere = || read_run(&project.store(), "latest").unwrap().header.elsewhere;
+    assert!(elsewhere().is_empty());
+    let outside = tempfile::tempdir().unwrap();
+    let real = fs::canonicalize(outside.path()).unwrap().join("table.csv");
+    fs::rename(project.path("rows.csv"), &real).unwrap();
+    std::os::unix::fs::symlink(&real, project.path("rows.csv")).unwrap();
+    assert_eq!(counts(&project.run(&[])), (0, 3, 0));
+    let [link] = &elsewhere()[..] else { panic!("one input") };
+    assert!(link.given.ends_with("rows.csv") && link.leads_to == real, "{link:?}");
+    let outcome = project.run(&[&format!("repeat.inputs.table={}", real.display())]);
+    assert_eq!(counts(&outcome), (0, 3, 0));
+    let [plain] = &elsewhere()[..] else { panic!("one input") };
+    assert_eq!((&plain.given, &plain.leads_to), (&real, &real));
+}
+
 #[test]
 fn all_rows_of_a_table_are_checked_before_any_work() {
     let project = Project::with_rows();

@@ -41,6 +41,14 @@ fn text(run: &RunRecord) -> String {
     for set in &header.set {
         lines.push(format!("set       {set}"));
     }
+    for input in &header.elsewhere {
+        let (given, leads_to) = (input.given.display(), input.leads_to.display());
+        lines.push(if input.given == input.leads_to {
+            format!("outside   {given}")
+        } else {
+            format!("outside   {given}, which is {leads_to}")
+        });
+    }
     lines.push(format!("record    {}", run.folder.display()));
     lines.push(String::new());
     let width = run.instances.iter().map(|record| record.label.len()).max().unwrap_or(0);

@@ -97,6 +97,15 @@ impl Instance {
         self.origins.get(param).cloned().unwrap_or(Origin::Default)
     }
 
+    /// The files and folders outside the store that the manifest gives it.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let sources = self.inputs.iter().flat_map(|binding| &binding.sources);
+        sources.filter_map(|source| match source {
+            InputSource::Path(path) => Some(path),
+            _ => None,
+        })
+    }
+
     /// The positions of the instances that it takes inputs from.
     pub fn upstream(&self) -> BTreeSet<usize> {
         let sources = self.inputs.iter().flat_map(|binding| &binding.sources);
