@@ -191,7 +191,10 @@ def main() -> None:
         print(f"\nmost memory of any of these programs at {max(arguments.sizes):,} tasks: {kilobytes / 1000:.0f} MB")
         starts = [timed([pipe, "--help"], folder)[0] for _ in range(20)]
         checks = [timed([pipe, "check", "p.toml"], folder)[0] for _ in range(5)]
+        root = pathlib.Path(__file__).resolve().parent.parent
+        shipped = [timed([pipe, "check", "pipelines/phantom.toml"], root)[0] for _ in range(20)]
         print(f"pipe --help: {statistics.median(starts) * 1000:.1f} ms")
+        print(f"pipe check pipelines/phantom.toml: {statistics.median(shipped) * 1000:.1f} ms")
         print(f"pipe check of that table: {statistics.median(checks) * 1000:.1f} ms")
         if shutil.which("b3sum"):
             print("hashing 1 GB in 32 files: pipe {}, b3sum {}, {}".format(*hashing(pipe, folder, 3)))

@@ -11,22 +11,14 @@ use support::Workspace;
 
 /// Two trained and calibrated folds, and eight patients to test on.
 fn workspace() -> Workspace {
-    let workspace = Workspace::with_training(1);
-    let trained = workspace.read("p.toml").replace("fold = 0\n", "").replace(
-        "[stage.train]\n",
-        "[stage.calibrate]\nforeach = { fold = [0, 1] }\ninputs = { model = \"@train\" }\n\
-         [stage.train]\nforeach = { fold = [0, 1] }\n",
-    );
-    let cohort = "[stage.other]\nuses = \"phantom\"\n\
-         params = { stream = \"other\", patients = 8, shape = [72, 72, 36] }\n\
-         [stage.other-crop]\nuses = \"crop\"\nparams = { size_mm = 60 }\ninputs = { dataset = \"@other\" }\n\
-         [stage.other-slice]\nuses = \"slice\"\ninputs = { volumes = \"@other-crop\" }\n";
+    let workspace = Workspace::with_two_folds(8);
+    let trained = workspace.read("p.toml");
     let tested = "dataset = \"@other\", slices = \"@other-slice\", models = \"@train\", weights = \"random\"";
     let evaluate =
         format!("[stage.evaluate]\ninputs = {{ {tested}, calibrators = \"@calibrate\" }}\npublish = \"e\"\n");
     let zero_shot =
         format!("[stage.zero-shot]\ninputs = {{ {tested}, prompts = \"prompts.toml\" }}\npublish = \"z\"\n");
-    workspace.write("p.toml", format!("{trained}{cohort}{evaluate}{zero_shot}"));
+    workspace.write("p.toml", format!("{trained}{evaluate}{zero_shot}"));
     let prompts = Path::new(env!("CARGO_MANIFEST_DIR")).join("pipelines/prompts.toml");
     workspace.write("prompts.toml", fs::read(prompts).unwrap());
     workspace

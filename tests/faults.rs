@@ -108,6 +108,7 @@ fn any_write_may_fail() {
             met += 1;
             at += share(11, 1);
         }
+        eprintln!("{fault}: failed at {met} places, the last before {at}");
         assert!(met > 5, "{fault}: {met} places only");
     }
 }

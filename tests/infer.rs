@@ -122,19 +122,11 @@ fn what_is_wrong_with_an_experiment_is_told_by_file() {
 #[test]
 fn an_exported_experiment_comes_back_as_it_was() {
     for tuning in ["lora", "ft"] {
-        let workspace = Workspace::with_training(1);
-        let trained = workspace.read("p.toml").replace("fold = 0\n", "").replace(
-            "[stage.train]\n",
-            "[stage.calibrate]\nforeach = { fold = [0, 1] }\ninputs = { model = \"@train\" }\n\
-             [stage.train]\nforeach = { fold = [0, 1] }\n",
-        );
-        let cohort = "[stage.other]\nuses = \"phantom\"\n\
-             params = { stream = \"other\", patients = 4, shape = [72, 72, 36] }\n\
-             [stage.other-crop]\nuses = \"crop\"\nparams = { size_mm = 60 }\ninputs = { dataset = \"@other\" }\n\
-             [stage.other-slice]\nuses = \"slice\"\ninputs = { volumes = \"@other-crop\" }\n";
+        let workspace = Workspace::with_two_folds(4);
+        let trained = workspace.read("p.toml");
         let evaluate = "[stage.evaluate]\ninputs = { dataset = \"@other\", slices = \"@other-slice\", \
              models = \"@train\", calibrators = \"@calibrate\", weights = \"random\" }\npublish = \"here\"\n";
-        workspace.write("p.toml", format!("{trained}{cohort}{evaluate}"));
+        workspace.write("p.toml", format!("{trained}{evaluate}"));
         let setting = format!("train.tuning={tuning}");
         workspace.pipe_ok(&["run", "p.toml", "--set", &setting]);
         let get = ["get", "p.toml", "train", "--to", "e", "--format", "experiment", "--set", &setting];
@@ -142,7 +134,7 @@ fn an_exported_experiment_comes_back_as_it_was() {
         let again = "[stage.import-experiment]\ninputs = { experiment = \"e\" }\n\
              [stage.evaluate]\ninputs = { dataset = \"@other\", slices = \"@other-slice\", \
              models = \"@import-experiment\" }\npublish = \"back\"\n";
-        workspace.write("q.toml", format!("{cohort}{again}"));
+        workspace.write("q.toml", Workspace::other_patients(4) + again);
         workspace.pipe_ok(&["run", "q.toml"]);
         let (here, back) = (workspace.read("here/predictions.csv"), workspace.read("back/predictions.csv"));
         assert_eq!(here.lines().next(), back.lines().next());

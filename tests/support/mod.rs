@@ -73,6 +73,28 @@ impl Workspace {
         workspace
     }
 
+    /// The same with two folds, calibrated, and so many other patients to test on.
+    pub fn with_two_folds(patients: usize) -> Self {
+        let workspace = Self::with_training(1);
+        let trained = workspace.read("p.toml").replace("fold = 0\n", "").replace(
+            "[stage.train]\n",
+            "[stage.calibrate]\nforeach = { fold = [0, 1] }\ninputs = { model = \"@train\" }\n\
+             [stage.train]\nforeach = { fold = [0, 1] }\n",
+        );
+        workspace.write("p.toml", trained + &Self::other_patients(patients));
+        workspace
+    }
+
+    /// The stages of other patients: their table is `@other`, their planes `@other-slice`.
+    pub fn other_patients(patients: usize) -> String {
+        format!(
+            "[stage.other]\nuses = \"phantom\"\n\
+             params = {{ stream = \"other\", patients = {patients}, shape = [72, 72, 36] }}\n\
+             [stage.other-crop]\nuses = \"crop\"\nparams = {{ size_mm = 60 }}\ninputs = {{ dataset = \"@other\" }}\n\
+             [stage.other-slice]\nuses = \"slice\"\ninputs = {{ volumes = \"@other-crop\" }}\n"
+        )
+    }
+
     /// A path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
