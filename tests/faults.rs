@@ -3,7 +3,7 @@
 //!
 //! `PIPE_FULL=1` goes through every write and two hundred kills; without it a part of them is tried.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test may panic, and tell how far it went")]
 #![cfg(debug_assertions)]
 
 mod support;
