@@ -63,6 +63,19 @@ fn expected(workspace: &Workspace) -> BTreeMap<PathBuf, Vec<u8>> {
     expected
 }
 
+/// Lets the clock's grain pass and runs again, so that all is noted that can be.
+fn settled(workspace: &Workspace) {
+    std::thread::sleep(Duration::from_millis(80));
+    assert_eq!(run(workspace).count("executed"), 0);
+}
+
+fn restore(whole: &BTreeMap<PathBuf, Vec<u8>>) {
+    for (path, bytes) in whole {
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, bytes).unwrap();
+    }
+}
+
 fn reset(workspace: &Workspace) {
     for folder in [".pipe", "out"] {
         let _ = fs::remove_dir_all(workspace.path(folder));
@@ -110,6 +123,56 @@ fn any_write_may_fail() {
         }
         eprintln!("{fault}: failed at {met} places, the last before {at}");
         assert!(met > 5, "{fault}: {met} places only");
+    }
+}
+
+/// How many readings a run makes: it dies at each of them, if it is told to.
+fn readings(workspace: &Workspace, prepare: &dyn Fn()) -> usize {
+    let dies = |at: usize| {
+        prepare();
+        faulty(workspace, "read-death", at).is_some()
+    };
+    let (mut some, mut none) = (0, 1);
+    while dies(none) {
+        (some, none) = (none, none * 2);
+    }
+    while some + 1 < none {
+        let middle = usize::midpoint(some, none);
+        if dies(middle) { some = middle } else { none = middle }
+    }
+    some
+}
+
+#[test]
+fn any_reading_may_fail() {
+    let workspace = workspace();
+    let expected = expected(&workspace);
+    run(&workspace);
+    settled(&workspace);
+    let whole = files(&workspace.path(".pipe"));
+    let cold = || reset(&workspace);
+    let warm = || {
+        reset(&workspace);
+        restore(&whole);
+    };
+    for (name, prepare) in [("cold", &cold as &dyn Fn()), ("warm", &warm)] {
+        let last = readings(&workspace, prepare);
+        assert!(last > 20, "{name}: {last} readings only");
+        let mut failed = 0;
+        for at in (1..=last).step_by(share(last / 12, 1)) {
+            prepare();
+            let what = format!("{name}, read-error@{at}");
+            if let Some(ran) = faulty(&workspace, "read-error", at) {
+                failed += 1;
+                assert!([1, 2].contains(&ran.code), "{what}: {} {}{}", ran.code, ran.stdout, ran.stderr);
+                let told = ran.stdout + &ran.stderr;
+                assert!(told.contains("made by a test") && !told.contains("panicked"), "{what}: {told}");
+            } else {
+                assert!(files(&workspace.path("out")) == expected, "{what}: other results");
+            }
+            recovers(&workspace, &expected, &what);
+        }
+        eprintln!("{name}: {last} readings, {failed} of the tried ones ended the run");
     }
 }
 
@@ -202,6 +265,7 @@ fn any_byte_of_the_cache_may_be_wrong() {
     let workspace = workspace();
     let expected = expected(&workspace);
     run(&workspace);
+    settled(&workspace);
     let whole = files(&workspace.path(".pipe"));
     let mut random = 1u64;
     for round in 0..share(3, 30) {
@@ -221,10 +285,7 @@ fn any_byte_of_the_cache_may_be_wrong() {
         let again = workspace.pipe(&["run", "p.toml", "--json", "--verify"]);
         assert_eq!(again.code, 0, "{}{}", told.stderr, again.stdout);
         reset(&workspace);
-        for (path, bytes) in &whole {
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, bytes).unwrap();
-        }
+        restore(&whole);
     }
 }
 
@@ -233,6 +294,7 @@ fn each_file_of_the_cache_may_be_damaged_alone() {
     let workspace = workspace();
     let expected = expected(&workspace);
     run(&workspace);
+    settled(&workspace);
     let whole = files(&workspace.path(".pipe"));
     let step = share(4, 1);
     for (number, (path, bytes)) in whole.iter().filter(|(_, bytes)| !bytes.is_empty()).enumerate() {

@@ -214,6 +214,14 @@ fn run(workspace: &Workspace, arguments: &[&str]) -> Ran {
     ran
 }
 
+/// Runs until the next run would see at once that there is nothing to do.
+fn settle(workspace: &Workspace) {
+    std::thread::sleep(std::time::Duration::from_millis(80));
+    let ran = run(workspace, &[]);
+    assert_eq!(ran.count("executed"), 0);
+    assert!(workspace.path(".pipe/notes").read_dir().unwrap().next().is_some(), "{}", ran.stdout);
+}
+
 /// The table with one cell changed.
 fn change(workspace: &Workspace, column: &str, row: usize, change: impl Fn(&str) -> String) {
     let text = workspace.read("data/dataset.csv");
@@ -260,6 +268,7 @@ fn each_input_makes_exactly_its_users_run() {
         ("a label", Box::new(|| change(&workspace, "malignant", 1, other("0", "1"))), &["split"], 0),
     ];
     for (what, make, stages, items) in changes {
+        settle(&workspace);
         make();
         let ran = run(&workspace, &[]);
         assert_eq!(ran.executed(), stages, "{what}");

@@ -17,15 +17,17 @@ use crate::io::{before_rename, sync, write_all};
 /// # Errors
 /// [`Error::Io`] when the folder cannot be written.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<()> {
-    write_parts_atomically(path, &[bytes])
+    write_parts_atomically(path, &[bytes], Durability::Now)
 }
 
 /// Like [`write_atomically`], for bytes that lie in several places.
-pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]]) -> Result<()> {
-    let file = written_beside(path, parts, Durability::Now)?;
+pub(crate) fn write_parts_atomically(path: &Path, parts: &[&[u8]], durability: Durability) -> Result<()> {
+    let file = written_beside(path, parts, durability)?;
     before_rename().map_err(Error::io("write", path))?;
     file.persist(path).map_err(|error| Error::io("write", path)(error.error))?;
-    sync_folder(parent(path));
+    if durability == Durability::Now {
+        sync_folder(parent(path));
+    }
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::atomic::{Durability, create_folder, create_to_append, write_new};
 use crate::error::{Error, Result};
-use crate::io::write_all;
+use crate::io::{before_read, write_all};
 use crate::owner::Owner;
 use crate::{Digest, Store};
 
@@ -144,7 +144,7 @@ fn touch(path: &Path) {
 
 /// Who owns a claim; `None` when nobody does any more, and the claim is gone.
 fn living_owner(path: &Path) -> Result<Option<String>> {
-    let content = match fs::read_to_string(path) {
+    let content = match before_read().and_then(|()| fs::read_to_string(path)) {
         Ok(content) => content,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),

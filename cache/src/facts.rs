@@ -4,12 +4,12 @@
 //! counts as absent. Of many facts those that were used last are kept.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::PathBuf;
 
 use crate::Digest;
 use crate::atomic::write_atomically;
 use crate::error::Result;
+use crate::io::read;
 use crate::items::{ItemOutcome, RECORD, decode, encode};
 
 const HEADER: &[u8; 16] = b"pipe-facts 1\n\0\0\0";
@@ -30,7 +30,7 @@ pub(crate) struct Facts {
 impl Facts {
     /// Reads a file of facts. One that cannot be read is taken as empty.
     pub(crate) fn open(path: PathBuf) -> Self {
-        let bytes = fs::read(&path).unwrap_or_default();
+        let bytes = read(&path).unwrap_or_default();
         let records = bytes.strip_prefix(HEADER).unwrap_or_default().chunks_exact(RECORD);
         let known = records.filter_map(decode).collect();
         Self { path, known, used: Vec::new(), is_dirty: false }
@@ -74,6 +74,8 @@ impl Facts {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

@@ -154,7 +154,7 @@ impl ItemJournal {
         drop(writer);
         let Self { folder, complete, read: _, mut records } = self;
         let before = records.others.len();
-        records.load(&fs::read(&own).map_err(Error::io("read", &own))?);
+        records.load(&crate::io::read(&own).map_err(Error::io("read", &own))?);
         let conflicts = records.others.len() - before;
         let bytes = records.to_bytes();
         // Named by content, so that two processes merging the same records agree.
@@ -214,7 +214,7 @@ impl ItemWriter {
 
 /// The bytes of a file from a place on.
 fn read_from(file: &Path, place: u64) -> io::Result<Vec<u8>> {
-    let mut file = File::open(file)?;
+    let mut file = crate::io::open(file)?;
     if file.metadata()?.len() <= place {
         return Ok(Vec::new());
     }

@@ -4,7 +4,7 @@
 //! file that changed so recently that its clock could hide another change is not remembered.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,6 +12,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::facts::Facts;
+use crate::io::{open, read};
 use crate::{Digest, Store};
 
 const HEADER: &str = "pipe-memo 1 ";
@@ -91,7 +92,7 @@ pub struct Hashed {
 /// Hashes a file. Bytes that change under the reader have no digest.
 fn hash(path: &Path) -> Result<Hashed> {
     let started = SystemTime::now();
-    let file = File::open(path).map_err(Error::io("read", path))?;
+    let file = open(path).map_err(Error::io("read", path))?;
     let stamp = || Ok(Stamp::of(&file.metadata().map_err(Error::io("read", path))?));
     let before = stamp()?;
     let (digest, size) = Digest::of_reader(&file).map_err(Error::io("read", path))?;
@@ -191,7 +192,7 @@ impl InputMemo {
     fn lock(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if !entries.is_loaded {
-            entries.known = fs::read(&self.path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
+            entries.known = read(&self.path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
             entries.is_loaded = true;
         }
         entries

@@ -65,7 +65,7 @@ impl Store {
     /// A record that cannot be read counts as absent: computing it again is always safe.
     pub fn result(&self, fingerprint: Digest, class: &str) -> Option<ResultRecord> {
         let folder = self.result_folder(fingerprint);
-        let read = |path: PathBuf| from_json(fingerprint, &fs::read(path).ok()?);
+        let read = |path: PathBuf| from_json(fingerprint, &crate::io::read(&path).ok()?);
         if let Some(record) = read(folder.join(file_name(class))) {
             return Some(record);
         }
@@ -95,7 +95,7 @@ impl Store {
         if write_new(&path, &bytes, durability)? {
             return Ok(RecordOutcome::Stored);
         }
-        let existing = fs::read(&path).map_err(Error::io("read", &path))?;
+        let existing = crate::io::read(&path).map_err(Error::io("read", &path))?;
         match from_json(fingerprint, &existing) {
             Some(existing) if existing.outputs == record.outputs => Ok(RecordOutcome::Known),
             Some(existing) => {
@@ -129,7 +129,7 @@ impl Store {
     /// [`Error::Io`] when it is there and cannot be read.
     pub fn preimage(&self, fingerprint: Digest) -> Result<Option<Vec<u8>>> {
         let path = self.result_folder(fingerprint).join("preimage");
-        match fs::read(&path) {
+        match crate::io::read(&path) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io("read", &path)(error)),

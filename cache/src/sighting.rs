@@ -53,12 +53,13 @@ impl Store {
         {
             return sight;
         }
-        let sight = self.look();
+        let sight = self.sight_anew();
         *last = Some((Instant::now(), sight));
         sight
     }
 
-    fn look(&self) -> Option<Digest> {
+    /// [`Store::sight`], looked at now.
+    pub fn sight_anew(&self) -> Option<Digest> {
         let mut sighting = Sighting::new("blobs");
         let blobs = self.root().join("blobs");
         let mut paths = vec![blobs.clone()];
@@ -115,13 +116,13 @@ mod tests {
         let mut seen = std::collections::HashSet::new();
         let (small, big) = (store.put(b"small").unwrap(), store.put(&[1; 99_999]).unwrap());
         wait();
-        assert!(seen.insert(store.look().unwrap()));
-        assert!(!seen.insert(store.look().unwrap()));
+        assert!(seen.insert(store.sight_anew().unwrap()));
+        assert!(!seen.insert(store.sight_anew().unwrap()));
         store.packs().strike_out(small).unwrap();
         wait();
-        assert!(seen.insert(store.look().unwrap()));
+        assert!(seen.insert(store.sight_anew().unwrap()));
         fs::remove_file(store.verified_path(big).unwrap()).unwrap();
         wait();
-        assert!(seen.insert(store.look().unwrap()));
+        assert!(seen.insert(store.sight_anew().unwrap()));
     }
 }

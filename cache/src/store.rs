@@ -50,7 +50,7 @@ impl Store {
     /// [`Error::Format`] when a newer program wrote it, [`Error::Io`] when it cannot be made.
     pub fn open(root: &Path) -> Result<Self> {
         let path = root.join("format");
-        let found = match fs::read(&path) {
+        let found = match crate::io::read(&path) {
             Ok(bytes) => format_version(&bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(Error::io("read", &path)(error)),

@@ -91,6 +91,7 @@ impl Store {
         }
         if !dry {
             remove_unfinished(self.root(), 0);
+            self.forget_notes();
         }
         let (blobs, bytes) = self.packs().retain(keep.blob, &is_old, dry)?;
         swept.blobs += blobs;
@@ -189,7 +190,7 @@ fn remove_unfinished(folder: &Path, depth: usize) {
 const UNFINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What is in a folder; nothing when there is none. Files that are being written are left out.
-fn entries(folder: &Path) -> Vec<PathBuf> {
+pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
     let is_whole = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
     entries.filter(is_whole).map(|entry| entry.path()).collect()

@@ -6,7 +6,7 @@ mod exercise;
 use proptest::prelude::*;
 
 /// How the files of each format begin.
-const BEGINNINGS: [&[u8]; 10] = [
+const BEGINNINGS: [&[u8]; 11] = [
     b"pipe-index 1 collection\n",
     b"pipe-pack 1\n\0\0\0\0",
     b"pipe-places 1\n\0\0",
@@ -16,6 +16,7 @@ const BEGINNINGS: [&[u8]; 10] = [
     b"pipe-facts 1\n\0\0\0",
     b"pipe-resume 1\n",
     b"pipe-cache 2 ",
+    b"pipe-note 1\n",
     b"pipe-claim 1\nhost~1~1",
 ];
 

@@ -12,6 +12,7 @@ use crate::context::Device;
 use crate::input::{Files, Input, InputError, InputFile, InputValue, NAME, Selector};
 use crate::items::row_files::RowFiles;
 use crate::items::{self, BoundItems};
+use crate::looks::Looked;
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
 use crate::preimage::Preimage;
 use crate::registry::Registry;
@@ -32,6 +33,8 @@ pub(crate) struct Binder<'a> {
     pub(crate) store: &'a Arc<Store>,
     pub(crate) memo: &'a InputMemo,
     pub(crate) device: Device,
+    /// What was looked at outside the store.
+    pub(crate) looked: Looked,
 }
 
 /// An instance with its inputs known by content.

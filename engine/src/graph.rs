@@ -1,22 +1,24 @@
 //! The graph of stages: cycles told as a path, and an order in which inputs come first.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graph::{DiGraph, NodeIndex};
 
 use crate::manifest::problem::{Problem, Problems};
-use crate::manifest::references::{Reference, parse};
-use crate::manifest::resolve::{GivenInput, StageSpec};
+use crate::manifest::references::{Reference, StagesByName, parse};
+use crate::manifest::stage_table::{GivenInput, StageSpec};
 
 fn graph_of(stages: &[StageSpec]) -> DiGraph<usize, ()> {
     let mut graph = DiGraph::new();
     let nodes: Vec<NodeIndex> = (0..stages.len()).map(|stage| graph.add_node(stage)).collect();
+    let known = StagesByName::new(stages);
     for (user, stage) in stages.iter().enumerate() {
         for GivenInput { spec, node, .. } in &stage.inputs {
             let Some(text) = node.as_text() else { continue };
             if let Reference::Stage { stage: name, .. } = parse(text, spec, Path::new(""))
-                && let Some(maker) = stages.iter().position(|known| known.name == name)
+                && let Some(maker) = known.position(name)
             {
                 graph.update_edge(nodes[maker], nodes[user], ());
             }
@@ -67,12 +69,14 @@ pub(crate) fn order(stages: &[StageSpec]) -> Vec<usize> {
         .map(|node| graph.neighbors_directed(node, petgraph::Direction::Incoming).count())
         .collect();
     let mut order = Vec::new();
-    let mut done = vec![false; stages.len()];
-    while let Some(next) = (0..stages.len()).find(|stage| !done[*stage] && waiting[*stage] == 0) {
-        done[next] = true;
+    let mut ready: BTreeSet<usize> = (0..stages.len()).filter(|stage| waiting[*stage] == 0).collect();
+    while let Some(next) = ready.pop_first() {
         order.push(next);
-        for user in graph.neighbors(NodeIndex::new(next)) {
-            waiting[graph[user]] -= 1;
+        for user in graph.neighbors(NodeIndex::new(next)).map(|user| graph[user]) {
+            waiting[user] -= 1;
+            if waiting[user] == 0 {
+                ready.insert(user);
+            }
         }
     }
     order

@@ -17,6 +17,7 @@ use crate::context::Device;
 use crate::input::list_folder;
 use crate::items::row_files::{Found, RowFiles};
 use crate::items::rows;
+use crate::looks::Looked;
 use crate::manifest::{InputSource, Instance, Pipeline};
 use crate::registry::Registry;
 use crate::stage::{Finding, ItemSource, RowItems, Severity, Sighted, SightedFile, StageError};
@@ -53,7 +54,8 @@ pub fn inspect(
     store: &Arc<Store>,
 ) -> Result<Inspection, StageError> {
     let memo = InputMemo::open(store, true);
-    let binder = Binder { pipeline, registry, store, memo: &memo, device: Device::Cpu };
+    let binder =
+        Binder { pipeline, registry, store, memo: &memo, device: Device::Cpu, looked: Looked::default() };
     let mut places: BTreeSet<String> = BTreeSet::new();
     let mut paths: BTreeMap<PathBuf, String> = BTreeMap::new();
     let mut findings: Vec<((Severity, String, u64), Finding)> = Vec::new();

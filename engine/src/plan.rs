@@ -6,6 +6,7 @@ use pipe_cache::{Digest, InputMemo, Store};
 
 use crate::bind::{Binder, Bound, Done};
 use crate::context::Device;
+use crate::looks::Looked;
 use crate::lookup::look_up;
 use crate::manifest::{Instance, Pipeline};
 use crate::preimage::{Change, Preimage};
@@ -62,7 +63,7 @@ pub fn plan(
 ) -> Result<Vec<PlannedInstance>, StageError> {
     let memo = InputMemo::open(store, true);
     let planner = Planner {
-        binder: Binder { pipeline, registry, store, memo: &memo, device },
+        binder: Binder { pipeline, registry, store, memo: &memo, device, looked: Looked::default() },
         history: History::new(store, &pipeline.name),
         force,
     };
@@ -89,7 +90,7 @@ pub fn known_results(
 ) -> Result<Vec<Option<std::collections::BTreeMap<String, pipe_cache::ArtifactRef>>>, StageError> {
     let memo = InputMemo::open(store, true);
     let planner = Planner {
-        binder: Binder { pipeline, registry, store, memo: &memo, device },
+        binder: Binder { pipeline, registry, store, memo: &memo, device, looked: Looked::default() },
         history: History { records: Vec::new() },
         force: &[],
     };

@@ -9,6 +9,7 @@ use crate::bind::{Binder, TableSource};
 use crate::context::Device;
 use crate::items::rows::{NamedRows, UsedColumns};
 use crate::items::{self, rows};
+use crate::looks::Looked;
 use crate::manifest::problem::Problems;
 use crate::manifest::{InputBinding, InputSource, Instance, ManifestError, Pipeline, Problem};
 use crate::registry::Registry;
@@ -24,7 +25,8 @@ pub fn check_tables(
     store: &Arc<Store>,
 ) -> Result<(), ManifestError> {
     let memo = InputMemo::open(store, true);
-    let binder = Binder { pipeline, registry, store, memo: &memo, device: Device::Cpu };
+    let binder =
+        Binder { pipeline, registry, store, memo: &memo, device: Device::Cpu, looked: Looked::default() };
     let mut problems = Problems::default();
     let mut told: Vec<String> = Vec::new();
     for instance in &pipeline.instances {

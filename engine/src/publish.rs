@@ -79,6 +79,15 @@ fn refuse_links(to: &Path, file: &Path) -> Result<(), CopyError> {
     link.map_or(Ok(()), |link| Err(CopyError::Link { path: link.to_path_buf() }))
 }
 
+/// What was copied out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CopiedOut {
+    /// All files that are there now.
+    pub files: Vec<PathBuf>,
+    /// How many of them were written.
+    pub written: usize,
+}
+
 /// Copies artifacts into a folder. Files of instances with foreach values go to a folder for each value,
 /// such as `fold_0`. Files that are there already with the same content stay; others are replaced when
 /// `replace` says so, and refused otherwise, before anything is written.
@@ -91,7 +100,7 @@ pub fn copy_out(
     outputs: &[Copyable<'_>],
     to: &Path,
     replace: bool,
-) -> Result<usize, CopyError> {
+) -> Result<CopiedOut, CopyError> {
     let mut copies = Vec::new();
     for output in outputs {
         list_copies(store, output, to, &mut copies)?;
@@ -115,7 +124,8 @@ pub fn copy_out(
     for copy in &wanted {
         write(store, copy)?;
     }
-    Ok(wanted.len())
+    let written = wanted.len();
+    Ok(CopiedOut { files: copies.into_iter().map(|copy| copy.to).collect(), written })
 }
 
 fn list_copies(store: &Store, output: &Copyable<'_>, to: &Path, copies: &mut Vec<Copy>) -> Result<(), Error> {
@@ -185,18 +195,19 @@ fn place(to: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(),
     Ok(())
 }
 
-/// Copies a stage's outputs to the folder that they are published in, when all its instances have results.
+/// Copies a stage's outputs to the folder that they are published in, when all its instances have results; tells what
+/// is there.
 pub(crate) fn publish_stage(
     Binder { pipeline, store, memo, .. }: &Binder<'_>,
     stage: &str,
     folder: &Path,
     result: &dyn Fn(usize) -> Option<Done>,
     observer: &dyn Observer,
-) -> Result<(), CopyError> {
+) -> Result<Vec<PathBuf>, CopyError> {
     let instances = pipeline.instances.iter().enumerate().filter(|(_, instance)| instance.stage == stage);
     let done: Option<Vec<_>> =
         instances.map(|(position, instance)| Some((instance, result(position)?))).collect();
-    let Some(done) = done else { return Ok(()) };
+    let Some(done) = done else { return Ok(Vec::new()) };
     let outputs: Vec<Copyable<'_>> = done
         .iter()
         .flat_map(|(instance, done)| {
@@ -206,9 +217,9 @@ pub(crate) fn publish_stage(
             })
         })
         .collect();
-    let files = copy_out(store, memo, &outputs, folder, true)?;
-    observer.event(&Event::Published { stage: stage.to_string(), to: folder.to_path_buf(), files });
-    Ok(())
+    let CopiedOut { files, written } = copy_out(store, memo, &outputs, folder, true)?;
+    observer.event(&Event::Published { stage: stage.to_string(), to: folder.to_path_buf(), files: written });
+    Ok(files)
 }
 
 /// The text that a finished instance shows to people; `None` when it has none or it cannot be read.

@@ -5,22 +5,17 @@
 //! then noted as a fact. When anything differs, or has been written too lately to tell, the instance is bound in
 //! full.
 
-use std::collections::HashSet;
-use std::fs::Metadata;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use pipe_cache::{Digest, Hasher, Sighting, Stamp};
-use rayon::prelude::*;
+use pipe_cache::{Digest, Hasher};
 
-use crate::bind::{Binder, Bound, Done, TableSource};
-use crate::input::list_folder;
-use crate::items::row_files::{Found, RowFiles};
+use crate::bind::{Binder, Bound, Done};
+use crate::looks::Look;
 use crate::manifest::{InputBinding, InputSource, Instance};
-use crate::stage::{InputForm, ItemSource, RowItems};
+use crate::stage::{InputForm, ItemSource};
 
 /// Changes with the code that makes fingerprints.
-const ENGINE: &str = env!("PIPE_ENGINE_CODE");
+pub(crate) const ENGINE: &str = env!("PIPE_ENGINE_CODE");
 
 /// What is known of an instance without its inputs.
 pub(crate) struct Known {
@@ -37,25 +32,22 @@ impl Binder<'_> {
         instance: &Instance,
         upstream: &dyn Fn(usize) -> Option<Done>,
     ) -> Option<Digest> {
-        let mut sighting = Sighting::new("instance");
-        sighting.text(ENGINE);
-        sighting.text(self.own_preimage(instance).fingerprint().as_bytes());
-        sighting.text(self.pipeline.root.as_os_str().as_encoded_bytes());
-        let items = self.item_source(instance).ok()?;
-        for binding in &instance.inputs {
-            sighting.text(binding.spec.name);
-            for source in &binding.sources {
-                self.see_source(binding, source, upstream, &mut sighting)?;
+        let look = || {
+            let mut look = self.begin("instance", instance);
+            for binding in &instance.inputs {
+                look.text(binding.spec.name);
+                for source in &binding.sources {
+                    self.see_source(binding, source, upstream, &mut look)?;
+                }
+                self.see_rows(instance, binding, upstream, &mut look)?;
             }
-            if let Some(ItemSource::Rows(rows)) = &items
-                && rows.input == binding.spec.name
-                && !rows.files.is_empty()
-            {
-                let table = self.open_table(binding.sources.first()?, upstream).ok()?;
-                see_row_files(&table, rows, &mut sighting)?;
-            }
+            look.finish()
+        };
+        let sight = look();
+        if sight.is_none() {
+            self.looked.spoil();
         }
-        sighting.finish()
+        sight
     }
 
     /// A digest of a table that lies outside the store and of the files that its rows name, for a kind and its
@@ -66,20 +58,36 @@ impl Binder<'_> {
         binding: &InputBinding,
         path: &Path,
     ) -> Option<Digest> {
-        let mut sighting = Sighting::new("table");
-        sighting.text(ENGINE);
-        sighting.text(self.own_preimage(instance).fingerprint().as_bytes());
-        sighting.text(self.pipeline.root.as_os_str().as_encoded_bytes());
-        sighting.text(binding.spec.name);
-        see_files(&[path.to_path_buf()], &mut sighting)?;
-        if let Some(ItemSource::Rows(rows)) = self.item_source(instance).ok()?
-            && rows.input == binding.spec.name
-            && !rows.files.is_empty()
-        {
-            let table = self.open_table(binding.sources.first()?, &|_| None).ok()?;
-            see_row_files(&table, &rows, &mut sighting)?;
+        let mut look = self.begin("table", instance);
+        look.text(binding.spec.name);
+        look.files(vec![path.to_path_buf()])?;
+        self.see_rows(instance, binding, &|_| None, &mut look)?;
+        look.finish()
+    }
+
+    fn begin(&self, purpose: &str, instance: &Instance) -> Look<'_> {
+        let mut look = Look::new(purpose, &self.looked);
+        look.text(ENGINE);
+        look.text(self.own_preimage(instance).fingerprint().as_bytes());
+        look.text(self.pipeline.root.as_os_str().as_encoded_bytes());
+        look
+    }
+
+    /// Looks at the files that the rows of a table name, if the table is where an instance's items come from.
+    fn see_rows(
+        &self,
+        instance: &Instance,
+        binding: &InputBinding,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+        look: &mut Look<'_>,
+    ) -> Option<()> {
+        match self.item_source(instance).ok()? {
+            Some(ItemSource::Rows(rows)) if rows.input == binding.spec.name && !rows.files.is_empty() => {
+                let table = self.open_table(binding.sources.first()?, upstream).ok()?;
+                look.row_files(&table, &rows)
+            }
+            _ => Some(()),
         }
-        sighting.finish()
     }
 
     fn see_source(
@@ -87,24 +95,24 @@ impl Binder<'_> {
         binding: &InputBinding,
         source: &InputSource,
         upstream: &dyn Fn(usize) -> Option<Done>,
-        sighting: &mut Sighting,
+        look: &mut Look<'_>,
     ) -> Option<()> {
-        sighting.text(binding.name.as_deref().unwrap_or_default());
+        look.text(binding.name.as_deref().unwrap_or_default());
         for (key, value) in self.selector(source) {
-            sighting.text(key);
-            sighting.text(&value);
+            look.text(key);
+            look.text(&value);
         }
         match source {
-            InputSource::Keyword(word) => sighting.text(word),
+            InputSource::Keyword(word) => look.text(word),
             InputSource::Hub(_) => return None,
             InputSource::Output { instance, output } => {
                 let artifact = upstream(*instance)?.outputs.get(*output)?.clone();
-                sighting.text(artifact.form.to_string());
-                sighting.text(artifact.digest.as_bytes());
+                look.text(artifact.form.to_string());
+                look.text(artifact.digest.as_bytes());
             }
             InputSource::Path(path) => match binding.spec.form {
-                InputForm::Table | InputForm::File => see_files(std::slice::from_ref(path), sighting)?,
-                InputForm::Tree | InputForm::Collection => see_folder(path, sighting)?,
+                InputForm::Table | InputForm::File => look.files(vec![path.clone()])?,
+                InputForm::Tree | InputForm::Collection => look.folder(path)?,
             },
         }
         Some(())
@@ -165,45 +173,4 @@ fn cause(what: &str, sight: Digest) -> Digest {
     let mut hasher = Hasher::new("pipe fact, version 1");
     hasher.field(what).field(sight.as_bytes());
     hasher.finish()
-}
-
-/// Looks at files. `None` when one is not there.
-fn see_files(paths: &[PathBuf], sighting: &mut Sighting) -> Option<()> {
-    let look = |path: &PathBuf| std::fs::metadata(path);
-    let seen: Vec<io::Result<Metadata>> = paths.par_iter().with_min_len(64).map(look).collect();
-    for (path, metadata) in paths.iter().zip(seen) {
-        sighting.file(path, Stamp::of(&metadata.ok()?));
-    }
-    Some(())
-}
-
-/// Looks at all files of a folder.
-fn see_folder(folder: &Path, sighting: &mut Sighting) -> Option<()> {
-    let mut files = Vec::new();
-    list_folder(folder, "", 0, &mut files).ok()?;
-    files.sort_unstable();
-    let paths: Vec<PathBuf> = files.into_iter().map(|(_, path)| path).collect();
-    see_files(&paths, sighting)
-}
-
-/// Looks at what the rows of a table name, once for each cell.
-fn see_row_files(source: &TableSource, rows: &RowItems, sighting: &mut Sighting) -> Option<()> {
-    let RowFiles::Root(root) = &source.files else { return Some(()) };
-    for column in &rows.files {
-        sighting.text(column.name);
-        let mut seen: HashSet<&str> = HashSet::new();
-        let mut files = Vec::new();
-        for row in source.table.rows() {
-            let Some(cell) = source.table.get(row, column.name).filter(|cell| seen.insert(cell)) else {
-                continue;
-            };
-            match source.files.find(column, cell).ok()? {
-                Found::One(name) => files.push(root.join(name)),
-                Found::Pair(first, second) => files.extend([root.join(first), root.join(second)]),
-                Found::Folder(name) => see_folder(&root.join(name), sighting)?,
-            }
-        }
-        see_files(&files, sighting)?;
-    }
-    Some(())
 }

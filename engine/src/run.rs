@@ -1,21 +1,25 @@
 //! Running a pipeline: what to run, in which pool, into which record; publishing and showing what came out.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::{Instant, SystemTime};
 
-use pipe_cache::{InputMemo, Store};
+use pipe_cache::{Digest, InputMemo, Store};
 
 use crate::bind::Binder;
 use crate::context::{Cancel, Devices};
 use crate::event::{Event, Observer, Status, Summary};
 use crate::execute::Executor;
+use crate::looks::Looked;
 use crate::manifest::{Instance, Pipeline};
 use crate::publish::{self, CopyError};
 use crate::record::{Elsewhere, RecordWriter, RunHeader, Surroundings, utc};
 use crate::registry::Registry;
 use crate::requests::Secrets;
 use crate::schedule::Schedule;
+use crate::stage::StageError;
+use crate::unchanged::{self, Asked, Found};
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -97,13 +101,21 @@ pub fn run(
     let record = RecordWriter::create(store)?;
     record.header(header(pipeline, registry, options, &record.run))?;
     let selected = selected(pipeline, &options.only);
+    let blobs = store.sight_anew();
     observer.event(&Event::Started {
         run: record.run.clone(),
         pipeline: pipeline.name.clone(),
         instances: selected.len(),
     });
     let executor = Executor {
-        binder: Binder { pipeline, registry, store, memo: &memo, device: options.devices.any() },
+        binder: Binder {
+            pipeline,
+            registry,
+            store,
+            memo: &memo,
+            device: options.devices.any(),
+            looked: Looked::default(),
+        },
         devices: options.devices.clone(),
         memory_bytes: options.memory_bytes,
         secrets: options.secrets.clone(),
@@ -121,16 +133,19 @@ pub fn run(
     if summary.executed > 0 {
         store.sync().and_then(|()| store.tidy()).map_err(RunError::Broken)?;
     }
-    if let Err((stage, error)) = publish(&executor, &pool) {
+    let published = publish(&executor, &pool).unwrap_or_else(|(stage, error)| {
         summary.failed += 1;
+        let error = StageError::from(error);
+        let usual = "see that the folder can be written and the cache be read, or change `publish`";
         observer.event(&Event::StageFailed {
             stage,
             error: format!("publishing: {error}"),
-            advice: Some("make the folder writable, or change `publish`".to_string()),
+            advice: error.full_advice().or_else(|| Some(usual.to_string())),
             failed_items: Vec::new(),
             log: record.folder.clone(),
         });
-    }
+        Vec::new()
+    });
     memo.save().map_err(RunError::Broken)?;
     summary.status = match (cancel.is_cancelled(), summary.failed) {
         (true, _) => Status::Interrupted,
@@ -139,21 +154,57 @@ pub fn run(
     };
     summary.seconds = started.elapsed().as_secs_f64();
     record.finished(&summary).map_err(RunError::Broken)?;
-    tell_headlines(&executor, &pool);
+    let headlines = tell_headlines(&executor, &pool);
+    let is_all = options.only.is_empty() && options.force.is_empty();
+    if let (true, Status::Ok, 0, Some(blobs)) = (is_all, summary.status, summary.executed, blobs) {
+        let found = Finding { blobs, items: schedule.items_cached(), published, headlines };
+        note(&executor, options, found);
+    }
     observer.event(&Event::Finished(summary.clone()));
     Ok(summary)
+}
+
+/// What a run that had nothing to do has found, besides the results.
+struct Finding {
+    blobs: Digest,
+    items: Vec<usize>,
+    published: Vec<PathBuf>,
+    headlines: Vec<(String, String)>,
+}
+
+/// Notes for the next run what this one found. Without the note it finds the same with more work.
+fn note(executor: &Executor<'_>, options: &RunOptions, finding: Finding) -> Option<()> {
+    let Binder { pipeline, registry, store, looked, .. } = &executor.binder;
+    let instance = |(position, items)| Some((items, executor.result(position)?.run));
+    let asked = Asked {
+        manifest: &pipeline.manifest,
+        overrides: &pipeline.overrides,
+        devices: &options.devices,
+        registry,
+    };
+    let found = Found {
+        run: &executor.run,
+        blobs: finding.blobs,
+        seen: looked.take()?,
+        instances: finding.items.into_iter().enumerate().map(instance).collect::<Option<_>>()?,
+        published: finding.published,
+        headlines: finding.headlines,
+    };
+    unchanged::note(store, pipeline, &asked, found)
 }
 
 /// How often a result is restored that cannot be read.
 const REPAIRS: usize = 4;
 
-/// Copies out what is to be published. A result that turns out to be damaged is computed again.
-fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<(), (String, CopyError)> {
+/// Copies out what is to be published, and tells which files that are. A result that turns out to be damaged is
+/// computed again.
+fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<Vec<PathBuf>, (String, CopyError)> {
     let Binder { pipeline, .. } = &executor.binder;
     let results = |position| executor.result(position);
+    let mut files = Vec::new();
     for (stage, folder) in &pipeline.publish {
         let copy = || publish::publish_stage(&executor.binder, stage, folder, &results, executor.observer);
-        let is_lost = |outcome: &Result<(), CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
+        let is_lost = |outcome: &Result<Vec<PathBuf>, CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
         let mut outcome = copy();
         // Damage below damage is found only when the upper one is repaired.
         for _ in 0..REPAIRS {
@@ -161,14 +212,15 @@ fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<(), (Str
                 outcome = copy();
             }
         }
-        outcome.map_err(|error| (stage.clone(), error))?;
+        files.extend(outcome.map_err(|error| (stage.clone(), error))?);
     }
-    Ok(())
+    Ok(files)
 }
 
-/// Shows each finished stage's headline. One that is damaged is computed again first.
-fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) {
+/// Shows each finished stage's headline, and gives them. One that is damaged is computed again first.
+fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Vec<(String, String)> {
     let Binder { pipeline, store, .. } = &executor.binder;
+    let mut told = Vec::new();
     for (position, instance) in pipeline.instances.iter().enumerate() {
         let headline = || publish::headline(store, instance, &executor.result(position)?);
         if executor.result(position).is_none() || instance.kind.about().headline.is_none() {
@@ -181,9 +233,11 @@ fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) {
             }
         }
         if let Some(text) = text {
+            told.push((instance.label.clone(), text.clone()));
             executor.observer.event(&Event::Headline { stage: instance.label.clone(), text });
         }
     }
+    told
 }
 
 /// Refuses names that are no stages of the pipeline.

@@ -5,12 +5,13 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipe_engine::context::Cancel;
-use pipe_engine::event::{Observer, Status};
+use pipe_engine::context::{Cancel, Devices};
+use pipe_engine::event::{Observer, Status, Summary};
 use pipe_engine::preflight::check_tables;
 use pipe_engine::record::{GitState, Surroundings};
 use pipe_engine::registry::Registry;
 use pipe_engine::run::{RunOptions, run as run_pipeline};
+use pipe_engine::unchanged::{self, Asked};
 
 use crate::cli::{ExecutorName, RunArguments};
 use crate::error::{CliError, exit};
@@ -25,11 +26,48 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
     if arguments.executor == ExecutorName::Slurm {
         return Err(CliError::refused("the Slurm executor is not built yet", "run with --executor local"));
     }
+    let observer: Box<dyn Observer> =
+        if arguments.json { Box::new(JsonLines) } else { Box::new(Display::new()) };
+    if let Some(summary) = run_unchanged(arguments, &devices, registry, observer.as_ref())? {
+        return Ok(exit_code(&summary));
+    }
     let mut pipeline = session::pipeline(&arguments.manifest, registry)?;
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
     check_tables(&pipeline, registry, &store)?;
     hub::place_all(&mut pipeline)?;
-    let options = RunOptions {
+    let options = options(arguments, devices, &pipeline.root);
+    let cancel = Arc::new(Cancel::default());
+    let signalled = Arc::clone(&cancel);
+    // Without a handler an interrupt still leaves a good cache; it only ends less politely.
+    let _ = ctrlc::set_handler(move || interrupt(&signalled));
+    quiet_panics();
+    let summary = run_pipeline(&pipeline, registry, &store, &options, observer.as_ref(), &cancel)?;
+    Ok(exit_code(&summary))
+}
+
+/// Runs what is known to have nothing to do, which needs no more of the manifest than its text.
+fn run_unchanged(
+    arguments: &RunArguments,
+    devices: &Devices,
+    registry: &Registry,
+    observer: &dyn Observer,
+) -> Result<Option<Summary>, CliError> {
+    if arguments.verify || !arguments.only.is_empty() || !arguments.force.is_empty() {
+        return Ok(None);
+    }
+    let Some(store) = session::likely_store(&arguments.manifest) else { return Ok(None) };
+    let overrides = arguments.manifest.overrides();
+    let asked = Asked { manifest: &arguments.manifest.manifest, overrides: &overrides, devices, registry };
+    let Some(unchanged) = unchanged::find(&store, &asked) else { return Ok(None) };
+    if !session::is_store_of(&store, unchanged.root(), &arguments.manifest.cache) {
+        return Ok(None);
+    }
+    let options = options(arguments, devices.clone(), unchanged.root());
+    Ok(Some(unchanged.run(&store, &options, observer)?))
+}
+
+fn options(arguments: &RunArguments, devices: Devices, root: &Path) -> RunOptions {
+    RunOptions {
         jobs: arguments.jobs.map_or_else(processors, usize::from),
         force: arguments.force.clone(),
         only: arguments.only.clone(),
@@ -38,21 +76,16 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
         devices,
         memory_bytes: memory_bytes(),
         secrets: session::secrets(),
-        surroundings: surroundings(&pipeline.root),
-    };
-    let cancel = Arc::new(Cancel::default());
-    let signalled = Arc::clone(&cancel);
-    // Without a handler an interrupt still leaves a good cache; it only ends less politely.
-    let _ = ctrlc::set_handler(move || interrupt(&signalled));
-    quiet_panics();
-    let observer: Box<dyn Observer> =
-        if arguments.json { Box::new(JsonLines) } else { Box::new(Display::new()) };
-    let summary = run_pipeline(&pipeline, registry, &store, &options, observer.as_ref(), &cancel)?;
-    Ok(match summary.status {
+        surroundings: surroundings(root),
+    }
+}
+
+fn exit_code(summary: &Summary) -> ExitCode {
+    match summary.status {
         Status::Ok => ExitCode::SUCCESS,
         Status::Failed => ExitCode::from(exit::FAILED),
         Status::Interrupted => ExitCode::from(exit::INTERRUPTED),
-    })
+    }
 }
 
 /// Asks the run to stop; ends it when it does not, for what is kept is whole at any moment.

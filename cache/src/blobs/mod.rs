@@ -15,7 +15,7 @@ use std::time::{Duration, SystemTime};
 use self::packs::MOST_PACKED;
 use crate::atomic::{WRITING, create_folder, set_rights, share_file, sync_folder, write_atomically};
 use crate::error::{Error, Result};
-use crate::io::{before_rename, sync, write_all};
+use crate::io::{before_rename, open, read, sync, write_all};
 use crate::store::Repair;
 use crate::{Digest, Index, Store};
 
@@ -52,9 +52,9 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the file cannot be read or moved.
     pub fn adopt(&self, file: &Path) -> Result<(Digest, u64)> {
-        let handle = File::open(file).map_err(Error::io("read", file))?;
+        let handle = open(file).map_err(Error::io("read", file))?;
         if handle.metadata().is_ok_and(|metadata| metadata.len() <= MOST_PACKED as u64) {
-            let bytes = fs::read(file).map_err(Error::io("read", file))?;
+            let bytes = read(file).map_err(Error::io("read", file))?;
             let digest = self.put(&bytes)?;
             fs::remove_file(file).map_err(Error::io("remove", file))?;
             return Ok((digest, bytes.len() as u64));
@@ -130,7 +130,7 @@ impl Store {
                 return Err(last);
             }
             let path = self.blob_path(digest);
-            match fs::read(&path) {
+            match read(&path) {
                 Ok(bytes) if Digest::of(&bytes) == digest => return Ok(bytes),
                 Ok(_) => return Err(self.set_aside(digest)),
                 // Another process may have packed it since the packs were looked at.
@@ -151,7 +151,7 @@ impl Store {
         if seen && path.is_file() {
             return Ok(path);
         }
-        match File::open(&path) {
+        match open(&path) {
             Ok(file) => {
                 let (found, _) = Digest::of_reader(file).map_err(Error::io("read", &path))?;
                 if found != digest {
@@ -177,7 +177,7 @@ impl Store {
             return Ok(self.read(digest)?.len() as u64);
         }
         let path = self.blob_path(digest);
-        let file = File::open(&path).map_err(|error| read_error(digest, &path, error))?;
+        let file = open(&path).map_err(|error| read_error(digest, &path, error))?;
         let (found, size) = Digest::of_reader(file).map_err(Error::io("read", &path))?;
         if found == digest { Ok(size) } else { Err(self.set_aside(digest)) }
     }
@@ -300,7 +300,7 @@ fn holds(path: &Path, digest: Digest, size: u64) -> bool {
     if !metadata.is_file() || metadata.len() != size {
         return false;
     }
-    let found = File::open(path).and_then(Digest::of_reader);
+    let found = open(path).and_then(Digest::of_reader);
     if !found.is_ok_and(|(found, _)| found == digest) {
         return false;
     }

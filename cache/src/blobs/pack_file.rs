@@ -69,7 +69,7 @@ fn check(bytes: &[u8]) -> [u8; 4] {
 
 /// The records of an index from the given number on; `None` for those that are struck out or damaged.
 pub(super) fn records(index: &Path, from: u32) -> io::Result<Vec<Option<Record>>> {
-    let mut file = File::open(index)?;
+    let mut file = crate::io::open(index)?;
     let mut header = [0; INDEX_HEADER.len()];
     match file.read_exact(&mut header) {
         Ok(()) if header == *INDEX_HEADER => {}
@@ -86,7 +86,7 @@ pub(super) fn records(index: &Path, from: u32) -> io::Result<Vec<Option<Record>>
 
 /// The records that a pack's own bytes tell, up to what is damaged.
 pub(super) fn index_of_pack(pack: &Path) -> io::Result<Vec<Record>> {
-    let bytes = std::fs::read(pack)?;
+    let bytes = crate::io::read(pack)?;
     let mut records = Vec::new();
     if !bytes.starts_with(PACK_HEADER) {
         return Ok(records);
@@ -117,6 +117,7 @@ pub(super) fn strike(index: &File, record: u32) -> io::Result<()> {
 
 /// Reads bytes at a place.
 pub(super) fn pread(file: &File, offset: u64, length: u32) -> io::Result<Vec<u8>> {
+    crate::io::before_read()?;
     let mut bytes = vec![0; length as usize];
     read_at(file, &mut bytes, offset)?;
     Ok(bytes)

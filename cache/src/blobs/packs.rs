@@ -4,6 +4,8 @@
 //! The index only saves reading the pack: one that is missing is made anew from it. Packs of processes that have
 //! ended are merged now and then. What a blob holds is compared with its digest by whoever reads it.
 
+mod merge;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::{self, File, OpenOptions};
 use std::io;
@@ -16,8 +18,8 @@ use super::pack_file::{
 use crate::Digest;
 use crate::atomic::{create_folder, create_to_append, sync_folder, write_atomically};
 use crate::error::{Error, Result};
-use crate::io::{before_rename, sync, write_all};
-use crate::owner::{is_abandoned, own_mark};
+use crate::io::{before_rename, open, sync, write_all};
+use crate::owner::own_mark;
 
 /// Longest blob that goes into a pack, in bytes.
 pub(crate) const MOST_PACKED: usize = 32 << 10;
@@ -180,81 +182,11 @@ impl Packs {
         state.reload(&self.folder)
     }
 
-    /// Merges the packs of processes that have ended, when there are many.
-    pub(crate) fn tidy(&self) -> Result<()> {
-        self.sync()?;
-        let complete = complete_packs(&self.folder);
-        let small = |path: &&PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.len() < FULL);
-        let small: Vec<PathBuf> = complete.iter().filter(small).cloned().collect();
-        if small.len() < MANY {
-            return Ok(());
-        }
-        self.rewrite(&small, &|_| true)
-    }
-
-    /// Leaves out of complete and old packs what is not to be kept. Gives the number of blobs and bytes that went.
-    pub(crate) fn retain(
-        &self,
-        keep: &dyn Fn(Digest) -> bool,
-        is_old: &dyn Fn(&Path) -> bool,
-        dry: bool,
-    ) -> Result<(u64, u64)> {
-        let mut gone = (0, 0);
-        for path in complete_packs(&self.folder).into_iter().filter(|path| is_old(path)) {
-            let records = index_of(&path).map_err(Error::io("read", &path))?;
-            let dead: Vec<&Record> = records.iter().filter(|record| !keep(record.digest)).collect();
-            gone.0 += dead.len() as u64;
-            gone.1 += dead.iter().map(|record| u64::from(record.length) + BLOB_HEAD as u64).sum::<u64>();
-            if !dead.is_empty() && !dry {
-                self.rewrite(&[path], keep)?;
-            }
-        }
-        Ok(gone)
-    }
-
     /// All blobs in packs with their sizes.
     pub(crate) fn list(&self) -> Result<BTreeMap<Digest, u64>> {
         let mut state = self.lock();
         state.reload(&self.folder)?;
         Ok(state.places.iter().map(|(digest, place)| (*digest, u64::from(place.length))).collect())
-    }
-
-    /// Puts the whole blobs of some packs, as far as they are to be kept, into one new pack.
-    fn rewrite(&self, packs: &[PathBuf], keep: &dyn Fn(Digest) -> bool) -> Result<()> {
-        let (mut pack, mut index) = (PACK_HEADER.to_vec(), INDEX_HEADER.to_vec());
-        let mut seen = HashSet::new();
-        for path in packs {
-            let file = match File::open(path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(Error::io("read", path)(error)),
-            };
-            for record in index_of(path).map_err(Error::io("read", path))? {
-                if !keep(record.digest) || seen.contains(&record.digest) {
-                    continue;
-                }
-                let Ok(bytes) = pread(&file, record.offset, record.length) else { continue };
-                if Digest::of(&bytes) != record.digest {
-                    continue;
-                }
-                seen.insert(record.digest);
-                pack.extend_from_slice(&blob_head(record.digest, record.length));
-                let offset = pack.len() as u64;
-                pack.extend_from_slice(&bytes);
-                index.extend_from_slice(&Record { offset, ..record }.to_bytes());
-            }
-        }
-        let path = self.folder.join(format!("{MERGED}{}.pack", Digest::of(&index).short()));
-        if !seen.is_empty() {
-            // The pack first: whoever sees the index finds it.
-            write_atomically(&path, &pack)?;
-            write_atomically(&index_path(&path), &index)?;
-        }
-        for old in packs.iter().filter(|old| **old != path) {
-            let _ = fs::remove_file(index_path(old));
-            let _ = fs::remove_file(old);
-        }
-        self.lock().reload(&self.folder)
     }
 }
 
@@ -320,7 +252,7 @@ impl State {
         if let Some(file) = &pack.file {
             return Ok(Arc::clone(file));
         }
-        let file = Arc::new(File::open(&pack.path)?);
+        let file = Arc::new(open(&pack.path)?);
         pack.file = Some(Arc::clone(&file));
         Ok(file)
     }
@@ -401,24 +333,6 @@ fn pack_paths(folder: &Path) -> Vec<PathBuf> {
     let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_pack).collect();
     paths.sort();
     paths
-}
-
-/// The packs that nobody appends to any more.
-fn complete_packs(folder: &Path) -> Vec<PathBuf> {
-    let is_complete = |path: &PathBuf| {
-        let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        name.starts_with(MERGED) || is_abandoned(&name, WRITTEN)
-    };
-    pack_paths(folder).into_iter().filter(is_complete).collect()
-}
-
-/// The records of a pack: of its index, or of itself where it has none.
-fn index_of(pack: &Path) -> io::Result<Vec<Record>> {
-    match records(&index_path(pack), 0) {
-        Ok(records) => Ok(records.into_iter().flatten().collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => index_of_pack(pack),
-        Err(error) => Err(error),
-    }
 }
 
 const _: () = assert!(RECORD == 48 && BLOB_HEAD == 40);

@@ -1,4 +1,4 @@
-//! Faults on demand, for tests: the n-th write, sync or rename of the process fails in a chosen way.
+//! Faults on demand, for tests: the n-th write, sync or rename of the process fails in a chosen way, or the n-th reading.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -19,35 +19,46 @@ pub enum Fault {
     Death,
 }
 
+/// What fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// A write, a sync or a rename.
+    Write,
+    /// The reading of a file, or of a part of it.
+    Read,
+}
+
 /// A fault and its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
+    /// What fails.
+    pub operation: Operation,
     /// What happens.
     pub fault: Fault,
-    /// Counted from 1 over all writes, syncs and renames of the process.
+    /// Counted from 1 over all such operations of the process.
     pub at: u64,
 }
 
 static PLAN: Mutex<Option<Plan>> = Mutex::new(None);
-static COUNT: AtomicU64 = AtomicU64::new(0);
+static WRITES: AtomicU64 = AtomicU64::new(0);
+static READINGS: AtomicU64 = AtomicU64::new(0);
 
 /// Lets a fault happen in this process.
 pub fn arm(plan: Plan) {
     *PLAN.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(plan);
 }
 
-/// How many writes, syncs and renames there have been.
-pub fn count() -> u64 {
-    COUNT.load(Ordering::SeqCst)
-}
-
 impl FromStr for Plan {
     type Err = String;
 
-    /// Reads `error@17`, `full@17`, `short@17` or `death@17`.
+    /// Reads `error@17`, `full@17`, `short@17` or `death@17`, for readings `read-error@17` or `read-death@17`.
     fn from_str(text: &str) -> Result<Self, String> {
         let refuse = || format!("{text:?} is no fault: expected such as error@17");
         let (fault, at) = text.split_once('@').ok_or_else(refuse)?;
+        let (operation, fault) = match fault.strip_prefix("read-") {
+            Some(fault) => (Operation::Read, fault),
+            None => (Operation::Write, fault),
+        };
         let fault = match fault {
             "error" => Fault::Error,
             "full" => Fault::Full,
@@ -55,16 +66,25 @@ impl FromStr for Plan {
             "death" => Fault::Death,
             _ => return Err(refuse()),
         };
-        Ok(Self { fault, at: at.parse().map_err(|_| refuse())? })
+        Ok(Self { operation, fault, at: at.parse().map_err(|_| refuse())? })
     }
 }
 
-/// The fault of the present operation, if one is due.
-pub(super) fn next() -> Option<Fault> {
-    let number = COUNT.fetch_add(1, Ordering::SeqCst) + 1;
+/// The fault of the present write, sync or rename, if one is due.
+pub(super) fn next_write() -> Option<Fault> {
+    next(Operation::Write, &WRITES)
+}
+
+/// The fault of the present reading, if one is due.
+pub(super) fn next_read() -> Option<Fault> {
+    next(Operation::Read, &READINGS)
+}
+
+fn next(operation: Operation, count: &AtomicU64) -> Option<Fault> {
+    let number = count.fetch_add(1, Ordering::SeqCst) + 1;
     let plan = (*PLAN.lock().unwrap_or_else(std::sync::PoisonError::into_inner))?;
     let due = number == plan.at || (plan.fault == Fault::Full && number > plan.at);
-    due.then_some(plan.fault)
+    (due && operation == plan.operation).then_some(plan.fault)
 }
 
 impl Fault {

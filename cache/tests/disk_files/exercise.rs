@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pipe_cache::{Claimed, Digest, Index, InputMemo, ItemOutcome, Store};
 
 /// How many formats there are.
-pub const FORMATS: u8 = 10;
+pub const FORMATS: u8 = 11;
 
 const BLOB: &[u8] = b"a blob";
 
@@ -71,6 +71,10 @@ pub fn disk_file(format: u8, bytes: &[u8]) {
         8 => {
             place("format");
             drop(Store::open(folder.path()).map(|store| store.put(BLOB)));
+        }
+        9 => {
+            place(&format!("notes/{key}"));
+            assert_eq!(store.read_note(key), None);
         }
         _ => {
             place(&format!("claims/{key}"));

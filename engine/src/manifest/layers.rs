@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use pipe_cache::Digest;
+
 use super::node::{Content, Node, Origin, parse_file, parse_value};
 use super::problem::{ManifestError, Problem, Problems, did_you_mean};
 use super::variables::Variables;
@@ -22,6 +24,17 @@ pub struct Layers {
     pub tree: Node,
     /// The folder that paths are read against.
     pub root: PathBuf,
+    /// Where all of it was read.
+    pub read_from: ReadFrom,
+}
+
+/// What a manifest's tables were read from.
+#[derive(Clone, Debug, Default)]
+pub struct ReadFrom {
+    /// The manifest and those that it extends, with digests of their texts.
+    pub files: Vec<(PathBuf, Digest)>,
+    /// The root as it is told, before links are followed.
+    pub root: PathBuf,
 }
 
 /// Reads a manifest and everything it extends, and applies profiles and overrides. Unknown profiles,
@@ -31,7 +44,8 @@ pub struct Layers {
 /// Files that cannot be read or parsed: nothing sensible can be said of the rest then.
 pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Result<Layers, ManifestError> {
     let mut unreadable = Problems::default();
-    let mut tree = read_chain(path, &mut Vec::new(), &mut unreadable);
+    let mut files = Vec::new();
+    let mut tree = read_chain(path, &mut files, &mut unreadable);
     unreadable.or(())?;
     apply_profiles(&mut tree, &overrides.profiles, problems);
     for text in &overrides.set {
@@ -43,7 +57,8 @@ pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Resu
             variables.substitute(node, problems);
         }
     }
-    let root = root_folder(&tree, path);
+    let stated_root = stated_root(&tree, path);
+    let root = fs::canonicalize(&stated_root).unwrap_or_else(|_| stated_root.clone());
     if let (false, Some(stated)) =
         (root.is_dir(), tree.get("pipeline").and_then(|pipeline| pipeline.get("root")))
     {
@@ -51,22 +66,34 @@ pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Resu
         let help = "give a folder relative to this file's, or leave `root` out";
         problems.add(Problem::at(stated.origin.clone(), "no-root", message).help(help));
     }
-    Ok(Layers { tree, root })
+    let files = files.into_iter().map(|file| (file.path, file.digest)).collect();
+    Ok(Layers { tree, root, read_from: ReadFrom { files, root: stated_root } })
+}
+
+/// A manifest file that has been read.
+struct ManifestFile {
+    path: PathBuf,
+    /// The path with links followed.
+    identity: PathBuf,
+    digest: Digest,
 }
 
 /// A manifest laid over the one that it extends.
-fn read_chain(path: &Path, chain: &mut Vec<PathBuf>, problems: &mut Problems) -> Node {
+fn read_chain(path: &Path, chain: &mut Vec<ManifestFile>, problems: &mut Problems) -> Node {
     let identity = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    if chain.contains(&identity) {
-        let names: Vec<String> =
-            chain.iter().chain([&identity]).map(|path| path.display().to_string()).collect();
+    if chain.iter().any(|file| file.identity == identity) {
+        let names: Vec<String> = chain
+            .iter()
+            .map(|file| &file.identity)
+            .chain([&identity])
+            .map(|path| path.display().to_string())
+            .collect();
         problems.add(Problem::general(
             "extends-cycle",
             format!("manifests extend each other: {}", names.join(" -> ")),
         ));
         return Node::empty_table(Origin::Default);
     }
-    chain.push(identity);
     let text = match fs::read_to_string(path) {
         Ok(text) => text,
         Err(error) => {
@@ -76,6 +103,8 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>, problems: &mut Problems) ->
             return Node::empty_table(Origin::Default);
         }
     };
+    let digest = Digest::of(text.as_bytes());
+    chain.push(ManifestFile { path: path.to_path_buf(), identity, digest });
     let mut tree = parse_file(path, text, problems);
     anchor_root(&mut tree, path);
     let Some(base) = tree.get("extends").and_then(Node::as_text) else { return tree };
@@ -101,11 +130,10 @@ fn anchor_root(tree: &mut Node, path: &Path) {
     tree.set(&["pipeline", "root"], anchored);
 }
 
-fn root_folder(tree: &Node, path: &Path) -> PathBuf {
+fn stated_root(tree: &Node, path: &Path) -> PathBuf {
     let stated = tree.get("pipeline").and_then(|pipeline| pipeline.get("root")).and_then(Node::as_text);
     let folder = stated.map_or_else(|| path.parent().unwrap_or(Path::new("")).to_path_buf(), PathBuf::from);
-    let folder = if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder };
-    fs::canonicalize(&folder).unwrap_or(folder)
+    if folder.as_os_str().is_empty() { PathBuf::from(".") } else { folder }
 }
 
 fn apply_profiles(tree: &mut Node, names: &[String], problems: &mut Problems) {

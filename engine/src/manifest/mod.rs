@@ -1,23 +1,29 @@
 //! From a manifest file to a [`Pipeline`]: stage instances with typed parameters and resolved references.
 //!
 //! The way is one direction: files and overrides → value tree (`layers`) → checked against the schema of
-//! its own types and of each kind's parameters (`schema_check`) → instances and edges (`resolve`).
+//! its own types and of each kind's parameters (`schema_check`) → stages (`stage_table`) and their instances
+//! (`variants`) → the edges between them (`references`, `instances`).
 //! Nothing here reads an input's content or knows what has been computed before.
 
 pub mod document;
 mod hub;
+mod instances;
 pub mod layers;
 pub mod node;
+pub mod pipeline;
 pub mod problem;
 pub(crate) mod references;
 pub mod resolve;
 mod resources;
 mod schema_check;
+pub(crate) mod stage_table;
 mod variables;
+mod variants;
 
 pub use hub::HubFile;
 pub use layers::Overrides;
 pub use node::{Location, Origin, Source};
+pub use pipeline::{InputBinding, InputSource, Instance, Pipeline};
 pub use problem::{ManifestError, Problem};
-pub use resolve::{InputBinding, InputSource, Instance, Pipeline, load_pipeline};
+pub use resolve::load_pipeline;
 pub use resources::Resources;

@@ -1,7 +1,7 @@
-//! References between stages: `"@stage"`, `"@stage.output"`, paths and keywords.
+//! What the text of an input leads to: `"@stage"`, `"@stage.output"`, paths, files on the hub and keywords.
 
 use std::cmp::Ordering;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
@@ -9,9 +9,8 @@ use serde_json::Value;
 use super::hub::HubFile;
 use super::node::Node;
 use super::problem::{Problem, Problems, did_you_mean};
-use super::resolve::{GivenInput, InputBinding, InputSource, Instance, StageSpec, label};
+use super::stage_table::{GivenInput, StageSpec};
 use crate::bind::shown_path;
-use crate::graph;
 use crate::stage::{InputForm, InputSpec, OutputForm, OutputSpec};
 
 /// What an input's text means.
@@ -45,21 +44,39 @@ pub(crate) fn parse<'a>(text: &'a str, spec: &InputSpec, root: &Path) -> Referen
 
 /// Adds a problem for every reference that leads nowhere and every path that is not there.
 pub(super) fn check(stages: &[StageSpec], root: &Path, problems: &mut Problems) {
-    for stage in stages {
+    let stages = &StagesByName::new(stages);
+    for stage in stages.all {
         for GivenInput { spec, node, .. } in &stage.inputs {
             check_reference(spec, node, stages, root, problems);
         }
     }
 }
 
-/// Checks one reference and, where it names a stage, finds that stage and its output.
-fn check_reference<'a>(
+/// All stages, and where each name is.
+pub(crate) struct StagesByName<'a> {
+    pub(crate) all: &'a [StageSpec],
+    positions: HashMap<&'a str, usize>,
+}
+
+impl<'a> StagesByName<'a> {
+    pub(crate) fn new(all: &'a [StageSpec]) -> Self {
+        let positions = all.iter().enumerate().map(|(position, stage)| (stage.name.as_str(), position));
+        Self { all, positions: positions.collect() }
+    }
+
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
+        self.positions.get(name).copied()
+    }
+}
+
+/// Checks one reference and, where it names a stage, finds that stage's position and its output.
+pub(super) fn check_reference(
     spec: &'static InputSpec,
     node: &Node,
-    stages: &'a [StageSpec],
+    stages: &StagesByName<'_>,
     root: &Path,
     problems: &mut Problems,
-) -> Option<(&'a StageSpec, &'static OutputSpec)> {
+) -> Option<(usize, &'static OutputSpec)> {
     let text = node.as_text()?;
     match parse(text, spec, root) {
         Reference::Keyword => None,
@@ -72,15 +89,15 @@ fn check_reference<'a>(
             None
         }
         Reference::Stage { stage, output } => {
-            let Some(found) = stages.iter().find(|known| known.name == stage) else {
-                let names = stages.iter().map(|known| known.name.as_str());
+            let Some(found) = stages.position(stage) else {
+                let names = stages.all.iter().map(|known| known.name.as_str());
                 let help = did_you_mean(stage, names.clone())
                     .unwrap_or_else(|| format!("stages: {}", names.collect::<Vec<_>>().join(", ")));
                 let message = format!("`{}` refers to the unknown stage `{stage}`", spec.name);
                 problems.add(Problem::at(node.origin.clone(), "unknown-stage", message).help(help));
                 return None;
             };
-            find_output(spec, node, found, output, problems).map(|output| (found, output))
+            find_output(spec, node, &stages.all[found], output, problems).map(|output| (found, output))
         }
     }
 }
@@ -176,110 +193,6 @@ fn noun(form: InputForm) -> &'static str {
         InputForm::Table => "table (CSV file)",
         InputForm::File => "file",
         InputForm::Tree | InputForm::Collection => "folder",
-    }
-}
-
-/// Makes the instances, in an order in which inputs come first.
-pub(super) fn bind(stages: Vec<StageSpec>, root: &Path, problems: &mut Problems) -> Vec<Instance> {
-    let order = graph::order(&stages);
-    let mut positions: HashMap<(usize, usize), usize> = HashMap::new();
-    let mut instances = Vec::new();
-    for &stage in &order {
-        for variant in 0..stages[stage].variants.len() {
-            positions.insert((stage, variant), instances.len());
-            let spec = &stages[stage];
-            let inputs = spec
-                .inputs
-                .iter()
-                .filter_map(|given| bind_input(given, (stage, variant), &stages, root, &positions, problems))
-                .collect();
-            let chosen = &spec.variants[variant];
-            instances.push(Instance {
-                stage: spec.name.clone(),
-                label: label(&spec.name, &chosen.selector),
-                selector: chosen.selector.clone(),
-                kind: spec.kind,
-                params: chosen.params.clone(),
-                origins: chosen.origins.clone(),
-                inputs,
-                resources: spec.resources,
-                is_last: true,
-            });
-        }
-    }
-    let used: BTreeSet<usize> = instances.iter().flat_map(Instance::upstream).collect();
-    for position in used {
-        instances[position].is_last = false;
-    }
-    instances
-}
-
-fn bind_input(
-    GivenInput { spec, name, node }: &GivenInput,
-    (stage, variant): (usize, usize),
-    stages: &[StageSpec],
-    root: &Path,
-    positions: &HashMap<(usize, usize), usize>,
-    problems: &mut Problems,
-) -> Option<InputBinding> {
-    let given = node.as_text()?.to_string();
-    let mut quiet = Problems::default();
-    // What is wrong with a reference is wrong for every instance; it is told for the first.
-    let target = check_reference(spec, node, stages, root, if variant == 0 { problems } else { &mut quiet });
-    let sources = match parse(&given, spec, root) {
-        Reference::Keyword => vec![InputSource::Keyword(given.clone())],
-        Reference::Path(path) => vec![InputSource::Path(path)],
-        Reference::Hub(file) => vec![InputSource::Hub(file.ok()?)],
-        Reference::Stage { .. } => {
-            let (target, output) = target?;
-            let target_position = stages.iter().position(|known| known.name == target.name)?;
-            let chosen = matching(&stages[stage], variant, target);
-            check_count(spec, node, &stages[stage], variant, target, &chosen, problems);
-            chosen
-                .into_iter()
-                .filter_map(|index| positions.get(&(target_position, index)))
-                .map(|instance| InputSource::Output { instance: *instance, output: output.name })
-                .collect()
-        }
-    };
-    let (origin, variable) = (node.origin.clone(), node.variable.clone());
-    Some(InputBinding { spec, name: name.clone(), origin, variable, given, sources })
-}
-
-/// The instances of `target` that agree with the variant on every foreach key that both have.
-fn matching(stage: &StageSpec, variant: usize, target: &StageSpec) -> Vec<usize> {
-    let own = &stage.variants[variant].selector;
-    let shared: Vec<&String> = stage.foreach.iter().filter(|key| target.foreach.contains(key)).collect();
-    let agrees =
-        |index: &usize| shared.iter().all(|key| target.variants[*index].selector.get(*key) == own.get(*key));
-    (0..target.variants.len()).filter(agrees).collect()
-}
-
-fn check_count(
-    spec: &InputSpec,
-    node: &Node,
-    stage: &StageSpec,
-    variant: usize,
-    target: &StageSpec,
-    chosen: &[usize],
-    problems: &mut Problems,
-) {
-    let own = label(&stage.name, &stage.variants[variant].selector);
-    if chosen.is_empty() {
-        let message =
-            format!("`{own}` has no matching instance of `{}` for its input `{}`", target.name, spec.name);
-        let problem = Problem::at(node.origin.clone(), "no-instance", message);
-        problems.add(problem.help("give both stages the same foreach values"));
-    } else if chosen.len() > 1 && !spec.many && variant == 0 {
-        let message = format!(
-            "`{}` takes one artifact, but `{}` has {} instances",
-            spec.name,
-            target.name,
-            chosen.len()
-        );
-        let problem = Problem::at(node.origin.clone(), "many-instances", message);
-        problems
-            .add(problem.help(format!("give `{}` the same foreach key as `{}`", stage.name, target.name)));
     }
 }
 

@@ -52,6 +52,11 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// How many items of each instance were known.
+    pub(super) fn items_cached(&self) -> Vec<usize> {
+        self.counts.iter().map(|counts| counts.items_cached).collect()
+    }
+
     /// An instance has its result, perhaps for the second time.
     pub(super) fn succeeded(
         &mut self,

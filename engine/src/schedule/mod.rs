@@ -64,6 +64,11 @@ impl<'a> Schedule<'a> {
         self.account.summary()
     }
 
+    /// How many items of each instance were known.
+    pub(crate) fn items_cached(&self) -> Vec<usize> {
+        self.account.items_cached()
+    }
+
     /// Runs what is ready with that many workers, until nothing is.
     pub(crate) fn work_off(&mut self, pool: &rayon::ThreadPool, jobs: usize) -> Result<(), Error> {
         let executor = self.executor;

@@ -1,0 +1,182 @@
+//! Looking at files without reading them: for a sight of what one instance uses, and for the account of all that a run
+//! has looked at.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use pipe_cache::{Digest, Sighting, Stamp};
+use rayon::prelude::*;
+
+use crate::bind::TableSource;
+use crate::input::list_folder;
+use crate::items::row_files::{Found, RowFiles};
+use crate::stage::RowItems;
+
+/// All that a run has looked at outside the store; `None` once something could not be seen well enough.
+pub(crate) struct Looked(Mutex<Option<Seen>>);
+
+/// Files, and folders with a digest of what was seen in them.
+#[derive(Default)]
+pub(crate) struct Seen {
+    pub(crate) files: BTreeMap<PathBuf, Stamp>,
+    pub(crate) folders: BTreeMap<PathBuf, Digest>,
+}
+
+impl Default for Looked {
+    fn default() -> Self {
+        Self(Mutex::new(Some(Seen::default())))
+    }
+}
+
+impl Looked {
+    /// Something was not seen well enough.
+    pub(crate) fn spoil(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What was seen, if all of it was seen well and the same each time.
+    pub(crate) fn take(&self) -> Option<Seen> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    fn files(&self, files: impl Iterator<Item = (PathBuf, Stamp)>) {
+        self.add(|seen| {
+            files.into_iter().all(|(path, stamp)| *seen.files.entry(path).or_insert(stamp) == stamp)
+        });
+    }
+
+    fn folder(&self, folder: &Path, digest: Digest) {
+        self.add(|seen| *seen.folders.entry(folder.to_path_buf()).or_insert(digest) == digest);
+    }
+
+    /// Adds what agrees with what was seen before.
+    fn add(&self, add: impl FnOnce(&mut Seen) -> bool) {
+        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.as_mut().is_some_and(|seen| !add(seen)) {
+            *seen = None;
+        }
+    }
+}
+
+/// A sight in the making, of which the run's account is kept.
+pub(crate) struct Look<'a> {
+    sighting: Sighting,
+    looked: &'a Looked,
+}
+
+impl<'a> Look<'a> {
+    pub(crate) fn new(purpose: &str, looked: &'a Looked) -> Self {
+        Self { sighting: Sighting::new(purpose), looked }
+    }
+
+    /// Adds a text.
+    pub(crate) fn text(&mut self, text: impl AsRef<[u8]>) {
+        self.sighting.text(text);
+    }
+
+    /// Looks at files. `None` when one is not there.
+    pub(crate) fn files(&mut self, paths: Vec<PathBuf>) -> Option<()> {
+        let stamps = stamps(&paths)?;
+        for (path, stamp) in paths.iter().zip(&stamps) {
+            self.sighting.file(path, *stamp);
+        }
+        self.looked.files(paths.into_iter().zip(stamps));
+        Some(())
+    }
+
+    /// Looks at all files of a folder.
+    pub(crate) fn folder(&mut self, folder: &Path) -> Option<()> {
+        let digest = see_folder(folder)?;
+        self.sighting.text(digest.as_bytes());
+        self.looked.folder(folder, digest);
+        Some(())
+    }
+
+    /// Looks at what the rows of a table name, once for each cell.
+    pub(crate) fn row_files(&mut self, source: &TableSource, rows: &RowItems) -> Option<()> {
+        let RowFiles::Root(root) = &source.files else { return Some(()) };
+        for column in &rows.files {
+            self.text(column.name);
+            let mut seen: HashSet<&str> = HashSet::new();
+            let mut files = Vec::new();
+            for row in source.table.rows() {
+                let Some(cell) = source.table.get(row, column.name).filter(|cell| seen.insert(cell)) else {
+                    continue;
+                };
+                match source.files.find(column, cell).ok()? {
+                    Found::One(name) => files.push(root.join(name)),
+                    Found::Pair(first, second) => files.extend([root.join(first), root.join(second)]),
+                    Found::Folder(name) => self.folder(&root.join(name))?,
+                }
+            }
+            self.files(files)?;
+        }
+        Some(())
+    }
+
+    /// The sight; `None` when something was written too lately.
+    pub(crate) fn finish(self) -> Option<Digest> {
+        self.sighting.finish()
+    }
+}
+
+impl Seen {
+    /// Looks at the same files and folders anew; what is seen of them, or `None` when something is not there or was
+    /// written too lately.
+    pub(crate) fn look_again(files: &[PathBuf], folders: &[PathBuf]) -> Option<Digest> {
+        let stamps = stamps(files)?;
+        let digests: Vec<Digest> = folders.iter().map(|folder| see_folder(folder)).collect::<Option<_>>()?;
+        sum_up(files.iter().zip(stamps), folders.iter().zip(digests))
+    }
+
+    /// What was seen, as a digest; see [`Seen::look_again`].
+    pub(crate) fn digest(&self) -> Option<Digest> {
+        let files = self.files.iter().map(|(path, stamp)| (path, *stamp));
+        sum_up(files, self.folders.iter().map(|(path, digest)| (path, *digest)))
+    }
+
+    /// Looks at more files.
+    pub(crate) fn add_files(&mut self, paths: Vec<PathBuf>) -> Option<()> {
+        let stamps = stamps(&paths)?;
+        self.files.extend(paths.into_iter().zip(stamps));
+        Some(())
+    }
+}
+
+fn sum_up<'a>(
+    files: impl Iterator<Item = (&'a PathBuf, Stamp)>,
+    folders: impl Iterator<Item = (&'a PathBuf, Digest)>,
+) -> Option<Digest> {
+    let mut sighting = Sighting::new("run");
+    for (path, stamp) in files {
+        sighting.file(path, stamp);
+    }
+    for (path, digest) in folders {
+        sighting.text(path.as_os_str().as_encoded_bytes());
+        sighting.text(digest.as_bytes());
+    }
+    sighting.finish()
+}
+
+/// What the file system says of files; `None` when one is not there.
+fn stamps(paths: &[PathBuf]) -> Option<Vec<Stamp>> {
+    let look = |path: &PathBuf| std::fs::metadata(path);
+    let seen: Vec<io::Result<Metadata>> = paths.par_iter().with_min_len(64).map(look).collect();
+    seen.into_iter().map(|metadata| Some(Stamp::of(&metadata.ok()?))).collect()
+}
+
+fn see_folder(folder: &Path) -> Option<Digest> {
+    let mut files = Vec::new();
+    list_folder(folder, "", 0, &mut files).ok()?;
+    files.sort_unstable();
+    let paths: Vec<PathBuf> = files.into_iter().map(|(_, path)| path).collect();
+    let stamps = stamps(&paths)?;
+    let mut sighting = Sighting::new("folder");
+    for (path, stamp) in paths.iter().zip(stamps) {
+        sighting.file(path, stamp);
+    }
+    sighting.finish()
+}

@@ -1,0 +1,148 @@
+//! A resolved manifest: stage instances with typed parameters, bound to paths and to one another.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::hub::HubFile;
+use super::layers::{Overrides, ReadFrom};
+use super::node::Origin;
+use super::resources::Resources;
+use crate::input::Selector;
+use crate::stage::{AnyStage, InputSpec};
+
+/// A pipeline that is ready to be planned.
+pub struct Pipeline {
+    /// Its name.
+    pub name: String,
+    /// The manifest as it was given.
+    pub manifest: PathBuf,
+    /// The folder that paths are read against.
+    pub root: PathBuf,
+    /// The seed.
+    pub seed: u64,
+    /// Where the seed comes from.
+    pub seed_origin: Origin,
+    /// The overrides that were applied.
+    pub overrides: Overrides,
+    /// All stage instances; an instance's inputs come from instances before it.
+    pub instances: Vec<Instance>,
+    /// Folders to copy a stage's outputs to, by stage.
+    pub publish: Vec<(String, PathBuf)>,
+    /// The merged manifest with variables replaced.
+    pub resolved: Value,
+    /// What it was read from.
+    pub read_from: ReadFrom,
+    /// Whether it names files on the hub, whatever has become of them since.
+    pub names_hub_files: bool,
+}
+
+impl Pipeline {
+    /// The files on the hub that have no place yet, each once.
+    pub fn hub_files(&self) -> BTreeSet<HubFile> {
+        let bindings = self.instances.iter().flat_map(|instance| &instance.inputs);
+        let file = |source: &InputSource| match source {
+            InputSource::Hub(file) => Some(file.clone()),
+            _ => None,
+        };
+        bindings.flat_map(|binding| &binding.sources).filter_map(file).collect()
+    }
+
+    /// Puts a local copy in the place of a file on the hub. What was written is told with the commit.
+    pub fn place_hub_file(&mut self, file: &HubFile, path: &Path, commit: &str) {
+        let placed = HubFile { revision: commit.to_owned(), ..file.clone() };
+        for binding in self.instances.iter_mut().flat_map(|instance| &mut instance.inputs) {
+            for source in &mut binding.sources {
+                if matches!(source, InputSource::Hub(known) if known == file) {
+                    *source = InputSource::Path(path.to_path_buf());
+                    binding.given = placed.to_string();
+                }
+            }
+        }
+    }
+}
+
+/// One instance of a stage.
+pub struct Instance {
+    /// The stage's name.
+    pub stage: String,
+    /// The name with the foreach values, such as `train[fold=0]`.
+    pub label: String,
+    /// The foreach values.
+    pub selector: Selector,
+    /// Its kind.
+    pub kind: &'static dyn AnyStage,
+    /// The parameters with defaults filled in.
+    pub params: Value,
+    /// Where each parameter comes from; a parameter not listed is a default.
+    pub origins: BTreeMap<String, Origin>,
+    /// Its inputs by name, in the kind's order.
+    pub inputs: Vec<InputBinding>,
+    /// What it needs while it runs.
+    pub resources: Resources,
+    /// Whether nothing builds on it.
+    pub is_last: bool,
+}
+
+impl Instance {
+    /// Where a parameter comes from.
+    pub fn origin(&self, param: &str) -> Origin {
+        self.origins.get(param).cloned().unwrap_or(Origin::Default)
+    }
+
+    /// The files and folders outside the store that the manifest gives it.
+    pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
+        let sources = self.inputs.iter().flat_map(|binding| &binding.sources);
+        sources.filter_map(|source| match source {
+            InputSource::Path(path) => Some(path),
+            _ => None,
+        })
+    }
+
+    /// The positions of the instances that it takes inputs from.
+    pub fn upstream(&self) -> BTreeSet<usize> {
+        let sources = self.inputs.iter().flat_map(|binding| &binding.sources);
+        sources
+            .filter_map(|source| match source {
+                InputSource::Output { instance, .. } => Some(*instance),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// What an instance's input is bound to.
+#[derive(Clone)]
+pub struct InputBinding {
+    /// The kind's description of the input.
+    pub spec: &'static InputSpec,
+    /// The name among several artifacts of the input, where they were given by name.
+    pub name: Option<String>,
+    /// Where it was written.
+    pub origin: Origin,
+    /// The variable that gave it.
+    pub variable: Option<String>,
+    /// What was written.
+    pub given: String,
+    /// The artifacts, in the order of their foreach values.
+    pub sources: Vec<InputSource>,
+}
+
+/// One artifact that an input is bound to.
+#[derive(Clone, Debug)]
+pub enum InputSource {
+    /// A word of the kind.
+    Keyword(String),
+    /// A file or folder outside the store.
+    Path(PathBuf),
+    /// A file on the hub of which there is no local copy yet.
+    Hub(HubFile),
+    /// An output of another instance.
+    Output {
+        /// The instance's position in [`Pipeline::instances`].
+        instance: usize,
+        /// The output's name.
+        output: &'static str,
+    },
+}

@@ -1,0 +1,159 @@
+//! The instances of a stage: `foreach` expanded, parameters checked and typed.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde_json::Value;
+
+use super::node::{Content, Node, Origin};
+use super::problem::{Problem, Problems};
+use super::stage_table::GivenInput;
+use super::{references, schema_check};
+use crate::input::Selector;
+use crate::preimage::canonical_text;
+use crate::stage::AnyStage;
+
+/// The parameters of one instance of a stage.
+pub(crate) struct Variant {
+    pub(crate) selector: Selector,
+    pub(crate) order: Vec<Value>,
+    pub(crate) params: Value,
+    pub(crate) origins: BTreeMap<String, Origin>,
+}
+
+/// The parameters to run for each value of, with their values.
+pub(super) fn read_foreach(node: &Node, problems: &mut Problems) -> Vec<(String, Vec<Node>)> {
+    let mut keys = Vec::new();
+    for (key, values) in node.get("foreach").map_or(&[][..], Node::entries) {
+        let Content::Array(values) = &values.content else { continue };
+        if values.is_empty() {
+            let message = format!("`foreach.{}` has no values", key.name);
+            problems.add(Problem::at(key.origin.clone(), "empty-foreach", message));
+        }
+        let mut seen = HashSet::new();
+        for value in values {
+            let text = selector_text(value);
+            if !seen.insert(text.clone()) {
+                let message = format!("`foreach.{}` has the value {text} twice", key.name);
+                problems.add(Problem::at(value.origin.clone(), "duplicate-value", message));
+            }
+        }
+        keys.push((key.name.clone(), values.clone()));
+    }
+    keys.sort_by(|a, b| a.0.cmp(&b.0));
+    keys
+}
+
+/// The parameters of each instance. Problems that all instances share are told once.
+pub(super) fn read_variants(
+    stage: &str,
+    origin: &Origin,
+    params: &Node,
+    foreach: &[(String, Vec<Node>)],
+    (kind, inputs): (&'static dyn AnyStage, &[GivenInput]),
+    problems: &mut Problems,
+) -> Vec<Variant> {
+    for (key, values) in foreach {
+        if let (Some(given), Some(_)) = (params.get(key), values.first()) {
+            let message = format!("`{key}` is given both under params and under foreach");
+            problems.add(Problem::at(given.origin.clone(), "given-twice", message));
+        }
+    }
+    let schema = kind.schema();
+    let known = |key: &String| schema.pointer("/properties").is_some_and(|fields| fields.get(key).is_some());
+    let mut strange = false;
+    for (key, values) in foreach.iter().filter(|(key, _)| !known(key)) {
+        strange = true;
+        let place = values.first().map_or(origin, |value| &value.origin).clone();
+        let message =
+            format!("stage `{stage}`: kind {} has no parameter `{key}` to run for each", kind.about().name);
+        let help = format!("`pipe stages {}` lists its parameters", kind.about().name);
+        problems.add(Problem::at(place, "unknown-parameter", message).help(help));
+    }
+    if strange {
+        return Vec::new();
+    }
+    let mut variants = Vec::new();
+    let mut told: Vec<String> = Vec::new();
+    for choice in product(foreach) {
+        let mut all = params.clone();
+        let mut selector = Selector::new();
+        for (key, value) in &choice {
+            selector.insert((*key).to_string(), selector_text(value));
+            all.set(&[key], (*value).clone());
+        }
+        let mut found = Problems::default();
+        schema_check::check(&all, &schema, "", &mut found);
+        if found.is_empty() {
+            check_values(stage, origin, &all, (kind, inputs), &mut found);
+        }
+        if !found.is_empty() {
+            for mut problem in found.into_error().problems {
+                problem.message = format!(
+                    "stage `{stage}`: {}",
+                    problem.message.replace("unknown key", "unknown parameter")
+                );
+                let text = problem.to_string();
+                if !told.contains(&text) {
+                    told.push(text);
+                    problems.add(problem);
+                }
+            }
+            continue;
+        }
+        let Ok(canonical) = kind.canonical(all.to_json()) else { continue };
+        let origins =
+            all.entries().iter().map(|(key, value)| (key.name.clone(), value.origin.clone())).collect();
+        let order = choice.iter().map(|(_, value)| value.to_json()).collect();
+        variants.push(Variant { selector, order, params: canonical, origins });
+    }
+    variants.sort_by(|a, b| references::compare_values(&a.order, &b.order));
+    variants
+}
+
+fn check_values(
+    stage: &str,
+    origin: &Origin,
+    params: &Node,
+    (kind, inputs): (&dyn AnyStage, &[GivenInput]),
+    problems: &mut Problems,
+) {
+    let canonical = match kind.canonical(params.to_json()) {
+        Ok(canonical) => canonical,
+        Err(error) => {
+            problems.add(Problem::at(origin.clone(), "params", error.to_string()));
+            return;
+        }
+    };
+    let help = format!("`pipe stages {}` explains the parameters of `{stage}`", kind.about().name);
+    for message in kind.check(&canonical) {
+        // The message begins with the parameter's name in backquotes where there is one.
+        let named = message.split('`').nth(1).and_then(|name| params.get(name));
+        let place = named.map_or(origin, |node| &node.origin).clone();
+        problems.add(Problem::at(place, "wrong-value", message).help(help.clone()));
+    }
+    let given = |name: &str| inputs.iter().any(|given| given.spec.name == name);
+    for error in kind.check_inputs(&canonical, &given) {
+        let problem = Problem::at(origin.clone(), "missing-input", error.to_string());
+        problems.add(problem.maybe_help(error.advice));
+    }
+}
+
+fn product(foreach: &[(String, Vec<Node>)]) -> Vec<Vec<(&str, &Node)>> {
+    foreach.iter().fold(vec![Vec::new()], |choices, (key, values)| {
+        let extend = |choice: &Vec<_>, value| choice.iter().copied().chain([(key.as_str(), value)]).collect();
+        choices.iter().flat_map(|choice| values.iter().map(move |value| extend(choice, value))).collect()
+    })
+}
+
+fn selector_text(node: &Node) -> String {
+    node.as_text().map_or_else(|| canonical_text(&node.to_json()), str::to_string)
+}
+
+/// The text of an instance's name.
+pub(super) fn label(stage: &str, selector: &Selector) -> String {
+    if selector.is_empty() {
+        return stage.to_string();
+    }
+    let values: Vec<String> = selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    format!("{stage}[{}]", values.join(","))
+}

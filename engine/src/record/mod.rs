@@ -1,0 +1,169 @@
+//! The run record: an append-only account of what a run did, one JSON object a line.
+
+mod measures;
+mod read;
+mod write;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pipe_cache::{ArtifactRef, Digest};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+pub(crate) use self::measures::{peak_memory, utc};
+pub(crate) use self::read::read_header;
+pub use self::read::{RecordError, RunRecord, read_run, run_ids};
+pub(crate) use self::write::RecordWriter;
+use crate::input::Selector;
+
+/// Facts about the place of a run, which the binary finds out and the engine writes down.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Surroundings {
+    /// The program and its version.
+    pub program: String,
+    /// The host's name.
+    pub host: String,
+    /// The commit of the project's repository, and whether files differed from it.
+    pub git: Option<GitState>,
+    /// The command line.
+    pub command: Vec<String>,
+}
+
+/// The state of the project's repository.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct GitState {
+    /// The commit.
+    pub commit: String,
+    /// Whether files differed from it.
+    pub modified: bool,
+}
+
+/// An input that is not where it seems to be, or not in the project.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Elsewhere {
+    /// The path as the manifest leads to it.
+    pub given: PathBuf,
+    /// Where it is, links followed.
+    pub leads_to: PathBuf,
+}
+
+impl Elsewhere {
+    /// Those among the given paths that are not simply in the project's root.
+    pub(crate) fn among<'a>(root: &Path, paths: impl IntoIterator<Item = &'a PathBuf>) -> Vec<Self> {
+        let Ok(real_root) = fs::canonicalize(root) else { return Vec::new() };
+        let distinct: BTreeSet<&PathBuf> = paths.into_iter().collect();
+        let elsewhere = |given: &PathBuf| {
+            let leads_to = fs::canonicalize(given).ok()?;
+            let plain = given.strip_prefix(root).ok().map(|name| real_root.join(name));
+            (plain.as_ref() != Some(&leads_to)).then(|| Self { given: given.clone(), leads_to })
+        };
+        distinct.into_iter().filter_map(elsewhere).collect()
+    }
+}
+
+/// The first line of a record.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct RunHeader {
+    /// The record format's version.
+    pub version: u32,
+    /// The run's id.
+    pub run: String,
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// The manifest as it was given.
+    pub manifest: PathBuf,
+    /// When the run began, UTC.
+    pub started: String,
+    /// The seed.
+    pub seed: u64,
+    /// The device kind.
+    pub device: String,
+    /// The fine device class.
+    pub device_class: String,
+    /// Rows and stages computed side by side.
+    pub jobs: usize,
+    /// `--set` texts.
+    pub set: Vec<String>,
+    /// `--profile` names.
+    pub profiles: Vec<String>,
+    /// The fingerprint of all of the binary's code.
+    pub code: Digest,
+    /// Program, host, repository.
+    pub surroundings: Surroundings,
+    /// The manifest's inputs that do not lie in the project, or that links lead away from where they are given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub elsewhere: Vec<Elsewhere>,
+    /// The merged manifest with variables replaced.
+    pub manifest_resolved: Value,
+}
+
+/// What became of a stage instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum InstanceStatus {
+    /// Computed in this run.
+    Executed,
+    /// Its result was known.
+    Cached,
+    /// It failed.
+    Failed,
+    /// It was not reached.
+    Skipped,
+}
+
+/// One stage instance of a run.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct InstanceRecord {
+    /// Its name with the foreach values.
+    pub label: String,
+    /// Its stage.
+    pub stage: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its foreach values.
+    pub selector: Selector,
+    /// What became of it.
+    pub status: InstanceStatus,
+    /// Its fingerprint; the preimage is stored under it.
+    pub fingerprint: Option<Digest>,
+    /// Where the values of its preimage came from in this run, by name; those that are not listed are defaults.
+    #[serde(default)]
+    pub origins: BTreeMap<String, String>,
+    /// The listing of its items' keys, a blob.
+    pub items: Option<Digest>,
+    /// What it was computed on now, if its kind computes on devices: `cpu` or `cuda:N`.
+    #[serde(default)]
+    pub device: Option<String>,
+    /// Its outputs.
+    pub outputs: BTreeMap<String, ArtifactRef>,
+    /// The run that computed it.
+    pub from_run: Option<String>,
+    /// Items computed now.
+    pub items_executed: usize,
+    /// Items whose results were known.
+    pub items_cached: usize,
+    /// Time taken.
+    pub seconds: f64,
+    /// The most memory the process had taken when the instance ended, in bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Its log, relative to the run's folder.
+    pub log: Option<PathBuf>,
+    /// Why it failed or was skipped.
+    pub error: Option<String>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(tag = "record", rename_all = "kebab-case")]
+enum Line {
+    Run(Box<RunHeader>),
+    Instance(Box<InstanceRecord>),
+    /// All instances are as a former run left them, whose record tells of each.
+    Unchanged {
+        since: String,
+    },
+    Finished {
+        summary: Value,
+    },
+}

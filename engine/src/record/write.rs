@@ -1,0 +1,64 @@
+//! Writing a run's record.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use pipe_cache::{Error, Store, append, create_folder, create_new_folder, create_to_append};
+use serde_json::Value;
+
+use super::{InstanceRecord, Line, RunHeader, utc};
+use crate::event::Summary;
+
+/// Writes a run's record.
+pub(crate) struct RecordWriter {
+    pub(crate) run: String,
+    pub(crate) folder: PathBuf,
+    file: Mutex<File>,
+}
+
+impl RecordWriter {
+    /// Makes the folder of a new run, named by the time and a random ending.
+    pub(crate) fn create(store: &Store) -> Result<Self, Error> {
+        let runs = store.runs();
+        create_folder(&runs)?;
+        let now = SystemTime::now();
+        let milliseconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_millis());
+        let stamp = utc(now).replace(['-', ':', 'Z'], "").replace('T', "-");
+        let ((), folder) = tempfile::Builder::new()
+            .prefix(&format!("{stamp}-{milliseconds:03}-"))
+            .rand_bytes(3)
+            .make_in(&runs, create_new_folder)
+            .and_then(|folder| folder.keep().map_err(|error| error.error))
+            .map_err(Error::io("make a folder in", &runs))?;
+        let run = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
+        let path = folder.join("record.jsonl");
+        let file = create_to_append(&path).map_err(Error::io("write", &path))?;
+        Ok(Self { run, folder, file: Mutex::new(file) })
+    }
+
+    pub(crate) fn header(&self, header: RunHeader) -> Result<(), Error> {
+        self.line(&Line::Run(Box::new(header)))
+    }
+
+    pub(crate) fn instance(&self, record: InstanceRecord) -> Result<(), Error> {
+        self.line(&Line::Instance(Box::new(record)))
+    }
+
+    /// Instead of the instances: they are as that run left them.
+    pub(crate) fn unchanged(&self, since: &str) -> Result<(), Error> {
+        self.line(&Line::Unchanged { since: since.to_string() })
+    }
+
+    pub(crate) fn finished(&self, summary: &Summary) -> Result<(), Error> {
+        self.line(&Line::Finished { summary: serde_json::to_value(summary).unwrap_or(Value::Null) })
+    }
+
+    fn line(&self, line: &Line) -> Result<(), Error> {
+        let mut bytes = serde_json::to_vec(line).unwrap_or_default();
+        bytes.push(b'\n');
+        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+        append(&file, &bytes).map_err(Error::io("write the record of", &self.folder))
+    }
+}

@@ -1,0 +1,221 @@
+//! A run that finds everything as an earlier one left it, known before the manifest is parsed.
+//!
+//! A run that had nothing to do notes what it looked at: the texts of its manifests, its inputs and published files by
+//! what the file system says of them, the store's blobs as a whole. While all of that is as it was, the next run would
+//! come to the same end: it says so, and its record refers to the one that noted. Whatever differs, or cannot be told,
+//! is left to a run that looks at each instance.
+
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+use pipe_cache::{Digest, Hasher, Store};
+use serde::{Deserialize, Serialize};
+
+use crate::context::Devices;
+use crate::event::{Event, Observer, Status, Summary};
+use crate::looks::Seen;
+use crate::manifest::{Instance, Overrides, Pipeline};
+use crate::quick::ENGINE;
+use crate::record::{Elsewhere, RecordWriter, RunHeader, read_header, utc};
+use crate::registry::Registry;
+use crate::run::{RunError, RunOptions};
+
+/// What a run is asked for, as far as it decides what there is to do.
+pub struct Asked<'a> {
+    /// The manifest.
+    pub manifest: &'a Path,
+    /// What the command line changes of it.
+    pub overrides: &'a Overrides,
+    /// What may be computed on.
+    pub devices: &'a Devices,
+    /// The kinds and their code.
+    pub registry: &'a Registry,
+}
+
+/// A run that has nothing to do.
+pub struct Unchanged {
+    /// When it was looked for.
+    started: Instant,
+    note: Note,
+    /// The header of the run that noted.
+    header: RunHeader,
+}
+
+/// What a run found that had nothing to do.
+#[derive(Serialize, Deserialize)]
+struct Note {
+    run: String,
+    pipeline: String,
+    /// The manifests with digests of their texts.
+    manifests: Vec<(PathBuf, Digest)>,
+    /// The root as the manifest tells it, and where that is.
+    stated_root: PathBuf,
+    root: PathBuf,
+    /// All that was looked at, and what was seen.
+    files: Vec<PathBuf>,
+    folders: Vec<PathBuf>,
+    seen: Digest,
+    /// The sight of the store's blobs.
+    blobs: Digest,
+    /// Files and folders that the manifest gives.
+    inputs: Vec<PathBuf>,
+    instances: Vec<KnownInstance>,
+    published: Vec<(String, PathBuf)>,
+    headlines: Vec<(String, String)>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct KnownInstance {
+    label: String,
+    items: usize,
+    /// The run that computed it.
+    from_run: String,
+}
+
+/// What a run that had nothing to do has found.
+pub(crate) struct Found<'a> {
+    pub(crate) run: &'a str,
+    /// The sight of the store's blobs when the run began.
+    pub(crate) blobs: Digest,
+    pub(crate) seen: Seen,
+    /// Of each instance its items and the run that computed it.
+    pub(crate) instances: Vec<(usize, String)>,
+    pub(crate) published: Vec<PathBuf>,
+    pub(crate) headlines: Vec<(String, String)>,
+}
+
+impl Asked<'_> {
+    fn about(&self) -> Option<Digest> {
+        let mut hasher = Hasher::new("pipe unchanged run, version 1");
+        hasher.field(ENGINE).field(self.registry.code_of_all().as_bytes());
+        hasher.field(std::path::absolute(self.manifest).ok()?.as_os_str().as_encoded_bytes());
+        for (what, texts) in [("set", &self.overrides.set), ("profiles", &self.overrides.profiles)] {
+            hasher.field(what).field(texts.len().to_le_bytes());
+            for text in texts {
+                hasher.field(text);
+            }
+        }
+        hasher.field("devices").field(format!("{:?}", self.devices)).field(self.devices.any().class());
+        Some(hasher.finish())
+    }
+}
+
+/// Whether a run would find everything as an earlier one left it.
+pub fn find(store: &Store, asked: &Asked<'_>) -> Option<Unchanged> {
+    let started = Instant::now();
+    let note: Note = serde_json::from_slice(&store.read_note(asked.about()?)?).ok()?;
+    let is_same = |(path, digest): &(PathBuf, Digest)| {
+        std::fs::read(path).is_ok_and(|text| Digest::of(&text) == *digest)
+    };
+    let is_unchanged = note.manifests.iter().all(is_same)
+        && std::fs::canonicalize(&note.stated_root).is_ok_and(|root| root == note.root)
+        && store.sight_anew() == Some(note.blobs)
+        && Seen::look_again(&note.files, &note.folders) == Some(note.seen);
+    if !is_unchanged {
+        return None;
+    }
+    let header = read_header(store, &note.run)?;
+    Some(Unchanged { started, note, header: RunHeader { manifest: asked.manifest.to_path_buf(), ..header } })
+}
+
+/// Notes what a run found that had nothing to do. Nothing is noted when the next run could not tell whether it would
+/// find the same.
+pub(crate) fn note(store: &Store, pipeline: &Pipeline, asked: &Asked<'_>, found: Found<'_>) -> Option<()> {
+    let Found { run, blobs, mut seen, instances, published, headlines } = found;
+    seen.add_files(published)?;
+    // While it looked, nothing may have come or gone.
+    if store.sight_anew() != Some(blobs) || pipeline.names_hub_files {
+        return None;
+    }
+    let absolute = |path: &PathBuf| std::path::absolute(path).ok();
+    let manifests = pipeline.read_from.files.iter().map(|(path, digest)| Some((absolute(path)?, *digest)));
+    let mut inputs: Vec<PathBuf> = pipeline.instances.iter().flat_map(Instance::paths).cloned().collect();
+    inputs.sort_unstable();
+    inputs.dedup();
+    let known = |(instance, (items, from_run)): (&Instance, (usize, String))| KnownInstance {
+        label: instance.label.clone(),
+        items,
+        from_run,
+    };
+    let note = Note {
+        run: run.to_string(),
+        pipeline: pipeline.name.clone(),
+        manifests: manifests.collect::<Option<_>>()?,
+        stated_root: absolute(&pipeline.read_from.root)?,
+        root: pipeline.root.clone(),
+        seen: seen.digest()?,
+        files: seen.files.into_keys().collect(),
+        folders: seen.folders.into_keys().collect(),
+        blobs,
+        inputs,
+        instances: pipeline.instances.iter().zip(instances).map(known).collect(),
+        published: pipeline.publish.clone(),
+        headlines,
+    };
+    store.write_note(asked.about()?, &serde_json::to_vec(&note).ok()?).ok()
+}
+
+impl Unchanged {
+    /// The folder that the manifest's paths are read against.
+    pub fn root(&self) -> &Path {
+        &self.note.root
+    }
+
+    /// Tells of the run and records it.
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn run(
+        self,
+        store: &Store,
+        options: &RunOptions,
+        observer: &dyn Observer,
+    ) -> Result<Summary, RunError> {
+        let Self { started, note, header } = self;
+        let record = RecordWriter::create(store)?;
+        record.header(RunHeader {
+            run: record.run.clone(),
+            started: utc(SystemTime::now()),
+            jobs: options.jobs,
+            surroundings: options.surroundings.clone(),
+            elsewhere: Elsewhere::among(&note.root, &note.inputs),
+            ..header
+        })?;
+        observer.event(&Event::Started {
+            run: record.run.clone(),
+            pipeline: note.pipeline,
+            instances: note.instances.len(),
+        });
+        record.unchanged(&note.run)?;
+        let mut summary = Summary {
+            run: record.run.clone(),
+            status: Status::Ok,
+            executed: 0,
+            cached: note.instances.len(),
+            failed: 0,
+            items_executed: 0,
+            items_cached: note.instances.iter().map(|instance| instance.items).sum(),
+            seconds: 0.0,
+        };
+        for KnownInstance { label, items, from_run } in note.instances {
+            observer.event(&Event::StageFinished {
+                stage: label,
+                executed: false,
+                items_executed: 0,
+                items_cached: items,
+                seconds: 0.0,
+                from_run,
+            });
+        }
+        for (stage, to) in note.published {
+            observer.event(&Event::Published { stage, to, files: 0 });
+        }
+        summary.seconds = started.elapsed().as_secs_f64();
+        record.finished(&summary)?;
+        for (stage, text) in note.headlines {
+            observer.event(&Event::Headline { stage, text });
+        }
+        observer.event(&Event::Finished(summary.clone()));
+        Ok(summary)
+    }
+}

@@ -1,0 +1,190 @@
+//! A run that finds everything as an earlier one left it tells the same as one that looks at each instance, and it
+//! misses nothing that has changed.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::{Ran, Workspace};
+
+const BASE: &str = "[profile.other]\n\"report.stream\" = \"z\"\n\
+                    [stage.report]\ninputs = { dataset = \"nodules.csv\", dir = \"texts\" }\npublish = \"out\"\n\
+                    [stage.text-encode]\ninputs = { reports = \"@report\" }\n";
+
+fn workspace() -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
+    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
+    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
+    workspace.write("base.toml", BASE);
+    workspace.write("p.toml", "extends = \"base.toml\"\n");
+    workspace
+}
+
+fn run(workspace: &Workspace, arguments: &[&str]) -> Ran {
+    let ran = workspace.pipe(&[&["run", "p.toml", "--json"], arguments].concat());
+    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
+    ran
+}
+
+/// Whether a run's record refers to an earlier one.
+fn is_short(workspace: &Workspace, ran: &Ran) -> bool {
+    let run = ran.finished()["run"].as_str().unwrap().to_owned();
+    let runs = [".pipe", "other-cache"].map(|cache| workspace.path(cache).join("runs").join(&run));
+    let folder = runs.iter().find(|folder| folder.is_dir()).unwrap();
+    fs::read_to_string(folder.join("record.jsonl")).unwrap().contains("\"record\":\"unchanged\"")
+}
+
+/// Lets the clock's grain pass, and runs until there is nothing to do and the next run will know.
+fn settle(workspace: &Workspace, arguments: &[&str]) {
+    std::thread::sleep(std::time::Duration::from_millis(80));
+    run(workspace, arguments);
+    std::thread::sleep(std::time::Duration::from_millis(80));
+    assert_eq!(run(workspace, arguments).count("executed"), 0);
+    let ran = run(workspace, arguments);
+    assert!(is_short(workspace, &ran), "{}", ran.stdout);
+    assert_eq!(ran.count("executed"), 0);
+}
+
+/// What a run told, without what differs each time.
+fn told(ran: &Ran) -> Vec<Value> {
+    let lines = ran.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let mut events: Vec<Value> = lines.collect();
+    for event in &mut events {
+        for name in ["run", "seconds"] {
+            event.as_object_mut().unwrap().remove(name);
+        }
+    }
+    events.sort_by_key(Value::to_string);
+    events
+}
+
+#[test]
+fn it_tells_the_same_as_a_run_that_looks_at_each_instance() {
+    let workspace = Workspace::with_two_folds(10);
+    let manifest = workspace.read("p.toml");
+    workspace.write(
+        "p.toml",
+        format!(
+            "{manifest}[stage.evaluate]\npublish = \"results\"\nparams = {{ draws = 20 }}\n\
+             inputs = {{ dataset = \"@other\", slices = \"@other-slice\", models = \"@train\", \
+             calibrators = \"@calibrate\", weights = \"random\" }}\n"
+        ),
+    );
+    run(&workspace, &[]);
+    std::thread::sleep(std::time::Duration::from_millis(80));
+    let long = run(&workspace, &[]);
+    let short = run(&workspace, &[]);
+    assert_eq!((is_short(&workspace, &long), is_short(&workspace, &short)), (false, true));
+    assert_eq!(told(&short), told(&long));
+    assert!(told(&short).iter().any(|event| event["event"] == "headline"));
+    let shown = |ran: &Ran| {
+        let run = ran.finished()["run"].as_str().unwrap().to_owned();
+        let text = workspace.pipe_ok(&["show", &run]).stdout;
+        // Instances are listed in the order in which they ended, with the time that looking took.
+        let (_, instances) = text.split_once("\n\n").unwrap();
+        let lines = instances.lines().map(|line| line.replace(" 0.01 s", " 0.00 s"));
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(shown(&short), shown(&long));
+    assert_eq!(
+        workspace.pipe_ok(&["run", "p.toml"]).stdout,
+        workspace.pipe_ok(&["run", "p.toml", "--verify"]).stdout
+    );
+    let plan = workspace.pipe_ok(&["plan", "p.toml", "--set", "evaluate.draws=30"]);
+    assert!(plan.stdout.contains("evaluate.draws"), "{}", plan.stdout);
+}
+
+#[test]
+fn whatever_has_changed_is_looked_at() {
+    type Change = fn(&Workspace);
+    let changes: &[(&str, Change, &[&str])] = &[
+        ("a comment", |w| w.write("p.toml", "# New.\nextends = \"base.toml\"\n"), &[]),
+        (
+            "the manifest that it extends",
+            |w| w.write("base.toml", BASE.replace("[stage.report]", "[stage.report]\nparams.stream = \"x\"")),
+            &["report"],
+        ),
+        (
+            "a file in a folder, of the same length",
+            |w| w.write("texts/2_1.txt", "Findings: two.\n\nImpression: thirds.\n"),
+            &["report", "text-encode"],
+        ),
+        ("a new file in a folder", |w| w.write("texts/3_1.txt", "Findings: more."), &[]),
+        ("a file written anew", |w| w.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n"), &[]),
+        ("a row less", |w| w.write("nodules.csv", "pid,nodule_id\n1,1\n"), &["report", "text-encode"]),
+        ("a lost published file", |w| fs::remove_file(w.path("out/1_1.txt")).unwrap(), &[]),
+        ("a changed published file", |w| w.write("out/1_1.txt", "other"), &[]),
+        ("the blobs", |w| fs::remove_dir_all(w.path(".pipe/packs")).unwrap(), &["report", "text-encode"]),
+        ("a collected cache", |w| drop(w.pipe_ok(&["gc", "--grace", "0", "--keep-runs", "1"])), &[]),
+        ("a lost record", |w| fs::remove_dir_all(w.path(".pipe/runs")).unwrap(), &[]),
+        (
+            "a damaged note",
+            |w| {
+                let note = fs::read_dir(w.path(".pipe/notes")).unwrap().next().unwrap().unwrap().path();
+                let mut bytes = fs::read(&note).unwrap();
+                let middle = bytes.len() / 2;
+                bytes[middle] ^= 1;
+                fs::write(note, bytes).unwrap();
+            },
+            &[],
+        ),
+    ];
+    let workspace = workspace();
+    for (what, change, executed) in changes {
+        settle(&workspace, &[]);
+        change(&workspace);
+        let ran = run(&workspace, &[]);
+        assert!(!is_short(&workspace, &ran), "{what}");
+        assert_eq!(ran.executed(), *executed, "{what}");
+        let published = workspace.read("out/1_1.txt");
+        assert_eq!(published, "Findings: one.\n\nImpression: first.\n", "{what}");
+    }
+}
+
+#[test]
+fn other_ways_of_asking_are_other_runs() {
+    let workspace = workspace();
+    settle(&workspace, &[]);
+    for arguments in [
+        &["--set", "report.stream=y"][..],
+        &["--profile", "other"],
+        &["--cache", "other-cache"],
+        &["--only", "report"],
+        &["--verify"],
+        &["--force", "report"],
+    ] {
+        let ran = run(&workspace, arguments);
+        assert!(!is_short(&workspace, &ran), "{arguments:?}");
+    }
+    settle(&workspace, &["--set", "report.stream=y"]);
+    settle(&workspace, &["--cache", "other-cache"]);
+    settle(&workspace, &["--keep-going", "--jobs", "1"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn links_that_lead_elsewhere_are_noticed() {
+    let workspace = workspace();
+    fs::rename(workspace.path("texts"), workspace.path("first")).unwrap();
+    workspace.write("second/1_1.txt", "Findings: one.\n\nImpression: fresh.\n");
+    workspace.write("second/2_1.txt", "Findings: two.\n\nImpression: second.\n");
+    let lead_to = |folder: &str| {
+        let _ = fs::remove_file(workspace.path("texts"));
+        std::os::unix::fs::symlink(folder, workspace.path("texts")).unwrap();
+    };
+    lead_to("first");
+    settle(&workspace, &[]);
+    lead_to("second");
+    assert_eq!(run(&workspace, &[]).executed(), ["report", "text-encode"]);
+    settle(&workspace, &[]);
+    lead_to("first");
+    let ran = run(&workspace, &[]);
+    assert_eq!(
+        (ran.count("executed"), workspace.read("out/1_1.txt")),
+        (0, "Findings: one.\n\nImpression: first.\n".to_owned())
+    );
+}
