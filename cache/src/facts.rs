@@ -10,7 +10,7 @@ use crate::Digest;
 use crate::atomic::write_atomically;
 use crate::error::Result;
 use crate::io::read;
-use crate::items::{ItemOutcome, RECORD, decode, encode};
+use crate::records::{decode_all, encode};
 
 const HEADER: &[u8; 16] = b"pipe-facts 1\n\0\0\0";
 
@@ -21,7 +21,7 @@ const MOST: usize = 100_000;
 #[derive(Debug)]
 pub(crate) struct Facts {
     path: PathBuf,
-    known: HashMap<Digest, ItemOutcome>,
+    known: HashMap<Digest, (Digest, u64)>,
     /// Used or found in this process, in that order.
     used: Vec<Digest>,
     is_dirty: bool,
@@ -31,19 +31,19 @@ impl Facts {
     /// Reads a file of facts. One that cannot be read is taken as empty.
     pub(crate) fn open(path: PathBuf) -> Self {
         let bytes = read(&path).unwrap_or_default();
-        let records = bytes.strip_prefix(HEADER).unwrap_or_default().chunks_exact(RECORD);
-        let known = records.filter_map(decode).collect();
+        let records = decode_all(bytes.strip_prefix(HEADER).unwrap_or_default());
+        let known = records.map(|(cause, digest, number)| (cause, (digest, number))).collect();
         Self { path, known, used: Vec::new(), is_dirty: false }
     }
 
     pub(crate) fn get(&mut self, cause: Digest) -> Option<(Digest, u64)> {
-        let found = self.known.get(&cause)?;
+        let found = *self.known.get(&cause)?;
         self.used.push(cause);
-        Some((found.digest, found.size))
+        Some(found)
     }
 
     pub(crate) fn put(&mut self, cause: Digest, digest: Digest, number: u64) {
-        let fact = ItemOutcome { digest, size: number };
+        let fact = (digest, number);
         self.is_dirty |= self.known.insert(cause, fact) != Some(fact);
         self.used.push(cause);
     }
@@ -61,8 +61,8 @@ impl Facts {
         }
         let mut bytes = HEADER.to_vec();
         for cause in order {
-            if let Some(fact) = self.known.get(&cause) {
-                bytes.extend_from_slice(&encode(cause, *fact));
+            if let Some((digest, number)) = self.known.get(&cause) {
+                bytes.extend_from_slice(&encode(cause, *digest, *number));
             }
         }
         write_atomically(&self.path, &bytes)?;

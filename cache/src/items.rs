@@ -16,10 +16,10 @@ use crate::atomic::{create_folder, create_to_append, write_atomically};
 use crate::error::{Error, Result};
 use crate::io::write_all;
 use crate::owner::{is_abandoned, own_mark};
+use crate::records::{RECORD, decode_all, encode};
 use crate::{Digest, Store};
 
 const HEADER: &[u8; 16] = b"pipe-items 1\n\0\0\0";
-pub(crate) const RECORD: usize = 80;
 const MERGED: &str = "m-";
 const WRITTEN: &str = "w-";
 
@@ -170,7 +170,8 @@ impl ItemJournal {
 impl Records {
     fn load(&mut self, bytes: &[u8]) {
         let Some(records) = bytes.strip_prefix(HEADER) else { return };
-        for (key, outcome) in records.chunks_exact(RECORD).filter_map(decode) {
+        for (key, digest, size) in decode_all(records) {
+            let outcome = ItemOutcome { digest, size };
             self.add(key, outcome);
         }
     }
@@ -188,7 +189,7 @@ impl Records {
         sorted.sort_by_key(|(key, _)| *key);
         let mut bytes = HEADER.to_vec();
         for (key, outcome) in sorted.iter().chain(&self.others) {
-            bytes.extend_from_slice(&encode(*key, *outcome));
+            bytes.extend_from_slice(&encode(*key, outcome.digest, outcome.size));
         }
         bytes
     }
@@ -208,7 +209,7 @@ impl ItemWriter {
     /// [`Error::Io`] when the journal cannot be written.
     pub fn commit(&self, key: Digest, outcome: ItemOutcome) -> Result<()> {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        write_all(&file, &encode(key, outcome)).map_err(Error::io("write", &self.path))
+        write_all(&file, &encode(key, outcome.digest, outcome.size)).map_err(Error::io("write", &self.path))
     }
 }
 
@@ -232,27 +233,6 @@ fn is_journal(path: &Path) -> bool {
 fn is_complete(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     name.starts_with(MERGED) || is_abandoned(&name, WRITTEN)
-}
-
-pub(crate) fn encode(key: Digest, outcome: ItemOutcome) -> [u8; RECORD] {
-    let mut record = [0; RECORD];
-    record[..32].copy_from_slice(key.as_bytes());
-    record[32..64].copy_from_slice(outcome.digest.as_bytes());
-    record[64..72].copy_from_slice(&outcome.size.to_le_bytes());
-    let check = Digest::of(&record[..72]);
-    record[72..].copy_from_slice(&check.as_bytes()[..8]);
-    record
-}
-
-pub(crate) fn decode(record: &[u8]) -> Option<(Digest, ItemOutcome)> {
-    let (content, check) = record.split_at_checked(72)?;
-    if Digest::of(content).as_bytes()[..8] != *check {
-        return None;
-    }
-    let digest =
-        |range: std::ops::Range<usize>| Some(Digest::from_bytes(content.get(range)?.try_into().ok()?));
-    let size = u64::from_le_bytes(content.get(64..72)?.try_into().ok()?);
-    Some((digest(0..32)?, ItemOutcome { digest: digest(32..64)?, size }))
 }
 
 #[cfg(test)]
@@ -362,7 +342,7 @@ mod tests {
         fn a_torn_or_damaged_journal_loses_only_damaged_records(cut in 0usize..400, flip in 0usize..400) {
             let mut bytes = HEADER.to_vec();
             for number in 0..4 {
-                bytes.extend_from_slice(&encode(key(number), outcome("item")));
+                bytes.extend_from_slice(&encode(key(number), outcome("item").digest, 4));
             }
             let cut = cut.min(bytes.len());
             bytes.truncate(bytes.len() - cut);

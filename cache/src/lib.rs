@@ -21,6 +21,7 @@ mod items;
 mod memo;
 mod notes;
 mod owner;
+mod records;
 mod results;
 mod resume;
 mod sealed;

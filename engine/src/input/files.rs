@@ -1,9 +1,5 @@
-//! What a stage is given: files, folders, collections and tables whose content is known by digest.
-//!
-//! Reading checks the content: a stored blob against its name, a file outside the store against the digest
-//! that the fingerprint was made with.
+//! Folders and collections with known content, in the store or outside.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,138 +8,8 @@ use rayon::prelude::*;
 
 use pipe_cache::{Digest, Form, Hashed, Index, IndexBuilder, InputMemo, Stamp, Store};
 
-use crate::table::{Table, TableError};
-
-/// The foreach values that name an instance, by key, as canonical texts.
-pub type Selector = BTreeMap<String, String>;
-
-/// The key of a [`Selector`] that holds the name of an artifact, where a manifest gives several by name.
-pub const NAME: &str = "name";
-
-/// Why an input cannot be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum InputError {
-    /// The store's reason.
-    #[error("{0}")]
-    Store(#[from] pipe_cache::Error),
-    /// A table's reason.
-    #[error("{0}")]
-    Table(#[from] TableError),
-    /// A file outside the store cannot be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// The system's reason.
-        source: std::io::Error,
-    },
-    /// A file outside the store was written to while the run was using it.
-    #[error("{} changed while the run was using it", path.display())]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A folder is nested too deeply, or links to itself.
-    #[error("{} is nested too deeply; does a link in it lead back to it?", path.display())]
-    TooDeep {
-        /// The folder.
-        path: PathBuf,
-    },
-    /// An input does not have the shape that the kind needs.
-    #[error("{shown} {problem}")]
-    Shape {
-        /// The input in words.
-        shown: String,
-        /// What is wrong with it.
-        problem: String,
-    },
-    /// A kind asked for an input that it does not have.
-    #[error("there is no input `{0}`")]
-    Absent(String),
-}
-
-/// A file with known content.
-#[derive(Clone, Debug)]
-pub struct InputFile {
-    /// Digest of its bytes.
-    pub digest: Digest,
-    /// Its size in bytes.
-    pub size: u64,
-    /// Its name in words, for messages.
-    pub shown: String,
-    place: Place,
-}
-
-#[derive(Clone, Debug)]
-enum Place {
-    Stored(Arc<Store>),
-    Outside { path: PathBuf, stamp: Stamp, settled: bool },
-}
-
-impl InputFile {
-    /// A blob of the store.
-    pub fn stored(store: &Arc<Store>, digest: Digest, size: u64, shown: String) -> Self {
-        Self { digest, size, shown, place: Place::Stored(Arc::clone(store)) }
-    }
-
-    /// A file outside the store, hashed now or remembered.
-    ///
-    /// # Errors
-    /// When it cannot be read.
-    pub fn outside(memo: &InputMemo, path: &Path) -> Result<Self, InputError> {
-        let Hashed { digest, size, stamp, settled } = memo.digest(path)?;
-        let shown = path.display().to_string();
-        Ok(Self { digest, size, shown, place: Place::Outside { path: path.to_path_buf(), stamp, settled } })
-    }
-
-    /// All bytes, compared with the digest.
-    ///
-    /// # Errors
-    /// When the file cannot be read, is damaged or has changed.
-    pub fn read(&self) -> Result<Vec<u8>, InputError> {
-        match &self.place {
-            Place::Stored(store) => Ok(store.read(self.digest)?),
-            Place::Outside { path, .. } => {
-                let bytes =
-                    fs::read(path).map_err(|source| InputError::Read { path: path.clone(), source })?;
-                if Digest::of(&bytes) == self.digest {
-                    Ok(bytes)
-                } else {
-                    Err(InputError::Changed { path: path.clone() })
-                }
-            }
-        }
-    }
-
-    /// A path to read the bytes from: a stored blob is compared with its digest first, a file outside must
-    /// still have the stamp that it had when it was hashed. The name need not have an extension.
-    ///
-    /// # Errors
-    /// When the file is damaged, missing or has changed.
-    pub fn path(&self) -> Result<PathBuf, InputError> {
-        match &self.place {
-            Place::Stored(store) => Ok(store.verified_path(self.digest)?),
-            Place::Outside { path, .. } => {
-                self.check_unchanged()?;
-                Ok(path.clone())
-            }
-        }
-    }
-
-    /// Whether a file outside the store is still as it was when it was hashed.
-    ///
-    /// # Errors
-    /// [`InputError::Changed`] when it is not.
-    pub fn check_unchanged(&self) -> Result<(), InputError> {
-        let Place::Outside { path, stamp, settled } = &self.place else { return Ok(()) };
-        let read = |source| InputError::Read { path: path.clone(), source };
-        let same = Stamp::of(&fs::metadata(path).map_err(read)?) == *stamp
-            // Written so shortly before it was hashed that its stamp tells nothing.
-            && (*settled || Digest::of_reader(fs::File::open(path).map_err(read)?).map_err(read)?.0 == self.digest);
-        if same { Ok(()) } else { Err(InputError::Changed { path: path.clone() }) }
-    }
-}
+use super::file::Place;
+use super::{InputError, InputFile};
 
 /// A folder or a collection with known content.
 #[derive(Clone, Debug)]
@@ -360,38 +226,6 @@ impl Files {
     }
 }
 
-/// One artifact given to an input.
-#[derive(Clone, Debug)]
-pub struct Input {
-    /// The foreach values of the instance that made it; empty for a path.
-    pub selector: Selector,
-    /// What it is.
-    pub value: InputValue,
-}
-
-impl Input {
-    /// Whether a file is still as it was when it was hashed. Those of folders are looked at when they are read.
-    pub(crate) fn check_unchanged(&self) -> Result<(), InputError> {
-        match &self.value {
-            InputValue::File(file) => file.check_unchanged(),
-            _ => Ok(()),
-        }
-    }
-}
-
-/// What an input can be.
-#[derive(Clone, Debug)]
-pub enum InputValue {
-    /// A word, such as `random`.
-    Keyword(String),
-    /// The used columns of a table.
-    Table(Arc<Table>),
-    /// A folder or a collection.
-    Files(Files),
-    /// One file.
-    File(InputFile),
-}
-
 /// A name within a folder, if it lies in that folder.
 fn name_under<'a>(folder: &str, name: &'a str) -> Option<&'a str> {
     name.strip_prefix(folder)?.strip_prefix('/')
@@ -444,22 +278,6 @@ pub(crate) fn list_folder(
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_file_rewritten_at_once_is_noticed_even_if_its_times_do_not_tell() {
-        let folder = tempfile::tempdir().unwrap();
-        let store = Store::open(&folder.path().join(".pipe")).unwrap();
-        let memo = InputMemo::open(&store, true);
-        let path = folder.path().join("scan.nii");
-        // Times have a grain of some milliseconds: of so many quick rewrites some leave the same stamp.
-        for round in 0..200u32 {
-            fs::write(&path, round.to_le_bytes()).unwrap();
-            let file = InputFile::outside(&memo, &path).unwrap();
-            file.check_unchanged().unwrap();
-            fs::write(&path, (!round).to_le_bytes()).unwrap();
-            assert!(matches!(file.check_unchanged(), Err(InputError::Changed { .. })), "round {round}");
-        }
-    }
 
     #[test]
     fn a_part_is_the_named_files_and_folders() {
