@@ -119,19 +119,24 @@ def timed(command: list[str], folder: pathlib.Path) -> tuple[float, int]:
 
 
 def measure(programs: dict, folder: pathlib.Path, size: int, repeat: int) -> dict[str, list[str]]:
-    cold, warm = {}, {name: [] for name in programs}
+    cold, first, warm = {}, {}, {name: [] for name in programs}
     for name, program in programs.items():
         program.prepare(folder, size)
         program.clean(folder)
         cold[name] = timed(program.command(folder), folder)[0]
         # What was written too lately is looked at again, by all of them.
         time.sleep(0.2)
-        timed(program.command(folder), folder)
+        first[name] = timed(program.command(folder), folder)[0]
     for _ in range(repeat):
         for name, program in programs.items():
             warm[name].append(timed(program.command(folder), folder)[0])
     return {
-        name: [f"{cold[name]:.2f} s", f"{cold[name] / size * 1000:.3f} ms", f"{statistics.median(warm[name]):.3f} s"]
+        name: [
+            f"{cold[name]:.2f} s",
+            f"{cold[name] / size * 1000:.3f} ms",
+            f"{first[name]:.3f} s",
+            f"{statistics.median(warm[name]):.3f} s",
+        ]
         for name in programs
     }
 
@@ -163,7 +168,8 @@ def main() -> None:
     parser.add_argument("--most-instances", type=int, default=10_000)
     arguments = parser.parse_args()
     pipe = str(pathlib.Path(arguments.pipe).resolve())
-    print("| tasks | program | cold run | of each task | nothing to do |\n|---|---|---|---|---|")
+    print("| tasks | program | cold run | of each task | nothing to do, first time | from then on |")
+    print("|---|---|---|---|---|---|")
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as scratch:
             folder = pathlib.Path(scratch) / "graph"

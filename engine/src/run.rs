@@ -40,6 +40,8 @@ pub struct RunOptions {
     pub memory_bytes: Option<u64>,
     /// Where kinds that ask services get their keys.
     pub secrets: Secrets,
+    /// Where files of the model hub are kept.
+    pub hub: PathBuf,
     /// Written into the record.
     pub surroundings: Surroundings,
 }
@@ -181,6 +183,7 @@ fn note(executor: &Executor<'_>, options: &RunOptions, finding: Finding) -> Opti
         overrides: &pipeline.overrides,
         devices: &options.devices,
         registry,
+        hub: &options.hub,
     };
     let found = Found {
         run: &executor.run,

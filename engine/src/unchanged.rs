@@ -30,6 +30,8 @@ pub struct Asked<'a> {
     pub devices: &'a Devices,
     /// The kinds and their code.
     pub registry: &'a Registry,
+    /// Where files of the model hub are kept.
+    pub hub: &'a Path,
 }
 
 /// A run that has nothing to do.
@@ -96,6 +98,7 @@ impl Asked<'_> {
             }
         }
         hasher.field("devices").field(format!("{:?}", self.devices)).field(self.devices.any().class());
+        hasher.field("hub").field(self.hub.as_os_str().as_encoded_bytes());
         Some(hasher.finish())
     }
 }
@@ -123,8 +126,9 @@ pub fn find(store: &Store, asked: &Asked<'_>) -> Option<Unchanged> {
 pub(crate) fn note(store: &Store, pipeline: &Pipeline, asked: &Asked<'_>, found: Found<'_>) -> Option<()> {
     let Found { run, blobs, mut seen, instances, published, headlines } = found;
     seen.add_files(published)?;
+    seen.add_files(pipeline.hub_references.clone())?;
     // While it looked, nothing may have come or gone.
-    if store.sight_anew() != Some(blobs) || pipeline.names_hub_files {
+    if store.sight_anew() != Some(blobs) {
         return None;
     }
     let absolute = |path: &PathBuf| std::path::absolute(path).ok();

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::run::{memory_bytes, processors};
 use crate::cli::PredictArguments;
 use crate::error::{CliError, exit};
-use crate::{render, session};
+use crate::{hub, render, session};
 
 /// A folder with this file is one of the published training's.
 const ARGUMENTS: &str = "args.txt";
@@ -44,6 +44,7 @@ pub(crate) fn predict(arguments: &PredictArguments, registry: &Registry) -> Resu
         devices,
         memory_bytes: memory_bytes(),
         secrets: session::secrets(),
+        hub: hub::folder(),
         surroundings: Surroundings {
             program: format!("pipe {}", env!("CARGO_PKG_VERSION")),
             host: String::new(),

@@ -57,7 +57,8 @@ fn run_unchanged(
     }
     let Some(store) = session::likely_store(&arguments.manifest) else { return Ok(None) };
     let overrides = arguments.manifest.overrides();
-    let asked = Asked { manifest: &arguments.manifest.manifest, overrides: &overrides, devices, registry };
+    let (manifest, hub) = (&arguments.manifest.manifest, hub::folder());
+    let asked = Asked { manifest, overrides: &overrides, devices, registry, hub: &hub };
     let Some(unchanged) = unchanged::find(&store, &asked) else { return Ok(None) };
     if !session::is_store_of(&store, unchanged.root(), &arguments.manifest.cache) {
         return Ok(None);
@@ -76,6 +77,7 @@ fn options(arguments: &RunArguments, devices: Devices, root: &Path) -> RunOption
         devices,
         memory_bytes: memory_bytes(),
         secrets: session::secrets(),
+        hub: hub::folder(),
         surroundings: surroundings(root),
     }
 }

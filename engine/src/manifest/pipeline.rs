@@ -34,8 +34,8 @@ pub struct Pipeline {
     pub resolved: Value,
     /// What it was read from.
     pub read_from: ReadFrom,
-    /// Whether it names files on the hub, whatever has become of them since.
-    pub names_hub_files: bool,
+    /// Files that tell which commits the hub's branches are.
+    pub hub_references: Vec<PathBuf>,
 }
 
 impl Pipeline {
@@ -49,8 +49,10 @@ impl Pipeline {
         bindings.flat_map(|binding| &binding.sources).filter_map(file).collect()
     }
 
-    /// Puts a local copy in the place of a file on the hub. What was written is told with the commit.
-    pub fn place_hub_file(&mut self, file: &HubFile, path: &Path, commit: &str) {
+    /// Puts a local copy in the place of a file on the hub. What was written is told with the commit; `reference` is
+    /// the file that tells it, if there is one.
+    pub fn place_hub_file(&mut self, file: &HubFile, path: &Path, commit: &str, reference: Option<PathBuf>) {
+        self.hub_references.extend(reference);
         let placed = HubFile { revision: commit.to_owned(), ..file.clone() };
         for binding in self.instances.iter_mut().flat_map(|instance| &mut instance.inputs) {
             for source in &mut binding.sources {

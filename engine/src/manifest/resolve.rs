@@ -49,7 +49,7 @@ pub fn load_pipeline(
     };
     let seed_origin = seed_node.map_or(Origin::Default, |node| node.origin.clone());
     let publish = read_publish(&layers.tree, &layers.root, &mut problems);
-    let mut pipeline = Pipeline {
+    problems.or(Pipeline {
         name,
         manifest: path.to_path_buf(),
         root: layers.root,
@@ -60,10 +60,8 @@ pub fn load_pipeline(
         publish,
         resolved: layers.tree.to_json(),
         read_from: layers.read_from,
-        names_hub_files: false,
-    };
-    pipeline.names_hub_files = !pipeline.hub_files().is_empty();
-    problems.or(pipeline)
+        hub_references: Vec::new(),
+    })
 }
 
 /// The folders that stages are published to: one for each, within the project or elsewhere, but never the project's

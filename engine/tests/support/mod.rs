@@ -330,6 +330,7 @@ impl Project {
             devices: Devices::Cpu,
             memory_bytes: None,
             secrets: Secrets::default(),
+            hub: Default::default(),
             surroundings: Surroundings::default(),
         }
     }
