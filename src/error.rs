@@ -93,6 +93,13 @@ impl CliError {
             CliError::Cache(pipe_cache::Error::Io { .. }) | CliError::Run(RunError::Store(_)) => {
                 Some("the cache must be a folder that can be written to; name another with --cache".to_string())
             }
+            CliError::Record(RecordError::Unreadable { path, .. } | RecordError::Empty { path }) => Some(format!(
+                "if nobody needs it any more, remove {}; nothing else was changed",
+                path.parent().unwrap_or(path).display()
+            )),
+            CliError::Record(RecordError::Store(_)) => {
+                Some("the cache must be a folder that can be read and written".to_string())
+            }
             CliError::Record(RecordError::Unknown { .. }) => Some("`pipe runs` lists the runs".to_string()),
             _ => None,
         }

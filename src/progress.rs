@@ -124,6 +124,7 @@ impl Observer for Display {
                     aside.display()
                 ));
             }
+            Event::Warning { text } => self.line(&format!("  warning: {text}")),
             Event::Conflict { stage, detail } => self.line(&format!("  warning: {stage}: {detail}")),
             Event::Published { stage, to, files } if *files > 0 => {
                 self.line(&format!("  {stage}: {files} files published to {}", to.display()));

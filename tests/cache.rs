@@ -163,3 +163,58 @@ fn nothing_is_written_through_a_link_that_lies_in_the_way() {
     workspace.pipe_ok(&["get", "latest", "split", "--to", "link"]);
     assert!(workspace.path("elsewhere/fold_0/train_pid.csv").is_file());
 }
+
+#[test]
+fn nothing_is_removed_while_a_record_cannot_be_read() {
+    let workspace = workspace();
+    run(&workspace, 0);
+    run(&workspace, 1);
+    let newest = workspace.pipe_ok(&["runs"]).stdout.split(' ').next().unwrap().to_owned();
+    let record = format!(".pipe/runs/{newest}/record.jsonl");
+    let whole = workspace.read(&record);
+    workspace.write(&record, whole.replacen("\n{", "\n[", 1));
+    let refused = workspace.pipe(&["gc", "--grace", "0", "--keep-runs", "1"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("line 2 is damaged"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("if nobody needs it any more, remove"), "{}", refused.stderr);
+    workspace.write(&record, &whole);
+    // One that was killed while it wrote has told all that it did.
+    workspace.write(&record, &whole[..whole.len() - 5]);
+    workspace.write(".pipe/runs/20990101-000000-000-new/record.jsonl", "{\"record\":");
+    assert!(gc(&workspace, &["--keep-runs", "1"]).contains("removed"));
+    assert_eq!(run(&workspace, 1), 0);
+}
+
+#[test]
+fn records_that_refer_to_a_lost_one_are_not_taken_for_empty() {
+    let workspace = workspace();
+    let wait = || std::thread::sleep(std::time::Duration::from_millis(80));
+    for _ in 0..3 {
+        wait();
+        run(&workspace, 0);
+    }
+    let runs = workspace.pipe_ok(&["runs"]).stdout;
+    let ids: Vec<&str> = runs.lines().map(|line| line.split(' ').next().unwrap()).collect();
+    assert!(workspace.read(&format!(".pipe/runs/{}/record.jsonl", ids[0])).contains("\"unchanged\""));
+    fs::remove_dir_all(workspace.path(&format!(".pipe/runs/{}", ids[1]))).unwrap();
+    for arguments in [&["gc", "--grace", "0"][..], &["show", "latest"]] {
+        let refused = workspace.pipe(arguments);
+        assert_eq!(refused.code, 2, "{}", refused.stdout);
+        assert!(refused.stderr.contains("which is not there"), "{}", refused.stderr);
+    }
+    assert_eq!(run(&workspace, 0), 0);
+}
+
+#[test]
+fn finished_items_of_an_unfinished_stage_are_kept() {
+    let workspace = workspace();
+    workspace.write("p.toml", "[stage.report]\ninputs = { dataset = \"nodules.csv\", dir = \"texts\" }\n");
+    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
+    workspace.write("texts/2_1.txt", b"\xff");
+    let failed = workspace.pipe(&["run", "p.toml", "--keep-going", "--json"]);
+    assert_eq!((failed.code, failed.count("items_executed")), (1, 1), "{}", failed.stdout);
+    gc(&workspace, &["--keep-runs", "1"]);
+    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
+    let ran = workspace.pipe_ok(&["run", "p.toml", "--json"]);
+    assert_eq!(ran.count("items_executed"), 1, "{}", ran.stdout);
+}

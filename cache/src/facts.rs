@@ -4,11 +4,12 @@
 //! counts as absent. Of many facts those that were used last are kept.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::Digest;
 use crate::atomic::write_atomically;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::io::read;
 use crate::records::{decode_all, encode};
 
@@ -30,9 +31,7 @@ pub(crate) struct Facts {
 impl Facts {
     /// Reads a file of facts. One that cannot be read is taken as empty.
     pub(crate) fn open(path: PathBuf) -> Self {
-        let bytes = read(&path).unwrap_or_default();
-        let records = decode_all(bytes.strip_prefix(HEADER).unwrap_or_default());
-        let known = records.map(|(cause, digest, number)| (cause, (digest, number))).collect();
+        let known = read_facts(&path).unwrap_or_default();
         Self { path, known, used: Vec::new(), is_dirty: false }
     }
 
@@ -53,6 +52,10 @@ impl Facts {
         if !self.is_dirty {
             return Ok(());
         }
+        // Other processes may have written since.
+        for (cause, fact) in read_facts(&self.path)? {
+            self.known.entry(cause).or_insert(fact);
+        }
         let mut order: Vec<Digest> = Vec::new();
         let mut seen = std::collections::HashSet::new();
         let others = self.known.keys();
@@ -69,6 +72,17 @@ impl Facts {
         self.is_dirty = false;
         Ok(())
     }
+}
+
+/// The facts in a file, as far as they are whole.
+fn read_facts(path: &Path) -> Result<HashMap<Digest, (Digest, u64)>> {
+    let bytes = match read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+        Err(error) => return Err(Error::io("read", path)(error)),
+    };
+    let records = decode_all(bytes.strip_prefix(HEADER).unwrap_or_default());
+    Ok(records.map(|(cause, digest, number)| (cause, (digest, number))).collect())
 }
 
 #[cfg(test)]

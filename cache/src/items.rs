@@ -6,7 +6,7 @@
 //! the merged ones before it. Journals that other stages or processes still write to are left alone; those
 //! of processes that are gone are merged too.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::io::write_all;
 use crate::owner::{is_abandoned, own_mark};
 use crate::records::{RECORD, decode_all, encode};
+use crate::sweep::entries;
 use crate::{Digest, Store};
 
 const HEADER: &[u8; 16] = b"pipe-items 1\n\0\0\0";
@@ -62,6 +63,24 @@ impl Store {
     }
 }
 
+impl Store {
+    /// The blobs of all finished items, whatever stage they are of.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a journal is there and cannot be read.
+    pub fn items_of_all(&self) -> Result<HashSet<Digest>> {
+        let mut found = HashSet::new();
+        for start in entries(&self.root().join("items")) {
+            for folder in entries(&start) {
+                let records = ItemJournal::open(folder)?.records;
+                found.extend(records.first.values().map(|outcome| outcome.digest));
+                found.extend(records.others.iter().map(|(_, outcome)| outcome.digest));
+            }
+        }
+        Ok(found)
+    }
+}
+
 impl ItemJournal {
     fn open(folder: PathBuf) -> Result<Self> {
         let (complete, read) = (BTreeSet::new(), BTreeMap::new());
@@ -85,6 +104,8 @@ impl ItemJournal {
         files.sort();
         for file in files {
             let read = self.read.get(&file).copied().unwrap_or_default();
+            // Asked before: what its process wrote last must have been read when it is removed.
+            let is_complete = is_complete(&file);
             match read_from(&file, read) {
                 Ok(bytes) => {
                     // A record that is being written is read when it is whole.
@@ -98,7 +119,7 @@ impl ItemJournal {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(Error::io("read", &file)(error)),
             }
-            if is_complete(&file) {
+            if is_complete {
                 self.complete.insert(file);
             }
         }
@@ -140,7 +161,7 @@ impl ItemJournal {
         let (handle, path) =
             file.keep().map_err(|error| Error::io("make a journal in", &self.folder)(error.error))?;
         write_all(&handle, HEADER).map_err(Error::io("write", &path))?;
-        Ok(ItemWriter { path, file: Mutex::new(handle) })
+        Ok(ItemWriter { path, journal: Mutex::new(Journal { file: handle, length: HEADER.len() as u64 }) })
     }
 
     /// Merges what was read with what the given writer wrote, in one file. Gives how many item keys have got two
@@ -199,7 +220,14 @@ impl Records {
 #[derive(Debug)]
 pub struct ItemWriter {
     path: PathBuf,
-    file: Mutex<File>,
+    journal: Mutex<Journal>,
+}
+
+/// An open journal and the length of what is whole of it.
+#[derive(Debug)]
+struct Journal {
+    file: File,
+    length: u64,
 }
 
 impl ItemWriter {
@@ -208,8 +236,14 @@ impl ItemWriter {
     /// # Errors
     /// [`Error::Io`] when the journal cannot be written.
     pub fn commit(&self, key: Digest, outcome: ItemOutcome) -> Result<()> {
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        write_all(&file, &encode(key, outcome.digest, outcome.size)).map_err(Error::io("write", &self.path))
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        // What an earlier failure has left of a record would make those behind it unreadable.
+        let is_torn = journal.file.metadata().map_or(true, |metadata| metadata.len() != journal.length);
+        let cut = if is_torn { journal.file.set_len(journal.length) } else { Ok(()) };
+        cut.and_then(|()| write_all(&journal.file, &encode(key, outcome.digest, outcome.size)))
+            .map_err(Error::io("write", &self.path))?;
+        journal.length += RECORD as u64;
+        Ok(())
     }
 }
 
@@ -232,7 +266,7 @@ fn is_journal(path: &Path) -> bool {
 /// Whether nobody writes to a journal any more.
 fn is_complete(path: &Path) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-    name.starts_with(MERGED) || is_abandoned(&name, WRITTEN)
+    name.starts_with(MERGED) || is_abandoned(path, WRITTEN)
 }
 
 #[cfg(test)]
@@ -260,6 +294,22 @@ mod tests {
     fn put(store: &Store, text: &str) -> ItemOutcome {
         store.put(text.as_bytes()).unwrap();
         outcome(text)
+    }
+
+    #[test]
+    fn records_behind_a_torn_one_are_whole() {
+        let (_folder, store) = store();
+        let scope = Digest::of(b"crop");
+        let volume = put(&store, "volume");
+        let writer = store.items(scope).unwrap().writer().unwrap();
+        writer.commit(key(1), volume).unwrap();
+        // A disk that fills up takes a part of a record.
+        let mut file = File::options().append(true).open(&writer.path).unwrap();
+        std::io::Write::write_all(&mut file, &[7; 33]).unwrap();
+        writer.commit(key(2), volume).unwrap();
+        let journal = store.items(scope).unwrap();
+        assert_eq!((journal.get(key(1), &store), journal.get(key(2), &store)), (Some(volume), Some(volume)));
+        assert_eq!(store.items_of_all().unwrap(), HashSet::from([volume.digest]));
     }
 
     #[test]

@@ -5,9 +5,10 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
@@ -112,12 +113,58 @@ pub struct InputMemo {
     facts: Mutex<Facts>,
 }
 
-#[derive(Debug, Default)]
+/// How often what was hashed is saved while hashing goes on.
+const OFTEN: Duration = Duration::from_secs(60);
+
+type Known = BTreeMap<PathBuf, (Stamp, Digest)>;
+
+#[derive(Debug)]
 struct Entries {
     /// Whether the file has been read, which is done when the first digest is asked for.
     is_loaded: bool,
-    known: BTreeMap<PathBuf, (Stamp, Digest)>,
+    known: Known,
     dirty: bool,
+    saved: Instant,
+}
+
+impl Default for Entries {
+    fn default() -> Self {
+        Self { is_loaded: false, known: Known::new(), dirty: false, saved: Instant::now() }
+    }
+}
+
+impl Entries {
+    fn save(&mut self, path: &Path) -> Result<()> {
+        self.saved = Instant::now();
+        if !self.dirty {
+            return Ok(());
+        }
+        // Other processes may have written since.
+        for (path, entry) in read_memo(path)? {
+            self.known.entry(path).or_insert(entry);
+        }
+        let mut body = String::new();
+        for (path, (stamp, digest)) in &self.known {
+            // A path that a line of text cannot hold is hashed anew each time.
+            if let Some(path) = path.to_str().filter(|path| !path.contains('\n')) {
+                let Stamp { size, modified, changed, inode } = stamp;
+                body.push_str(&format!("{digest} {size} {modified} {changed} {inode} {path}\n"));
+            }
+        }
+        let text = format!("{HEADER}{}\n{body}", Digest::of(body.as_bytes()));
+        write_atomically(path, text.as_bytes())?;
+        self.dirty = false;
+        Ok(())
+    }
+}
+
+/// What is remembered in a file; nothing when it is not there or damaged.
+fn read_memo(path: &Path) -> Result<Known> {
+    match read(path) {
+        Ok(bytes) => Ok(parse(&bytes).unwrap_or_default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Known::new()),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
 }
 
 impl InputMemo {
@@ -161,6 +208,10 @@ impl InputMemo {
             let mut entries = self.lock();
             entries.known.insert(path.to_path_buf(), (hashed.stamp, hashed.digest));
             entries.dirty = true;
+            if entries.saved.elapsed() > OFTEN {
+                // Hours of hashing must not be lost to a kill; if it cannot be kept, the end of the run says so.
+                let _ = entries.save(&self.path);
+            }
         }
         Ok(hashed)
     }
@@ -171,28 +222,13 @@ impl InputMemo {
     /// [`Error::Io`] when it cannot be written.
     pub fn save(&self) -> Result<()> {
         self.lock_facts().save()?;
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
-        if !entries.dirty {
-            return Ok(());
-        }
-        let mut body = String::new();
-        for (path, (stamp, digest)) in &entries.known {
-            // A path that a line of text cannot hold is hashed anew each time.
-            if let Some(path) = path.to_str().filter(|path| !path.contains('\n')) {
-                let Stamp { size, modified, changed, inode } = stamp;
-                body.push_str(&format!("{digest} {size} {modified} {changed} {inode} {path}\n"));
-            }
-        }
-        let text = format!("{HEADER}{}\n{body}", Digest::of(body.as_bytes()));
-        write_atomically(&self.path, text.as_bytes())?;
-        entries.dirty = false;
-        Ok(())
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner).save(&self.path)
     }
 
     fn lock(&self) -> MutexGuard<'_, Entries> {
         let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
         if !entries.is_loaded {
-            entries.known = read(&self.path).ok().and_then(|bytes| parse(&bytes)).unwrap_or_default();
+            entries.known = read_memo(&self.path).unwrap_or_default();
             entries.is_loaded = true;
         }
         entries
@@ -270,5 +306,25 @@ mod tests {
         bytes[last] ^= 1;
         fs::write(&memo.path, bytes).unwrap();
         assert!(InputMemo::open(&store, true).lock().known.is_empty());
+    }
+
+    #[test]
+    fn what_another_process_has_remembered_meanwhile_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join(".pipe")).unwrap();
+        let (one, two) = (folder.path().join("one"), folder.path().join("two"));
+        old_file(&one, b"one");
+        old_file(&two, b"two");
+        let memos = [InputMemo::open(&store, true), InputMemo::open(&store, true)];
+        for (memo, path) in memos.iter().zip([&one, &two]) {
+            memo.digest(path).unwrap();
+            memo.keep_fact(Digest::of(path.as_os_str().as_encoded_bytes()), Digest::of(b"fact"), 0);
+        }
+        memos.iter().for_each(|memo| memo.save().unwrap());
+        let memo = InputMemo::open(&store, true);
+        assert_eq!(memo.lock().known.len(), 2);
+        for path in [&one, &two] {
+            assert!(memo.fact(Digest::of(path.as_os_str().as_encoded_bytes())).is_some());
+        }
     }
 }

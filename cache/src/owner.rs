@@ -7,9 +7,15 @@ use std::fs;
 use std::path::Path;
 use std::str::FromStr;
 use std::sync::OnceLock;
+use std::time::{Duration, SystemTime};
+
+use crate::Digest;
 
 /// The identity of the namespace in which a host's own processes are numbered.
 const HOST_NAMESPACE: &str = "pid:[4026531836]";
+
+/// A file of a process of another host that nobody has written to for so long is left over.
+const FORGOTTEN: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A process somewhere.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,7 +40,8 @@ impl Owner {
 
     /// The process, for people.
     pub(crate) fn in_words(&self) -> String {
-        format!("process {} on {}", self.process, self.host)
+        let host = self.host.rsplit_once('-').map_or(self.host.as_str(), |(name, _)| name);
+        format!("process {} on {host}", self.process)
     }
 
     #[cfg(test)]
@@ -80,19 +87,28 @@ pub(crate) fn own_mark() -> String {
     format!("{}~{}~", host_name(), std::process::id())
 }
 
-/// Whether a name with [`own_mark`] after `prefix` belongs to a process of this host that has ended.
-pub(crate) fn is_abandoned(name: &str, prefix: &str) -> bool {
+/// Whether a file with [`own_mark`] after `prefix` in its name belongs to a process of this host that has ended, or to
+/// one of another host that has not written to it for a week.
+pub(crate) fn is_abandoned(path: &Path, prefix: &str) -> bool {
+    let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let mut parts = name.strip_prefix(prefix).unwrap_or_default().split('~');
     let (host, process) = (parts.next(), parts.next().and_then(|process| process.parse().ok()));
-    host == Some(host_name()) && process.is_some_and(is_gone)
+    let Some(process) = process else { return false };
+    if host == Some(host_name()) {
+        return is_gone(process);
+    }
+    let written = fs::metadata(path).and_then(|metadata| metadata.modified());
+    written.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|age| age > FORGOTTEN))
 }
 
-/// Whether no process of that number runs on this host; false where that cannot be told.
+/// Whether no process of that number runs on this host; false where that cannot be told, above all where the system
+/// shows a user no processes but their own.
 pub(crate) fn is_gone(process: u32) -> bool {
-    Path::new("/proc/self").exists() && !Path::new("/proc").join(process.to_string()).exists()
+    Path::new("/proc/1").exists() && !Path::new("/proc").join(process.to_string()).exists()
 }
 
-/// The host's name, made safe as part of a file name. Containers that number their processes apart are hosts apart.
+/// The host's name, made safe as part of a file name, and a mark of the machine, for names are given twice. Containers
+/// that number their processes apart are hosts apart.
 pub(crate) fn host_name() -> &'static str {
     static NAME: OnceLock<String> = OnceLock::new();
     NAME.get_or_init(|| {
@@ -102,22 +118,43 @@ pub(crate) fn host_name() -> &'static str {
         let apart = if namespace == HOST_NAMESPACE { "" } else { &namespace };
         let plain = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
         let name: String = name.trim().chars().chain(apart.chars()).filter(plain).collect();
-        if name.trim_matches('.').is_empty() { "host".to_string() } else { name }
+        let name = if name.trim_matches('.').is_empty() { "host" } else { &name };
+        format!("{name}-{}", machine())
     })
 }
 
+/// A few digits that tell machines apart: of what the system calls this one, or this start of it.
+fn machine() -> String {
+    let known = ["/etc/machine-id", "/proc/sys/kernel/random/boot_id"];
+    let id = known.iter().filter_map(|path| fs::read_to_string(path).ok()).find(|id| !id.trim().is_empty());
+    Digest::of(id.unwrap_or_default().trim().as_bytes()).to_string()[..8].to_string()
+}
+
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
 
     #[test]
     fn only_files_of_this_hosts_ended_processes_are_abandoned() {
         let host = host_name();
-        assert!(!is_abandoned(&format!("w-{}x.items", own_mark()), "w-"));
-        assert!(is_abandoned(&format!("w-{host}~4294967294~x.items"), "w-"));
-        assert!(!is_abandoned("w-another.host~4294967294~x.items", "w-"));
-        assert!(!is_abandoned("w-without-a-mark.items", "w-"));
-        assert!(!is_abandoned(&format!("m-{host}~4294967294~x.items"), "w-"));
+        let is_abandoned = |name: &str| is_abandoned(Path::new(name), "w-");
+        assert!(!is_abandoned(&format!("w-{}x.items", own_mark())));
+        assert!(is_abandoned(&format!("w-{host}~4294967294~x.items")));
+        assert!(!is_abandoned("w-another.host~4294967294~x.items"));
+        assert!(!is_abandoned("w-without-a-mark.items"));
+        assert!(!is_abandoned(&format!("m-{host}~4294967294~x.items")));
+    }
+
+    #[test]
+    fn files_of_other_hosts_are_left_over_after_a_week() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("w-another.host~1~x.items");
+        fs::write(&path, "").unwrap();
+        assert!(!is_abandoned(&path, "w-"));
+        let file = fs::File::options().append(true).open(&path).unwrap();
+        file.set_modified(SystemTime::now() - FORGOTTEN - Duration::from_secs(60)).unwrap();
+        assert!(is_abandoned(&path, "w-"));
     }
 
     #[test]

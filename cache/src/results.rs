@@ -69,14 +69,7 @@ impl Store {
         if let Some(record) = read(folder.join(file_name(class))) {
             return Some(record);
         }
-        let mut others: Vec<PathBuf> = fs::read_dir(&folder)
-            .ok()?
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| is_result(path))
-            .collect();
-        others.sort();
-        others.into_iter().find_map(read)
+        self.result_files(fingerprint).into_iter().find_map(read)
     }
 
     /// Hands in a result.
@@ -112,6 +105,27 @@ impl Store {
                 Ok(RecordOutcome::Stored)
             }
         }
+    }
+
+    /// Puts a result in the place of one of its class that has been lost.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be written.
+    pub fn replace_result(&self, fingerprint: Digest, record: &ResultRecord) -> Result<()> {
+        self.sync()?;
+        write_atomically(
+            &self.result_folder(fingerprint).join(file_name(&record.class)),
+            &to_json(fingerprint, record)?,
+        )
+    }
+
+    /// The files that hold results of a fingerprint.
+    pub fn result_files(&self, fingerprint: Digest) -> Vec<PathBuf> {
+        let entries = fs::read_dir(self.result_folder(fingerprint)).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| is_result(path)).collect();
+        files.sort();
+        files
     }
 
     /// Keeps the preimage of a fingerprint: the JSON text that says what went into it.

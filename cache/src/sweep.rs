@@ -144,9 +144,25 @@ impl Store {
     }
 
     /// All pins.
-    pub fn pins(&self) -> BTreeSet<String> {
-        let paths = entries(&self.root().join("pins"));
-        paths.iter().filter_map(|path| Some(path.file_name()?.to_str()?.to_owned())).collect()
+    ///
+    /// # Errors
+    /// [`Error::Io`] when they are there and cannot be read.
+    pub fn pins(&self) -> Result<BTreeSet<String>> {
+        let folder = self.root().join("pins");
+        let failed = || Error::io("read", &folder);
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
+            Err(error) => return Err(failed()(error)),
+        };
+        let mut pins = BTreeSet::new();
+        for entry in entries {
+            let name = entry.map_err(failed())?.file_name().to_string_lossy().into_owned();
+            if !name.starts_with('.') {
+                pins.insert(name);
+            }
+        }
+        Ok(pins)
     }
 
     fn pin_path(&self, name: &str) -> Result<PathBuf> {
@@ -250,7 +266,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path()).unwrap();
         store.pin("20260101-run").unwrap();
-        assert_eq!(store.pins().into_iter().collect::<Vec<_>>(), ["20260101-run"]);
+        assert_eq!(store.pins().unwrap().into_iter().collect::<Vec<_>>(), ["20260101-run"]);
         assert!(store.unpin("20260101-run").unwrap() && !store.unpin("20260101-run").unwrap());
         for name in ["../x", "a/b", "", ".."] {
             assert!(matches!(store.pin(name), Err(Error::Name { .. })), "{name}");

@@ -93,6 +93,11 @@ pub enum Event {
         /// What differs.
         detail: String,
     },
+    /// Something went wrong that takes nothing from the run's results.
+    Warning {
+        /// What, and what it means.
+        text: String,
+    },
     /// Outputs were copied to a folder.
     Published {
         /// The stage.

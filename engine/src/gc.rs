@@ -5,10 +5,10 @@ use std::time::{Duration, SystemTime};
 
 use pipe_cache::{Digest, Error, Form, Keep, Store, Swept};
 
-use crate::record::{RunRecord, read_run, run_ids};
+use crate::record::{RecordError, RunRecord, read_run, run_ids};
 
-/// A run that has not ended counts as going on for so long.
-const GOING_ON: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A run that has not ended counts as going on for so long, and one that ended badly as unfinished.
+const UNFINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// What to keep.
 #[derive(Clone, Debug)]
@@ -41,19 +41,21 @@ struct Reached {
     fingerprints: HashSet<Digest>,
 }
 
-/// Removes from a store what is not wanted; with `dry`, only tells.
+/// Removes from a store what is not wanted; with `dry`, only tells. What an unfinished run has computed of its items is
+/// kept.
 ///
 /// # Errors
-/// When the store cannot be read or written.
-pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, Error> {
+/// When the store cannot be read or written, or a record cannot be read: what is reached is not known then, and nothing
+/// is removed.
+pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, RecordError> {
     let sizes = store.blobs()?;
     let mut reached = Reached::default();
     let mut collected = Collected::default();
-    let pins = store.pins();
-    let ids = run_ids(store);
+    let pins = store.pins()?;
+    let ids = run_ids(store)?;
     for pin in &pins {
         match pin.parse::<Digest>() {
-            Ok(digest) if sizes.contains_key(&digest) => reached.artifact(store, digest),
+            Ok(digest) if sizes.contains_key(&digest) => reached.artifact(store, digest)?,
             _ if ids.contains(pin) => {}
             _ => collected.unknown_pins.push(pin.clone()),
         }
@@ -62,14 +64,21 @@ pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, E
         |reached: &Reached| -> u64 { reached.blobs.iter().filter_map(|digest| sizes.get(digest)).sum() };
     let mut counted = 0;
     let mut is_full = false;
+    let mut finished = HashSet::new();
+    let mut is_unfinished = false;
     for id in ids {
-        let Ok(run) = read_run(store, &id) else { continue };
+        let Some(run) = read_whole(store, &id)? else { continue };
+        is_unfinished |= is_going_on(&run)
+            || (!run.is_ok() && is_recent(&run) && !finished.contains(&run.header.pipeline));
+        if run.is_ok() {
+            finished.insert(run.header.pipeline.clone());
+        }
         let must = pins.contains(&id) || is_going_on(&run);
         if !must && (counted >= wanted.runs || is_full) {
             continue;
         }
         let mut with = Reached { blobs: reached.blobs.clone(), fingerprints: reached.fingerprints.clone() };
-        with.run(store, &run);
+        with.run(store, &run)?;
         if !must {
             let fits = wanted.most_bytes.is_none_or(|most| bytes_of(&with) <= most);
             if !fits && counted > 0 {
@@ -81,6 +90,9 @@ pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, E
         reached = with;
         collected.runs.push(id);
     }
+    if is_unfinished {
+        reached.blobs.extend(store.items_of_all()?);
+    }
     collected.kept_bytes = bytes_of(&reached);
     let keep = Keep {
         blob: &|digest| reached.blobs.contains(&digest),
@@ -91,16 +103,26 @@ pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, E
     Ok(collected)
 }
 
+/// The record of a run, all of which can be read; `None` of one that was killed before it said what it is.
+fn read_whole(store: &Store, id: &str) -> Result<Option<RunRecord>, RecordError> {
+    match read_run(store, id) {
+        Err(RecordError::Empty { .. }) => Ok(None),
+        run => run?.whole().map(Some),
+    }
+}
+
 /// Whether a run may still be going on: it has not ended, and has lately written.
 fn is_going_on(run: &RunRecord) -> bool {
+    run.summary.is_none() && is_recent(run)
+}
+
+fn is_recent(run: &RunRecord) -> bool {
     let written = std::fs::metadata(run.folder.join("record.jsonl")).and_then(|metadata| metadata.modified());
-    let is_recent =
-        written.is_ok_and(|time| SystemTime::now().duration_since(time).map_or(true, |age| age < GOING_ON));
-    run.summary.is_none() && is_recent
+    written.is_ok_and(|time| SystemTime::now().duration_since(time).map_or(true, |age| age < UNFINISHED))
 }
 
 impl Reached {
-    fn run(&mut self, store: &Store, run: &RunRecord) {
+    fn run(&mut self, store: &Store, run: &RunRecord) -> Result<(), Error> {
         for instance in &run.instances {
             self.fingerprints.extend(instance.fingerprint);
             self.blobs.extend(instance.items);
@@ -108,18 +130,24 @@ impl Reached {
                 if artifact.form == Form::File {
                     self.blobs.insert(artifact.digest);
                 } else {
-                    self.artifact(store, artifact.digest);
+                    self.artifact(store, artifact.digest)?;
                 }
             }
         }
+        Ok(())
     }
 
     /// An artifact and, when it is of many files, all of these.
-    fn artifact(&mut self, store: &Store, digest: Digest) {
-        if self.blobs.insert(digest)
-            && let Ok(index) = store.index(digest)
-        {
-            self.blobs.extend(index.entries().iter().map(|entry| entry.digest));
+    fn artifact(&mut self, store: &Store, digest: Digest) -> Result<(), Error> {
+        if !self.blobs.insert(digest) {
+            return Ok(());
         }
+        match store.index(digest) {
+            Ok(index) => self.blobs.extend(index.entries().iter().map(|entry| entry.digest)),
+            // One file, or an index that is lost: its files are computed again.
+            Err(Error::Invalid { .. } | Error::Missing { .. } | Error::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(())
     }
 }

@@ -139,7 +139,7 @@ impl Seen {
     }
 
     /// Looks at more files.
-    pub(crate) fn add_files(&mut self, paths: Vec<PathBuf>) -> Option<()> {
+    pub(crate) fn look_at(&mut self, paths: Vec<PathBuf>) -> Option<()> {
         let stamps = stamps(&paths)?;
         self.files.extend(paths.into_iter().zip(stamps));
         Some(())

@@ -301,7 +301,8 @@ struct History {
 impl History {
     /// The records of the latest runs of a pipeline, newest first.
     fn new(store: &Store, pipeline: &str) -> Self {
-        let runs = run_ids(store).into_iter().take(RUNS_LOOKED_AT).filter_map(|id| read_run(store, &id).ok());
+        let ids = run_ids(store).unwrap_or_default();
+        let runs = ids.into_iter().take(RUNS_LOOKED_AT).filter_map(|id| read_run(store, &id).ok());
         let records = runs
             .filter(|run| run.header.pipeline == pipeline)
             .flat_map(|run| {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipe_cache::{ArtifactRef, Digest, Error, Form, InputMemo, Store};
+use pipe_cache::{ArtifactRef, Digest, Error, Form, Hashed, InputMemo, Stamp, Store};
 
 use crate::bind::{Binder, Done};
 use crate::event::{Event, Observer};
@@ -82,10 +82,12 @@ fn refuse_links(to: &Path, file: &Path) -> Result<(), CopyError> {
 /// What was copied out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CopiedOut {
-    /// All files that are there now.
-    pub files: Vec<PathBuf>,
-    /// How many of them were written.
+    /// The files that were there, with what the file system said of them when they were compared.
+    pub known: Vec<(PathBuf, Stamp)>,
+    /// How many files were written.
     pub written: usize,
+    /// Whether a file was written so lately that its stamp tells nothing.
+    pub unsettled: bool,
 }
 
 /// Copies artifacts into a folder. Files of instances with foreach values go to a folder for each value,
@@ -112,10 +114,14 @@ pub fn copy_out(
         }
     }
     let mut wanted = Vec::new();
+    let mut copied = CopiedOut::default();
     for copy in &copies {
         refuse_links(to, &copy.to)?;
         match state(memo, copy)? {
-            State::Same => {}
+            State::Same(found) => {
+                copied.unsettled |= !found.settled;
+                copied.known.push((copy.to.clone(), found.stamp));
+            }
             State::Absent => wanted.push(copy),
             State::Different if replace => wanted.push(copy),
             State::Different => return Err(CopyError::Differs { path: copy.to.clone() }),
@@ -124,8 +130,9 @@ pub fn copy_out(
     for copy in &wanted {
         write(store, copy)?;
     }
-    let written = wanted.len();
-    Ok(CopiedOut { files: copies.into_iter().map(|copy| copy.to).collect(), written })
+    copied.written = wanted.len();
+    copied.unsettled |= copied.written > 0;
+    Ok(copied)
 }
 
 fn list_copies(store: &Store, output: &Copyable<'_>, to: &Path, copies: &mut Vec<Copy>) -> Result<(), Error> {
@@ -149,7 +156,7 @@ fn list_copies(store: &Store, output: &Copyable<'_>, to: &Path, copies: &mut Vec
 
 enum State {
     Absent,
-    Same,
+    Same(Hashed),
     Different,
 }
 
@@ -160,7 +167,8 @@ fn state(memo: &InputMemo, copy: &Copy) -> Result<State, Error> {
         Err(error) => Err(Error::io("read", &copy.to)(error)),
         Ok(metadata) if !metadata.is_file() || metadata.len() != copy.size => Ok(State::Different),
         Ok(_) => {
-            Ok(if memo.digest(&copy.to)?.digest == copy.digest { State::Same } else { State::Different })
+            let found = memo.digest(&copy.to)?;
+            Ok(if found.digest == copy.digest { State::Same(found) } else { State::Different })
         }
     }
 }
@@ -195,19 +203,18 @@ fn place(to: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(),
     Ok(())
 }
 
-/// Copies a stage's outputs to the folder that they are published in, when all its instances have results; tells what
-/// is there.
+/// Copies a stage's outputs to the folder that they are published in, when all its instances have results.
 pub(crate) fn publish_stage(
     Binder { pipeline, store, memo, .. }: &Binder<'_>,
     stage: &str,
     folder: &Path,
     result: &dyn Fn(usize) -> Option<Done>,
     observer: &dyn Observer,
-) -> Result<Vec<PathBuf>, CopyError> {
+) -> Result<CopiedOut, CopyError> {
     let instances = pipeline.instances.iter().enumerate().filter(|(_, instance)| instance.stage == stage);
     let done: Option<Vec<_>> =
         instances.map(|(position, instance)| Some((instance, result(position)?))).collect();
-    let Some(done) = done else { return Ok(Vec::new()) };
+    let Some(done) = done else { return Ok(CopiedOut::default()) };
     let outputs: Vec<Copyable<'_>> = done
         .iter()
         .flat_map(|(instance, done)| {
@@ -217,9 +224,13 @@ pub(crate) fn publish_stage(
             })
         })
         .collect();
-    let CopiedOut { files, written } = copy_out(store, memo, &outputs, folder, true)?;
-    observer.event(&Event::Published { stage: stage.to_string(), to: folder.to_path_buf(), files: written });
-    Ok(files)
+    let copied = copy_out(store, memo, &outputs, folder, true)?;
+    observer.event(&Event::Published {
+        stage: stage.to_string(),
+        to: folder.to_path_buf(),
+        files: copied.written,
+    });
+    Ok(copied)
 }
 
 /// The text that a finished instance shows to people; `None` when it has none or it cannot be read.

@@ -13,7 +13,7 @@ use crate::event::{Event, Observer, Status, Summary};
 use crate::execute::Executor;
 use crate::looks::Looked;
 use crate::manifest::{Instance, Pipeline};
-use crate::publish::{self, CopyError};
+use crate::publish::{self, CopiedOut, CopyError};
 use crate::record::{Elsewhere, RecordWriter, RunHeader, Surroundings, utc};
 use crate::registry::Registry;
 use crate::requests::Secrets;
@@ -133,7 +133,7 @@ pub fn run(
     schedule.work_off(&pool, options.jobs).map_err(RunError::Broken)?;
     let mut summary = schedule.summary();
     if summary.executed > 0 {
-        store.sync().and_then(|()| store.tidy()).map_err(RunError::Broken)?;
+        store.sync().map_err(RunError::Broken)?;
     }
     let published = publish(&executor, &pool).unwrap_or_else(|(stage, error)| {
         summary.failed += 1;
@@ -146,9 +146,8 @@ pub fn run(
             failed_items: Vec::new(),
             log: record.folder.clone(),
         });
-        Vec::new()
+        CopiedOut::default()
     });
-    memo.save().map_err(RunError::Broken)?;
     summary.status = match (cancel.is_cancelled(), summary.failed) {
         (true, _) => Status::Interrupted,
         (false, 0) => Status::Ok,
@@ -156,11 +155,12 @@ pub fn run(
     };
     summary.seconds = started.elapsed().as_secs_f64();
     record.finished(&summary).map_err(RunError::Broken)?;
+    tidy_up(&executor, summary.executed > 0);
     let headlines = tell_headlines(&executor, &pool);
     let is_all = options.only.is_empty() && options.force.is_empty();
     if let (true, Status::Ok, 0, Some(blobs)) = (is_all, summary.status, summary.executed, blobs) {
-        let found = Finding { blobs, items: schedule.items_cached(), published, headlines };
-        note(&executor, options, found);
+        let finding = Finding { blobs, known: schedule.known(), published, headlines };
+        note(&executor, options, finding);
     }
     observer.event(&Event::Finished(summary.clone()));
     Ok(summary)
@@ -169,14 +169,19 @@ pub fn run(
 /// What a run that had nothing to do has found, besides the results.
 struct Finding {
     blobs: Digest,
-    items: Vec<usize>,
-    published: Vec<PathBuf>,
+    /// Of each instance its items and its fingerprint.
+    known: Vec<(usize, Option<Digest>)>,
+    published: CopiedOut,
     headlines: Vec<(String, String)>,
 }
 
 /// Notes for the next run what this one found. Without the note it finds the same with more work.
 fn note(executor: &Executor<'_>, options: &RunOptions, finding: Finding) -> Option<()> {
     let Binder { pipeline, registry, store, looked, .. } = &executor.binder;
+    if finding.published.unsettled {
+        return None;
+    }
+    let (items, fingerprints): (Vec<usize>, Vec<Option<Digest>>) = finding.known.into_iter().unzip();
     let instance = |(position, items)| Some((items, executor.result(position)?.run));
     let asked = Asked {
         manifest: &pipeline.manifest,
@@ -189,8 +194,9 @@ fn note(executor: &Executor<'_>, options: &RunOptions, finding: Finding) -> Opti
         run: &executor.run,
         blobs: finding.blobs,
         seen: looked.take()?,
-        instances: finding.items.into_iter().enumerate().map(instance).collect::<Option<_>>()?,
-        published: finding.published,
+        instances: items.into_iter().enumerate().map(instance).collect::<Option<_>>()?,
+        fingerprints: fingerprints.into_iter().collect::<Option<_>>()?,
+        published: finding.published.known,
         headlines: finding.headlines,
     };
     unchanged::note(store, pipeline, &asked, found)
@@ -199,15 +205,28 @@ fn note(executor: &Executor<'_>, options: &RunOptions, finding: Finding) -> Opti
 /// How often a result is restored that cannot be read.
 const REPAIRS: usize = 4;
 
-/// Copies out what is to be published, and tells which files that are. A result that turns out to be damaged is
-/// computed again.
-fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<Vec<PathBuf>, (String, CopyError)> {
+/// Saves what saves work. The run's results do not need it.
+fn tidy_up(executor: &Executor<'_>, has_executed: bool) {
+    let Binder { store, memo, .. } = &executor.binder;
+    let tidied = if has_executed { store.tidy() } else { Ok(()) };
+    for (what, outcome) in
+        [("small files were not put together", tidied), ("hashing was not remembered", memo.save())]
+    {
+        if let Err(error) = outcome {
+            let text = format!("{what}: {}", StageError::from(error));
+            executor.observer.event(&Event::Warning { text });
+        }
+    }
+}
+
+/// Copies out what is to be published. A result that turns out to be damaged is computed again.
+fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<CopiedOut, (String, CopyError)> {
     let Binder { pipeline, .. } = &executor.binder;
     let results = |position| executor.result(position);
-    let mut files = Vec::new();
+    let mut copied = CopiedOut::default();
     for (stage, folder) in &pipeline.publish {
         let copy = || publish::publish_stage(&executor.binder, stage, folder, &results, executor.observer);
-        let is_lost = |outcome: &Result<Vec<PathBuf>, CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
+        let is_lost = |outcome: &Result<CopiedOut, CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
         let mut outcome = copy();
         // Damage below damage is found only when the upper one is repaired.
         for _ in 0..REPAIRS {
@@ -215,9 +234,12 @@ fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<Vec<Path
                 outcome = copy();
             }
         }
-        files.extend(outcome.map_err(|error| (stage.clone(), error))?);
+        let outcome = outcome.map_err(|error| (stage.clone(), error))?;
+        copied.known.extend(outcome.known);
+        copied.written += outcome.written;
+        copied.unsettled |= outcome.unsettled;
     }
-    Ok(files)
+    Ok(copied)
 }
 
 /// Shows each finished stage's headline, and gives them. One that is damaged is computed again first.

@@ -1,14 +1,14 @@
 //! A run that finds everything as an earlier one left it, known before the manifest is parsed.
 //!
-//! A run that had nothing to do notes what it looked at: the texts of its manifests, its inputs and published files by
-//! what the file system says of them, the store's blobs as a whole. While all of that is as it was, the next run would
+//! A run that had nothing to do notes what it looked at: the texts of its manifests; its inputs, published files and
+//! files of results by what the file system says of them; the store's blobs as a whole. While all of that is as it was, the next run would
 //! come to the same end: it says so, and its record refers to the one that noted. Whatever differs, or cannot be told,
 //! is left to a run that looks at each instance.
 
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use pipe_cache::{Digest, Hasher, Store};
+use pipe_cache::{Digest, Hasher, Stamp, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Devices;
@@ -82,7 +82,10 @@ pub(crate) struct Found<'a> {
     pub(crate) seen: Seen,
     /// Of each instance its items and the run that computed it.
     pub(crate) instances: Vec<(usize, String)>,
-    pub(crate) published: Vec<PathBuf>,
+    /// The fingerprints of all instances.
+    pub(crate) fingerprints: Vec<Digest>,
+    /// Published files, as they were when they were compared.
+    pub(crate) published: Vec<(PathBuf, Stamp)>,
     pub(crate) headlines: Vec<(String, String)>,
 }
 
@@ -124,9 +127,10 @@ pub fn find(store: &Store, asked: &Asked<'_>) -> Option<Unchanged> {
 /// Notes what a run found that had nothing to do. Nothing is noted when the next run could not tell whether it would
 /// find the same.
 pub(crate) fn note(store: &Store, pipeline: &Pipeline, asked: &Asked<'_>, found: Found<'_>) -> Option<()> {
-    let Found { run, blobs, mut seen, instances, published, headlines } = found;
-    seen.add_files(published)?;
-    seen.add_files(pipeline.hub_references.clone())?;
+    let Found { run, blobs, mut seen, instances, fingerprints, published, headlines } = found;
+    seen.files.extend(published);
+    seen.look_at(pipeline.hub_references.clone())?;
+    seen.look_at(fingerprints.into_iter().flat_map(|one| store.result_files(one)).collect())?;
     // While it looked, nothing may have come or gone.
     if store.sight_anew() != Some(blobs) {
         return None;

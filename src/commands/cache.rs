@@ -20,9 +20,9 @@ pub(crate) fn cache(arguments: &CacheCommandArguments) -> Result<ExitCode, CliEr
             render::out(&format!("pinned {name}"));
         }
         CacheCommand::Unpin { name } => {
-            let name = if store.pins().contains(name) { name.clone() } else { pinned_name(&store, name)? };
+            let name = if store.pins()?.contains(name) { name.clone() } else { pinned_name(&store, name)? };
             if !store.unpin(&name)? {
-                let pins = store.pins().into_iter().collect::<Vec<_>>().join(", ");
+                let pins = store.pins()?.into_iter().collect::<Vec<_>>().join(", ");
                 let help =
                     if pins.is_empty() { "there are no pins".to_owned() } else { format!("pins: {pins}") };
                 return Err(CliError::refused(format!("{name} is not pinned"), help));
@@ -62,7 +62,7 @@ fn stats(store: &Store) -> Result<(), CliError> {
         blobs(contents.packed),
         blobs(contents.files),
         contents.results,
-        run_ids(store).len(),
+        run_ids(store)?.len(),
         contents.resume_points,
         contents.pins,
         contents.claims,

@@ -10,7 +10,7 @@ use crate::{render, session};
 
 pub(crate) fn runs(arguments: &CacheArguments) -> Result<ExitCode, CliError> {
     let store = session::nearest_store(arguments)?;
-    let ids = run_ids(&store);
+    let ids = run_ids(&store)?;
     if ids.is_empty() {
         render::line("no runs yet");
         return Ok(ExitCode::SUCCESS);

@@ -11,7 +11,9 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Instant, SystemTime};
 
+use super::FRESH;
 use super::pack_file::{
     BLOB_HEAD, INDEX_HEADER, PACK_HEADER, RECORD, Record, blob_head, index_of_pack, pread, records, strike,
 };
@@ -27,8 +29,8 @@ pub(crate) const MOST_PACKED: usize = 32 << 10;
 /// So many packs of ended processes are merged into one.
 const MANY: usize = 8;
 
-/// A pack of that many bytes is not merged any more.
-const FULL: u64 = 256 << 20;
+/// A pack of that many bytes is not appended to nor merged any more.
+const FULL: u64 = 64 << 20;
 
 const MERGED: &str = "p-";
 const WRITTEN: &str = "w-";
@@ -47,6 +49,8 @@ struct State {
     packs: Vec<Pack>,
     numbers: HashMap<PathBuf, u32>,
     own: Option<Own>,
+    /// Packs that this process has appended to before and that may not be durable.
+    unsynced: Vec<Own>,
 }
 
 /// Where a blob is.
@@ -66,6 +70,8 @@ struct Pack {
     /// Records of the index that have been taken.
     taken: u32,
     file: Option<Arc<File>>,
+    /// When this process has last marked it as used.
+    marked: Option<Instant>,
 }
 
 /// The pack that this process appends to.
@@ -77,6 +83,19 @@ struct Own {
     length: u64,
     records: u32,
     is_synced: bool,
+}
+
+impl Own {
+    fn sync(&mut self, folder: &Path) -> Result<()> {
+        if !self.is_synced {
+            sync(&self.pack)
+                .and_then(|()| sync(&self.index))
+                .map_err(Error::io("sync the packs in", folder))?;
+            self.is_synced = true;
+            sync_folder(folder);
+        }
+        Ok(())
+    }
 }
 
 impl Packs {
@@ -92,13 +111,14 @@ impl Packs {
     pub(crate) fn put(&self, digest: Digest, bytes: &[u8]) -> Result<()> {
         let mut state = self.lock();
         state.load(&self.folder)?;
-        if state.places.contains_key(&digest) {
+        if let Some(place) = state.places.get(&digest).copied() {
+            state.mark_used(place.pack);
             return Ok(());
         }
         let outcome = state.append(&self.folder, digest, bytes);
         if outcome.is_err() {
             // How much of it was written is not known: nothing more goes into this pack.
-            state.own = None;
+            state.put_away();
         }
         outcome
     }
@@ -107,10 +127,9 @@ impl Packs {
     pub(crate) fn sync(&self) -> Result<()> {
         let mut state = self.lock();
         let folder = &self.folder;
-        let Some(own) = state.own.as_mut().filter(|own| !own.is_synced) else { return Ok(()) };
-        sync(&own.pack).and_then(|()| sync(&own.index)).map_err(Error::io("sync the packs in", folder))?;
-        own.is_synced = true;
-        sync_folder(folder);
+        let State { own, unsynced, .. } = &mut *state;
+        unsynced.iter_mut().chain(own).try_for_each(|own| own.sync(folder))?;
+        unsynced.clear();
         Ok(())
     }
 
@@ -236,7 +255,7 @@ impl State {
             return *number;
         }
         let number = self.packs.len() as u32;
-        self.packs.push(Pack { path: path.to_path_buf(), taken: 0, file: None });
+        self.packs.push(Pack { path: path.to_path_buf(), taken: 0, file: None, marked: None });
         self.numbers.insert(path.to_path_buf(), number);
         number
     }
@@ -257,8 +276,28 @@ impl State {
         Ok(file)
     }
 
+    /// Appends no more to the present pack.
+    fn put_away(&mut self) {
+        self.unsynced.extend(self.own.take().filter(|own| !own.is_synced));
+    }
+
+    /// Marks a pack as used, so that none of its blobs looks forgotten.
+    fn mark_used(&mut self, pack: u32) {
+        let Some(pack) = self.packs.get_mut(pack as usize) else { return };
+        if pack.marked.is_some_and(|time| time.elapsed() < FRESH) {
+            return;
+        }
+        pack.marked = Some(Instant::now());
+        let now = SystemTime::now();
+        let written = fs::metadata(&pack.path).and_then(|metadata| metadata.modified());
+        if written.is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > FRESH)) {
+            let _ = File::options().append(true).open(&pack.path).and_then(|file| file.set_modified(now));
+        }
+    }
+
     fn append(&mut self, folder: &Path, digest: Digest, bytes: &[u8]) -> Result<()> {
         if self.own.as_ref().is_none_or(|own| own.length > FULL) {
+            self.put_away();
             self.own = Some(self.begin(folder)?);
         }
         let failed = Error::io("write a pack in", folder);

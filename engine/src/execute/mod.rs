@@ -99,9 +99,7 @@ impl Executor<'_> {
         let bound = self.binder.bind(instance, &upstream)?;
         if is_wanted && let Some(record) = look_up(&self.binder, instance, bound.fingerprint) {
             let listed = bound.items.as_ref().map(|items| (items.list.len(), Digest::of(&items.listing())));
-            if let Some(sight) = sight {
-                self.binder.note(sight, &bound, listed.map(|(_, listing)| listing));
-            }
+            self.note(instance, sight, &bound, listed.map(|(_, listing)| listing));
             let known = Known { fingerprint: bound.fingerprint, items: listed };
             return Ok(self.cached(instance, known, record));
         }
@@ -120,10 +118,18 @@ impl Executor<'_> {
         }
         let executed = self.compute(instance, &bound, device)?;
         drop(claim);
-        if let Some(sight) = sight {
-            self.binder.note(sight, &bound, executed.items);
-        }
+        self.note(instance, sight, &bound, executed.items);
         Ok(executed)
+    }
+
+    /// Notes what a sight leads to, if it is still the same: else what was bound may be something that came later.
+    fn note(&self, instance: &Instance, sight: Option<Digest>, bound: &Bound, listing: Option<Digest>) {
+        let Some(sight) = sight else { return };
+        if self.binder.sight(instance, &|index| self.result(index)) == Some(sight) {
+            self.binder.note(sight, bound, listing);
+        } else {
+            self.binder.looked.spoil();
+        }
     }
 
     /// Asks to be the one process that computes an instance.
@@ -196,8 +202,10 @@ impl Executor<'_> {
             let detail = conflict_detail(&first, &record);
             self.observer.event(&Event::Conflict { stage: instance.label.clone(), detail });
             // The first result stays the one that everything downstream sees, unless its bytes are gone.
-            if first.outputs.values().all(|artifact| store.contains(artifact.digest)) {
+            if first.outputs.values().all(|artifact| self.is_there(artifact)) {
                 (outputs, run) = (first.outputs, first.run);
+            } else {
+                store.replace_result(fingerprint, &record)?;
             }
         }
         // One that stays behind does no harm: nobody asks for it again.

@@ -78,12 +78,24 @@ impl Executor<'_> {
         lost == 0
     }
 
+    /// Whether all files of an artifact are in the store; their bytes are not read.
+    pub(super) fn is_there(&self, artifact: &ArtifactRef) -> bool {
+        let store = self.binder.store;
+        match artifact.form {
+            Form::File => store.contains(artifact.digest),
+            Form::Tree | Form::Collection => store.index(artifact.digest).is_ok_and(|index| {
+                let files = index.entries().iter().map(|entry| entry.digest);
+                store.contains_all(files).unwrap_or(false)
+            }),
+        }
+    }
+
     fn is_whole_artifact(&self, artifact: &ArtifactRef) -> bool {
         let store = self.binder.store;
         match artifact.form {
-            Form::File => store.verified_path(artifact.digest).is_ok(),
+            Form::File => store.verify(artifact.digest).is_ok(),
             Form::Tree | Form::Collection => store.index(artifact.digest).is_ok_and(|index| {
-                let lost = index.entries().iter().filter(|entry| store.verified_path(entry.digest).is_err());
+                let lost = index.entries().iter().filter(|entry| store.verify(entry.digest).is_err());
                 lost.count() == 0
             }),
         }

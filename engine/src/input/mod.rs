@@ -74,10 +74,11 @@ pub struct Input {
 }
 
 impl Input {
-    /// Whether a file is still as it was when it was hashed. Those of folders are looked at when they are read.
+    /// Whether files are still as they were when they were hashed.
     pub(crate) fn check_unchanged(&self) -> Result<(), InputError> {
         match &self.value {
             InputValue::File(file) => file.check_unchanged(),
+            InputValue::Files(files) => files.check_unchanged(),
             _ => Ok(()),
         }
     }

@@ -3,16 +3,19 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::{self, File};
-use std::io::{BufRead as _, BufReader};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use pipe_cache::Store;
+use pipe_cache::{Error, Store};
 use serde_json::Value;
 
 use super::{InstanceRecord, InstanceStatus, Line, RunHeader};
 
 /// The name of the record in a run's folder.
-const FILE: &str = "record.jsonl";
+pub(crate) const FILE: &str = "record.jsonl";
+
+/// The line that tells how a run ended has fewer bytes.
+const LAST_LINE: u64 = 4096;
 
 /// A run as its record tells it.
 #[derive(Clone, Debug)]
@@ -27,11 +30,37 @@ pub struct RunRecord {
     pub folder: PathBuf,
     /// The run whose instances are meant, until they have been read.
     unchanged_since: Option<String>,
+    /// The first line that cannot be read, counted from 1; one that was never finished does not count.
+    damaged_line: Option<usize>,
+}
+
+impl RunRecord {
+    /// Whether the run has ended well.
+    pub fn is_ok(&self) -> bool {
+        self.summary.as_ref().and_then(|summary| summary.get("status")).is_some_and(|status| status == "ok")
+    }
+
+    /// Refuses a record in which something cannot be read.
+    ///
+    /// # Errors
+    /// [`RecordError::Unreadable`] with the line.
+    pub(crate) fn whole(self) -> Result<Self, RecordError> {
+        match self.damaged_line {
+            None => Ok(self),
+            Some(line) => {
+                let problem = format!("line {line} is damaged");
+                Err(RecordError::Unreadable { path: self.folder.join(FILE), problem })
+            }
+        }
+    }
 }
 
 /// Why a run cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
+    /// The store's reason.
+    #[error(transparent)]
+    Store(#[from] Error),
     /// There is no such run.
     #[error("there is no run `{name}` in {}", cache.display())]
     Unknown {
@@ -39,6 +68,12 @@ pub enum RecordError {
         name: String,
         /// The cache that was looked at.
         cache: PathBuf,
+    },
+    /// The run was killed before it wrote anything.
+    #[error("the record {} is empty", path.display())]
+    Empty {
+        /// The file.
+        path: PathBuf,
     },
     /// The record cannot be read.
     #[error("the record {} cannot be read: {problem}", path.display())]
@@ -51,14 +86,25 @@ pub enum RecordError {
 }
 
 /// The ids of all runs, newest first.
-pub fn run_ids(store: &Store) -> Vec<String> {
-    let entries = fs::read_dir(store.runs()).into_iter().flatten().flatten();
-    let mut ids: Vec<String> = entries
-        .filter(|entry| entry.path().join(FILE).is_file())
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+///
+/// # Errors
+/// When the folder of runs is there and cannot be read.
+pub fn run_ids(store: &Store) -> Result<Vec<String>, Error> {
+    let folder = store.runs();
+    let entries = match fs::read_dir(&folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("read", &folder)(error)),
+    };
+    let mut ids = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(Error::io("read", &folder))?;
+        if entry.path().join(FILE).is_file() {
+            ids.extend(entry.file_name().into_string().ok());
+        }
+    }
     ids.sort_unstable_by(|a, b| b.cmp(a));
-    ids
+    Ok(ids)
 }
 
 /// The record of a run: by its id, a unique beginning of it, or `latest`.
@@ -66,7 +112,7 @@ pub fn run_ids(store: &Store) -> Vec<String> {
 /// # Errors
 /// When there is no such run or its record cannot be read.
 pub fn read_run(store: &Store, name: &str) -> Result<RunRecord, RecordError> {
-    let ids = run_ids(store);
+    let ids = run_ids(store)?;
     let unknown = || RecordError::Unknown { name: name.to_string(), cache: store.root().to_path_buf() };
     let id = if name == "latest" {
         ids.first().ok_or_else(unknown)?
@@ -86,15 +132,26 @@ pub fn read_run(store: &Store, name: &str) -> Result<RunRecord, RecordError> {
             return Err(RecordError::Unreadable { path: run.folder.join(FILE), problem });
         }
         let former = read_record(&store.runs().join(&since))?;
+        run.damaged_line = run.damaged_line.or(former.damaged_line);
         run.instances = former.instances.into_iter().map(|record| known(record, &since)).collect();
     }
     Ok(run)
 }
 
-/// The header of a run, nothing else of whose record is read.
+/// The header of a run that has ended, between which and the end nothing is read.
 pub(crate) fn read_header(store: &Store, id: &str) -> Option<RunHeader> {
+    let mut file = File::open(store.runs().join(id).join(FILE)).ok()?;
+    let length = file.metadata().ok()?.len();
+    let mut end = Vec::new();
+    file.seek(SeekFrom::Start(length.saturating_sub(LAST_LINE))).ok()?;
+    file.read_to_end(&mut end).ok()?;
+    let last = end.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()?;
+    if !matches!(serde_json::from_slice(last), Ok(Line::Finished { .. })) {
+        return None;
+    }
+    file.seek(SeekFrom::Start(0)).ok()?;
     let mut line = String::new();
-    BufReader::new(File::open(store.runs().join(id).join(FILE)).ok()?).read_line(&mut line).ok()?;
+    BufReader::new(file).read_line(&mut line).ok()?;
     match serde_json::from_str(&line) {
         Ok(Line::Run(header)) => Some(*header),
         _ => None,
@@ -119,10 +176,13 @@ fn known(record: InstanceRecord, run: &str) -> InstanceRecord {
 fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
     let path = folder.join(FILE);
     let unreadable = |problem: String| RecordError::Unreadable { path: path.clone(), problem };
-    let text = fs::read_to_string(&path).map_err(|error| unreadable(error.to_string()))?;
-    let mut lines = text.lines().map(serde_json::from_str::<Line>);
+    let bytes = fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.split_inclusive('\n').map(|line| (line, serde_json::from_str::<Line>(line)));
     let header = match lines.next() {
-        Some(Ok(Line::Run(header))) => *header,
+        Some((_, Ok(Line::Run(header)))) => *header,
+        None => return Err(RecordError::Empty { path }),
+        Some((text, Err(_))) if !text.ends_with('\n') => return Err(RecordError::Empty { path }),
         _ => return Err(unreadable("its first line is not a run header".to_string())),
     };
     let mut record = RunRecord {
@@ -131,10 +191,17 @@ fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
         summary: None,
         folder: folder.to_path_buf(),
         unchanged_since: None,
+        damaged_line: None,
     };
     let mut places = HashMap::new();
-    // A line cut short by a crash ends the account; what stands before it holds.
-    for line in lines.map_while(Result::ok) {
+    for (number, (text, line)) in (2..).zip(lines) {
+        let Ok(line) = line else {
+            // A last line was cut short by a crash; what stands before it holds.
+            if text.ends_with('\n') {
+                record.damaged_line.get_or_insert(number);
+            }
+            continue;
+        };
         match line {
             Line::Run(_) => {}
             // An instance whose result was repaired ends twice; the later ending counts.

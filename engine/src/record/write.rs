@@ -8,6 +8,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pipe_cache::{Error, Store, append, create_folder, create_new_folder, create_to_append};
 use serde_json::Value;
 
+use super::read::FILE;
 use super::{InstanceRecord, Line, RunHeader, utc};
 use crate::event::Summary;
 
@@ -33,7 +34,7 @@ impl RecordWriter {
             .and_then(|folder| folder.keep().map_err(|error| error.error))
             .map_err(Error::io("make a folder in", &runs))?;
         let run = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let path = folder.join("record.jsonl");
+        let path = folder.join(FILE);
         let file = create_to_append(&path).map_err(Error::io("write", &path))?;
         Ok(Self { run, folder, file: Mutex::new(file) })
     }
@@ -52,7 +53,12 @@ impl RecordWriter {
     }
 
     pub(crate) fn finished(&self, summary: &Summary) -> Result<(), Error> {
-        self.line(&Line::Finished { summary: serde_json::to_value(summary).unwrap_or(Value::Null) })
+        self.line(&Line::Finished { summary: serde_json::to_value(summary).unwrap_or(Value::Null) })?;
+        if summary.executed > 0 {
+            let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
+            file.sync_data().map_err(Error::io("sync the record of", &self.folder))?;
+        }
+        Ok(())
     }
 
     fn line(&self, line: &Line) -> Result<(), Error> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use pipe_cache::Error;
+use pipe_cache::{Digest, Error};
 
 use crate::event::{Event, Status, Summary};
 use crate::execute::{Executed, Executor, Failure, file_label};
@@ -17,6 +17,7 @@ struct Counts {
     executed: Option<bool>,
     items_executed: usize,
     items_cached: usize,
+    fingerprint: Option<Digest>,
 }
 
 pub(super) struct Account<'a> {
@@ -52,9 +53,9 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// How many items of each instance were known.
-    pub(super) fn items_cached(&self) -> Vec<usize> {
-        self.counts.iter().map(|counts| counts.items_cached).collect()
+    /// Of each instance how many of its items were known, and its fingerprint.
+    pub(super) fn known(&self) -> Vec<(usize, Option<Digest>)> {
+        self.counts.iter().map(|counts| (counts.items_cached, counts.fingerprint)).collect()
     }
 
     /// An instance has its result, perhaps for the second time.
@@ -67,6 +68,7 @@ impl<'a> Account<'a> {
         self.count(position, executed.items_executed, executed.items_cached);
         if let Some(counts) = self.counts.get_mut(position) {
             counts.executed = Some(executed.executed || counts.executed == Some(true));
+            counts.fingerprint = Some(executed.fingerprint);
         }
         let instance = &self.executor.binder.pipeline.instances[position];
         let mut record = self.instance_record(instance, seconds);

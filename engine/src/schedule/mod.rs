@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pipe_cache::Error;
+use pipe_cache::{Digest, Error};
 
 use self::account::Account;
 use self::board::{Board, Start};
@@ -64,9 +64,9 @@ impl<'a> Schedule<'a> {
         self.account.summary()
     }
 
-    /// How many items of each instance were known.
-    pub(crate) fn items_cached(&self) -> Vec<usize> {
-        self.account.items_cached()
+    /// Of each instance how many of its items were known, and its fingerprint.
+    pub(crate) fn known(&self) -> Vec<(usize, Option<Digest>)> {
+        self.account.known()
     }
 
     /// Runs what is ready with that many workers, until nothing is.
@@ -82,16 +82,21 @@ impl<'a> Schedule<'a> {
                 scope.spawn(move || worker(executor, pool, take, &ended));
             }
             drop(ended);
-            let outcome = self.coordinate(give, &endings);
+            let outcome = self.coordinate(give, &endings, jobs.max(1));
             // Workers end when `give` is dropped, which `coordinate` has done.
             outcome
         })
     }
 
-    fn coordinate(&mut self, give: Sender<Start>, endings: &Receiver<Ending>) -> Result<(), Error> {
+    fn coordinate(
+        &mut self,
+        give: Sender<Start>,
+        endings: &Receiver<Ending>,
+        workers: usize,
+    ) -> Result<(), Error> {
         loop {
             let next = self.board.wake(Instant::now());
-            self.start_ready(&give);
+            self.start_ready(&give, workers);
             let waits = next.filter(|_| !self.is_stopped());
             let ending = match waits {
                 None if self.board.running() == 0 => break,
@@ -133,8 +138,10 @@ impl<'a> Schedule<'a> {
         self.executor.cancel.is_cancelled() || (self.account.has_failures() && !self.executor.keep_going)
     }
 
-    fn start_ready(&mut self, give: &Sender<Start>) {
-        while let Some(start) = if self.is_stopped() { None } else { self.board.start() } {
+    /// Hands out no more than is begun at once: what has been handed out is not taken back when something fails.
+    fn start_ready(&mut self, give: &Sender<Start>, workers: usize) {
+        while self.board.running() < workers && !self.is_stopped() {
+            let Some(start) = self.board.start() else { return };
             if give.send(start).is_err() {
                 // No worker is left, which cannot be while `take` lives.
                 return;

@@ -19,13 +19,24 @@ impl Packs {
     /// Merges the packs of processes that have ended, when there are many.
     pub(crate) fn tidy(&self) -> Result<()> {
         self.sync()?;
-        let complete = complete_packs(&self.folder);
-        let small = |path: &&PathBuf| fs::metadata(path).is_ok_and(|metadata| metadata.len() < FULL);
-        let small: Vec<PathBuf> = complete.iter().filter(small).cloned().collect();
+        let length = |path: PathBuf| Some((fs::metadata(&path).ok()?.len(), path));
+        let mut small: Vec<(u64, PathBuf)> = complete_packs(&self.folder)
+            .into_iter()
+            .filter_map(length)
+            .filter(|(length, _)| *length < FULL)
+            .collect();
         if small.len() < MANY {
             return Ok(());
         }
-        self.rewrite(&small, &|_| true)
+        // They are put together in memory.
+        small.sort();
+        let mut total = 0;
+        let fits = |(length, _): &(u64, PathBuf)| {
+            total += length;
+            total <= FULL
+        };
+        let chosen: Vec<PathBuf> = small.into_iter().take_while(fits).map(|(_, path)| path).collect();
+        if chosen.len() > 1 { self.rewrite(&chosen, &|_| true) } else { Ok(()) }
     }
 
     /// Leaves out of complete and old packs what is not to be kept. Gives the number of blobs and bytes that went.
@@ -37,7 +48,7 @@ impl Packs {
     ) -> Result<(u64, u64)> {
         let mut gone = (0, 0);
         for path in complete_packs(&self.folder).into_iter().filter(|path| is_old(path)) {
-            let records = index_of(&path).map_err(Error::io("read", &path))?;
+            let Some(records) = present(index_of(&path)).map_err(Error::io("read", &path))? else { continue };
             let dead: Vec<&Record> = records.iter().filter(|record| !keep(record.digest)).collect();
             gone.0 += dead.len() as u64;
             gone.1 += dead.iter().map(|record| u64::from(record.length) + BLOB_HEAD as u64).sum::<u64>();
@@ -53,12 +64,10 @@ impl Packs {
         let (mut pack, mut index) = (PACK_HEADER.to_vec(), INDEX_HEADER.to_vec());
         let mut seen = HashSet::new();
         for path in packs {
-            let file = match open(path) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(Error::io("read", path)(error)),
-            };
-            for record in index_of(path).map_err(Error::io("read", path))? {
+            // Another process may merge the same packs at the same time.
+            let found = present(open(path)).and_then(|file| Ok(file.zip(present(index_of(path))?)));
+            let Some((file, records)) = found.map_err(Error::io("read", path))? else { continue };
+            for record in records {
                 if !keep(record.digest) || seen.contains(&record.digest) {
                     continue;
                 }
@@ -92,11 +101,20 @@ impl Packs {
     }
 }
 
+/// What has been found; `None` when it is not there.
+fn present<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// The packs that nobody appends to any more.
 fn complete_packs(folder: &Path) -> Vec<PathBuf> {
     let is_complete = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
-        name.starts_with(MERGED) || is_abandoned(&name, WRITTEN)
+        name.starts_with(MERGED) || is_abandoned(path, WRITTEN)
     };
     pack_paths(folder).into_iter().filter(is_complete).collect()
 }
