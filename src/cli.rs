@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipe_engine::context::Device;
 use pipe_engine::manifest::Overrides;
@@ -72,8 +73,15 @@ impl ManifestArguments {
 pub(crate) struct CacheArguments {
     /// The cache folder (default: .pipe in the manifest's root; for commands without a manifest, in this
     /// folder or one above it)
-    #[arg(long, value_name = "DIR", env = "PIPE_CACHE")]
-    pub(crate) cache: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", env = "PIPE_CACHE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    cache: Option<PathBuf>,
+}
+
+impl CacheArguments {
+    /// The folder that was named; an empty name, as of an empty variable, is none.
+    pub(crate) fn folder(&self) -> Option<&PathBuf> {
+        self.cache.as_ref().filter(|folder| !folder.as_os_str().is_empty())
+    }
 }
 
 #[derive(Args, Debug)]

@@ -71,9 +71,6 @@ impl CliError {
         match self {
             CliError::Other { help, .. } => Some(help.clone()),
             CliError::Input(error) => error.advice.clone(),
-            CliError::Copy(CopyError::Link { .. }) => {
-                Some("choose another folder, or put a folder in the link's place".to_string())
-            }
             CliError::Copy(CopyError::Differs { .. }) => {
                 Some("choose another folder with --to, or remove the file".to_string())
             }
@@ -90,6 +87,7 @@ impl CliError {
             CliError::Copy(CopyError::Store(error)) if error.lost_blob().is_some() => Some(
                 "`pipe run` computes missing files of last stages again, `pipe run --force STAGE` those of any".to_string(),
             ),
+            CliError::Copy(error) if error.advice().is_some() => error.advice().map(str::to_string),
             CliError::Cache(pipe_cache::Error::Io { .. }) | CliError::Run(RunError::Store(_)) => {
                 Some("the cache must be a folder that can be written to; name another with --cache".to_string())
             }

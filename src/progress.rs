@@ -154,7 +154,7 @@ fn finished_line(stage: &str, items_executed: usize, items_cached: usize, second
 fn summary_line(summary: &Summary) -> String {
     let Summary { run, status, executed, cached, failed, items_executed, items_cached, seconds } = summary;
     let word = match status {
-        Status::Ok if *executed == 0 => "nothing to do",
+        Status::Ok if *executed == 0 && *items_executed == 0 => "nothing to do",
         Status::Ok => "done",
         Status::Failed => "failed",
         Status::Interrupted => "interrupted; run it again to go on",

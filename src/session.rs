@@ -35,7 +35,7 @@ pub(crate) fn pipeline_at(
 
 /// The cache that a manifest was probably run with before: as given, or the nearest at or above the manifest's folder.
 pub(crate) fn likely_store(arguments: &ManifestArguments) -> Option<Store> {
-    if let Some(folder) = &arguments.cache.cache {
+    if let Some(folder) = arguments.cache.folder() {
         return Store::open_existing(folder).ok()?;
     }
     let manifest = std::path::absolute(&arguments.manifest).ok()?;
@@ -46,7 +46,7 @@ pub(crate) fn likely_store(arguments: &ManifestArguments) -> Option<Store> {
 
 /// Whether a store is the one of a project with this root.
 pub(crate) fn is_store_of(store: &Store, root: &Path, arguments: &CacheArguments) -> bool {
-    let folder = arguments.cache.clone().unwrap_or_else(|| root.join(CACHE_FOLDER));
+    let folder = arguments.folder().cloned().unwrap_or_else(|| root.join(CACHE_FOLDER));
     std::fs::canonicalize(folder).is_ok_and(|folder| folder == store.root())
 }
 
@@ -73,7 +73,7 @@ pub(crate) fn store_to_look_at(
 /// The cache for a command without a manifest: as given, or the nearest one at or above this folder.
 pub(crate) fn nearest_store(arguments: &CacheArguments) -> Result<Arc<Store>, CliError> {
     let here = std::env::current_dir().unwrap_or_default();
-    let candidates: Vec<PathBuf> = match &arguments.cache {
+    let candidates: Vec<PathBuf> = match arguments.folder() {
         Some(folder) => vec![folder.clone()],
         None => here.ancestors().map(|folder| folder.join(CACHE_FOLDER)).collect(),
     };
@@ -82,7 +82,7 @@ pub(crate) fn nearest_store(arguments: &CacheArguments) -> Result<Arc<Store>, Cl
             return Ok(Arc::new(store));
         }
     }
-    let looked = match &arguments.cache {
+    let looked = match arguments.folder() {
         Some(folder) => format!("{} is not a cache", folder.display()),
         None => format!("there is no cache in {} or above it", here.display()),
     };
@@ -90,7 +90,7 @@ pub(crate) fn nearest_store(arguments: &CacheArguments) -> Result<Arc<Store>, Cl
 }
 
 fn cache_folder(pipeline: &Pipeline, arguments: &CacheArguments) -> PathBuf {
-    arguments.cache.clone().unwrap_or_else(|| pipeline.root.join(CACHE_FOLDER))
+    arguments.folder().cloned().unwrap_or_else(|| pipeline.root.join(CACHE_FOLDER))
 }
 
 /// Keys of services, from the environment.

@@ -218,3 +218,27 @@ fn finished_items_of_an_unfinished_stage_are_kept() {
     let ran = workspace.pipe_ok(&["run", "p.toml", "--json"]);
     assert_eq!(ran.count("items_executed"), 1, "{}", ran.stdout);
 }
+
+#[cfg(unix)]
+#[test]
+fn folders_that_are_none_are_told_as_what_they_are() {
+    let workspace = workspace();
+    std::os::unix::fs::symlink("nowhere", workspace.path(".pipe")).unwrap();
+    let refused = workspace.pipe(&["run", "p.toml"]);
+    assert!(refused.code == 2 && refused.stderr.contains("a link there leads nowhere"), "{}", refused.stderr);
+    fs::remove_file(workspace.path(".pipe")).unwrap();
+    let ran = workspace.pipe_with(&["run", "p.toml"], &[("PIPE_CACHE", "")]);
+    assert!(ran.code == 0 && workspace.path(".pipe/format").is_file(), "{}", ran.stderr);
+    let refused = workspace.pipe(&["get", "latest", "report", "--to", "p.toml"]);
+    assert!(refused.code == 1 && refused.stderr.contains("p.toml is no folder"), "{}", refused.stderr);
+    workspace.write("q.toml", workspace.read("p.toml") + "publish = \".pipe/blobs\"\n");
+    let refused = workspace.pipe(&["run", "q.toml"]);
+    assert!(refused.code == 2 && refused.stderr.contains("where the cache is"), "{}", refused.stderr);
+    assert!(std::process::Command::new("mkfifo").arg(workspace.path("pipe.csv")).status().unwrap().success());
+    let refused = workspace.pipe(&["check", "p.toml", "--set", "report.inputs.dataset=pipe.csv"]);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("neither a file nor a folder"),
+        "{}",
+        refused.stderr
+    );
+}

@@ -6,6 +6,7 @@
 mod support;
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use support::{Ran, Workspace};
@@ -104,6 +105,12 @@ fn it_tells_the_same_as_a_run_that_looks_at_each_instance() {
     assert!(plan.stdout.contains("evaluate.draws"), "{}", plan.stdout);
 }
 
+/// All files below a folder.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap().flatten().map(|entry| entry.path());
+    entries.flat_map(|path| if path.is_dir() { walk(&path) } else { vec![path] }).collect()
+}
+
 #[test]
 fn whatever_has_changed_is_looked_at() {
     type Change = fn(&Workspace);
@@ -126,6 +133,22 @@ fn whatever_has_changed_is_looked_at() {
         ("a changed published file", |w| w.write("out/1_1.txt", "other"), &[]),
         ("the blobs", |w| fs::remove_dir_all(w.path(".pipe/packs")).unwrap(), &["report", "text-encode"]),
         ("a collected cache", |w| drop(w.pipe_ok(&["gc", "--grace", "0", "--keep-runs", "1"])), &[]),
+        (
+            "lost results",
+            |w| fs::remove_dir_all(w.path(".pipe/results")).unwrap(),
+            &["report", "text-encode"],
+        ),
+        (
+            "a damaged result",
+            |w| {
+                let results = walk(&w.path(".pipe/results"));
+                for path in results.iter().filter(|path| path.extension().is_some_and(|it| it == "json")) {
+                    let text = fs::read_to_string(path).unwrap();
+                    fs::write(path, text.replacen("seconds", "secondz", 1)).unwrap();
+                }
+            },
+            &["report", "text-encode"],
+        ),
         ("a lost record", |w| fs::remove_dir_all(w.path(".pipe/runs")).unwrap(), &[]),
         (
             "a damaged note",
@@ -222,4 +245,47 @@ fn a_branch_of_the_hub_that_has_moved_is_noticed() {
     run("home");
     assert!(is_short(&workspace, &run("home")));
     assert_eq!(run("other").executed(), ["evaluate"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_manifest_that_can_be_read_once_only_is_read_once() {
+    let workspace = workspace();
+    let root = workspace.path(".").display().to_string();
+    workspace.write("full.toml", format!("[pipeline]\nroot = {root:?}\n{BASE}"));
+    for round in 0..4 {
+        std::thread::sleep(std::time::Duration::from_millis(80));
+        workspace.write("texts/1_1.txt", format!("Findings: {}.\n\nImpression: first.\n", round / 3));
+        let script = "cat full.toml | $1 run /dev/stdin --cache .pipe";
+        let output = std::process::Command::new("sh")
+            .args(["-c", script, "sh", env!("CARGO_BIN_EXE_pipe")])
+            .current_dir(workspace.path("."))
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{round}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn nothing_is_published_through_a_link_whoever_looks() {
+    let workspace = workspace();
+    workspace.write(
+        "base.toml",
+        format!("{BASE}[stage.split]\ninputs = {{ dataset = \"many.csv\" }}\nparams = {{ n_splits = 2 }}\npublish = \"splits\"\n"),
+    );
+    let rows: String = (0..20).map(|row| format!("{row},{}\n", row % 2)).collect();
+    workspace.write("many.csv", format!("pid,malignant\n{rows}"));
+    settle(&workspace, &[]);
+    fs::rename(workspace.path("splits/fold_0"), workspace.path("elsewhere")).unwrap();
+    std::os::unix::fs::symlink("../elsewhere", workspace.path("splits/fold_0")).unwrap();
+    for _ in 0..2 {
+        let ran = workspace.pipe(&["run", "p.toml"]);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("is a link") && ran.stderr.contains("in the link's place"),
+            "{}",
+            ran.stderr
+        );
+    }
 }

@@ -95,6 +95,10 @@ pub fn create_folder(folder: &Path) -> Result<()> {
     }
     match create_new_folder(folder) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let what = if folder.is_symlink() { "a link there leads nowhere" } else { "a file is there" };
+            Err(Error::io("create folder", folder)(io::Error::new(io::ErrorKind::AlreadyExists, what)))
+        }
         outcome => outcome.map_err(Error::io("create folder", folder)),
     }
 }

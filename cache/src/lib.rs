@@ -38,6 +38,7 @@ pub use index::{Entry, Form, Index, IndexBuilder, check_name};
 pub use io::faults;
 pub use items::{ItemJournal, ItemOutcome, ItemWriter};
 pub use memo::{Hashed, InputMemo, Stamp};
+pub use owner::{is_abandoned, own_mark};
 pub use results::{ArtifactRef, RecordOutcome, ResultRecord};
 pub use resume::ResumePoint;
 pub use sighting::Sighting;

@@ -18,7 +18,8 @@ use crate::{Digest, Store};
 
 const HEADER: &str = "pipe-memo 1 ";
 
-/// What the file system says of a file; equal stamps mean that the bytes have not been written to.
+/// What the file system says of a file. Equal stamps mean that the bytes have not been written to, except through a
+/// mapping of the file into memory that was there before and is still open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     size: u64,

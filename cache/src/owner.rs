@@ -82,14 +82,14 @@ fn start_of(process: u32) -> Option<u64> {
     rest.split_whitespace().nth(19)?.parse().ok()
 }
 
-/// This process's mark in file names.
-pub(crate) fn own_mark() -> String {
+/// This process's mark in the names of files that it is writing.
+pub fn own_mark() -> String {
     format!("{}~{}~", host_name(), std::process::id())
 }
 
 /// Whether a file with [`own_mark`] after `prefix` in its name belongs to a process of this host that has ended, or to
 /// one of another host that has not written to it for a week.
-pub(crate) fn is_abandoned(path: &Path, prefix: &str) -> bool {
+pub fn is_abandoned(path: &Path, prefix: &str) -> bool {
     let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
     let mut parts = name.strip_prefix(prefix).unwrap_or_default().split('~');
     let (host, process) = (parts.next(), parts.next().and_then(|process| process.parse().ok()));

@@ -1,10 +1,10 @@
 //! Copying artifacts out of the store: `publish` at a run's end, and `pipe get`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipe_cache::{ArtifactRef, Digest, Error, Form, Hashed, InputMemo, Stamp, Store};
+use pipe_cache::{ArtifactRef, Digest, Error, Form, Hashed, InputMemo, Stamp, Store, is_abandoned, own_mark};
 
 use crate::bind::{Binder, Done};
 use crate::event::{Event, Observer};
@@ -30,12 +30,29 @@ pub enum CopyError {
         /// The link.
         path: PathBuf,
     },
+    /// What is to be copied to is no folder.
+    #[error("{} is no folder", path.display())]
+    NoFolder {
+        /// What it is named.
+        path: PathBuf,
+    },
     /// Two artifacts have a file of the same name.
     #[error("two outputs would both be written to {}", path.display())]
     Clash {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl CopyError {
+    /// What to do about it, where it is always the same.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Link { .. } => Some("choose another folder, or put a folder in the link's place"),
+            Self::NoFolder { .. } => Some("name a folder; it is made if there is none"),
+            Self::Store(_) | Self::Differs { .. } | Self::Clash { .. } => None,
+        }
+    }
 }
 
 /// Writes one file that is in no store, below a folder; one that is there already with the same content stays.
@@ -73,7 +90,7 @@ pub struct Copyable<'a> {
 }
 
 /// Refuses a file below a folder when a folder between them is a link.
-fn refuse_links(to: &Path, file: &Path) -> Result<(), CopyError> {
+pub(crate) fn refuse_links(to: &Path, file: &Path) -> Result<(), CopyError> {
     let between = file.ancestors().skip(1).take_while(|folder| *folder != to);
     let link = between.into_iter().find(|folder| folder.is_symlink());
     link.map_or(Ok(()), |link| Err(CopyError::Link { path: link.to_path_buf() }))
@@ -103,6 +120,9 @@ pub fn copy_out(
     to: &Path,
     replace: bool,
 ) -> Result<CopiedOut, CopyError> {
+    if to.exists() && !to.is_dir() {
+        return Err(CopyError::NoFolder { path: to.to_path_buf() });
+    }
     let mut copies = Vec::new();
     for output in outputs {
         list_copies(store, output, to, &mut copies)?;
@@ -126,6 +146,9 @@ pub fn copy_out(
             State::Different if replace => wanted.push(copy),
             State::Different => return Err(CopyError::Differs { path: copy.to.clone() }),
         }
+    }
+    for folder in wanted.iter().filter_map(|copy| copy.to.parent()).collect::<BTreeSet<_>>() {
+        remove_left_over(folder);
     }
     for copy in &wanted {
         write(store, copy)?;
@@ -186,11 +209,23 @@ fn write(store: &Store, copy: &Copy) -> Result<(), Error> {
 /// Files of no more bytes are read and written; others are copied by the system, which may share their blocks.
 const SMALL: u64 = 1 << 20;
 
+/// How the names of files begin that are being written.
+const WRITING: &str = ".writing-";
+
+/// Removes what processes were writing to a folder when they were killed.
+fn remove_left_over(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if is_abandoned(&entry.path(), WRITING) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Fills a file beside its place and then moves it there.
 fn place(to: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(), Error> {
     let folder = to.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(folder).map_err(Error::io("create folder", folder))?;
-    let file = tempfile::NamedTempFile::with_prefix_in(".writing-", folder)
+    let file = tempfile::NamedTempFile::with_prefix_in(format!("{WRITING}{}", own_mark()), folder)
         .map_err(Error::io("write in", folder))?;
     fill(file.path())?;
     #[cfg(unix)]

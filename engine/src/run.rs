@@ -137,12 +137,13 @@ pub fn run(
     }
     let published = publish(&executor, &pool).unwrap_or_else(|(stage, error)| {
         summary.failed += 1;
+        let known = error.advice();
         let error = StageError::from(error);
         let usual = "see that the folder can be written and the cache be read, or change `publish`";
         observer.event(&Event::StageFailed {
             stage,
             error: format!("publishing: {error}"),
-            advice: error.full_advice().or_else(|| Some(usual.to_string())),
+            advice: error.full_advice().or_else(|| Some(known.unwrap_or(usual).to_string())),
             failed_items: Vec::new(),
             log: record.folder.clone(),
         });
@@ -158,7 +159,8 @@ pub fn run(
     tidy_up(&executor, summary.executed > 0);
     let headlines = tell_headlines(&executor, &pool);
     let is_all = options.only.is_empty() && options.force.is_empty();
-    if let (true, Status::Ok, 0, Some(blobs)) = (is_all, summary.status, summary.executed, blobs) {
+    let is_idle = summary.executed == 0 && summary.items_executed == 0;
+    if let (true, Status::Ok, true, Some(blobs)) = (is_all, summary.status, is_idle, blobs) {
         let finding = Finding { blobs, known: schedule.known(), published, headlines };
         note(&executor, options, finding);
     }

@@ -15,6 +15,7 @@ use crate::context::Devices;
 use crate::event::{Event, Observer, Status, Summary};
 use crate::looks::Seen;
 use crate::manifest::{Instance, Overrides, Pipeline};
+use crate::publish::refuse_links;
 use crate::quick::ENGINE;
 use crate::record::{Elsewhere, RecordWriter, RunHeader, read_header, utc};
 use crate::registry::Registry;
@@ -110,18 +111,28 @@ impl Asked<'_> {
 pub fn find(store: &Store, asked: &Asked<'_>) -> Option<Unchanged> {
     let started = Instant::now();
     let note: Note = serde_json::from_slice(&store.read_note(asked.about()?)?).ok()?;
+    // What can be read once only is left to who parses it.
     let is_same = |(path, digest): &(PathBuf, Digest)| {
-        std::fs::read(path).is_ok_and(|text| Digest::of(&text) == *digest)
+        path.is_file() && std::fs::read(path).is_ok_and(|text| Digest::of(&text) == *digest)
     };
     let is_unchanged = note.manifests.iter().all(is_same)
         && std::fs::canonicalize(&note.stated_root).is_ok_and(|root| root == note.root)
         && store.sight_anew() == Some(note.blobs)
+        && note.published.iter().all(|(_, folder)| has_no_links(folder, &note.files))
         && Seen::look_again(&note.files, &note.folders) == Some(note.seen);
     if !is_unchanged {
         return None;
     }
     let header = read_header(store, &note.run)?;
     Some(Unchanged { started, note, header: RunHeader { manifest: asked.manifest.to_path_buf(), ..header } })
+}
+
+/// Whether published files can be reached without following links, through which nothing is published.
+fn has_no_links(folder: &Path, files: &[PathBuf]) -> bool {
+    let mut parents: Vec<&Path> =
+        files.iter().filter(|file| file.starts_with(folder)).filter_map(|file| file.parent()).collect();
+    parents.dedup();
+    parents.iter().all(|parent| refuse_links(folder, &parent.join("file")).is_ok())
 }
 
 /// Notes what a run found that had nothing to do. Nothing is noted when the next run could not tell whether it would

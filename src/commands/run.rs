@@ -5,8 +5,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pipe_cache::Store;
 use pipe_engine::context::{Cancel, Devices};
 use pipe_engine::event::{Observer, Status, Summary};
+use pipe_engine::manifest::Pipeline;
 use pipe_engine::preflight::check_tables;
 use pipe_engine::record::{GitState, Surroundings};
 use pipe_engine::registry::Registry;
@@ -33,6 +35,7 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
     }
     let mut pipeline = session::pipeline(&arguments.manifest, registry)?;
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
+    refuse_publishing_into(&store, &pipeline)?;
     check_tables(&pipeline, registry, &store)?;
     hub::place_all(&mut pipeline)?;
     let options = options(arguments, devices, &pipeline.root);
@@ -43,6 +46,18 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
     quiet_panics();
     let summary = run_pipeline(&pipeline, registry, &store, &options, observer.as_ref(), &cancel)?;
     Ok(exit_code(&summary))
+}
+
+/// Refuses to publish where the cache is: files would be put among its own.
+fn refuse_publishing_into(store: &Store, pipeline: &Pipeline) -> Result<(), CliError> {
+    let is_there = |folder: &Path| folder.starts_with(store.root()) || store.root().starts_with(folder);
+    match pipeline.publish.iter().find(|(_, folder)| is_there(folder)) {
+        None => Ok(()),
+        Some((stage, folder)) => Err(CliError::refused(
+            format!("stage `{stage}` is published to {}, where the cache is", folder.display()),
+            "give `publish` another folder",
+        )),
+    }
 }
 
 /// Runs what is known to have nothing to do, which needs no more of the manifest than its text.

@@ -231,14 +231,19 @@ fn name_under<'a>(folder: &str, name: &'a str) -> Option<&'a str> {
     name.strip_prefix(folder)?.strip_prefix('/')
 }
 
-/// Whether an entry of a folder is, or leads to, a folder.
+/// Whether an entry of a folder is, or leads to, a folder. What is neither file nor folder is refused.
 fn is_folder(entry: &fs::DirEntry, path: &Path) -> Result<bool, InputError> {
     let read = |source| InputError::Read { path: path.to_path_buf(), source };
     let kind = entry.file_type().map_err(read)?;
     if kind.is_file() || kind.is_dir() {
         return Ok(kind.is_dir());
     }
-    Ok(fs::metadata(path).map_err(read)?.is_dir())
+    let metadata = fs::metadata(path).map_err(read)?;
+    if !metadata.is_dir() && !metadata.is_file() {
+        let problem = "is neither a file nor a folder".to_string();
+        return Err(InputError::Shape { shown: path.display().to_string(), problem });
+    }
+    Ok(metadata.is_dir())
 }
 
 /// The files of a folder and of those in it, by name: links followed, hidden files left out.

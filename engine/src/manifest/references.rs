@@ -165,10 +165,14 @@ fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems:
         Err(error) => ("unreadable", format!("`{}`: cannot read {shown}: {error}", spec.name)),
         Ok(metadata) => {
             let folder_wanted = matches!(spec.form, InputForm::Tree | InputForm::Collection);
-            if metadata.is_dir() == folder_wanted {
+            if if folder_wanted { metadata.is_dir() } else { metadata.is_file() } {
                 return;
             }
-            let found = if metadata.is_dir() { "a folder" } else { "a file" };
+            let found = match (metadata.is_dir(), metadata.is_file()) {
+                (true, _) => "a folder",
+                (_, true) => "a file",
+                _ => "neither a file nor a folder",
+            };
             ("wrong-form", format!("`{}` needs a {}, but {shown} is {found}", spec.name, noun(spec.form)))
         }
     };

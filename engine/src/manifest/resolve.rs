@@ -1,11 +1,12 @@
 //! From a manifest file to a pipeline.
 
+use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
 
 use super::document::document_schema;
 use super::layers::{self, Overrides};
 use super::node::{Content, Node, Origin};
-use super::pipeline::Pipeline;
+use super::pipeline::{Instance, Pipeline};
 use super::problem::{ManifestError, Problem, Problems};
 use super::{instances, references, schema_check, stage_table};
 use crate::graph;
@@ -48,7 +49,7 @@ pub fn load_pipeline(
         _ => DEFAULT_SEED,
     };
     let seed_origin = seed_node.map_or(Origin::Default, |node| node.origin.clone());
-    let publish = read_publish(&layers.tree, &layers.root, &mut problems);
+    let publish = read_publish(&layers.tree, &layers.root, &instances, &mut problems);
     problems.or(Pipeline {
         name,
         manifest: path.to_path_buf(),
@@ -65,8 +66,14 @@ pub fn load_pipeline(
 }
 
 /// The folders that stages are published to: one for each, within the project or elsewhere, but never the project's
-/// root or an ancestor of it, where published files could replace inputs.
-fn read_publish(tree: &Node, root: &Path, problems: &mut Problems) -> Vec<(String, PathBuf)> {
+/// root, an ancestor of it or an input's folder, where published files could replace inputs.
+fn read_publish(
+    tree: &Node,
+    root: &Path,
+    instances: &[Instance],
+    problems: &mut Problems,
+) -> Vec<(String, PathBuf)> {
+    let inputs: BTreeSet<&PathBuf> = instances.iter().flat_map(Instance::paths).collect();
     let stages = tree.get("stage").map_or(&[][..], Node::entries);
     let mut folders: Vec<(String, PathBuf)> = Vec::new();
     for (key, stage) in stages {
@@ -79,6 +86,8 @@ fn read_publish(tree: &Node, root: &Path, problems: &mut Problems) -> Vec<(Strin
         };
         if root.starts_with(&folder) {
             refuse(format!("`publish = {text:?}` would put files into the project's root or above it"));
+        } else if inputs.iter().any(|input| folder.starts_with(input)) {
+            refuse(format!("`publish = {text:?}` would put files into an input"));
         } else if folder.is_file() {
             refuse(format!("`publish = {text:?}` is a file, not a folder"));
         } else if let Some((other, _)) = folders.iter().find(|(_, known)| *known == folder) {
