@@ -14,7 +14,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::atomic::{create_folder, create_to_append, write_atomically};
 use crate::error::{Error, Result};
-use crate::io::write_all;
+use crate::io::{before_rename, write_all};
 use crate::owner::{is_abandoned, own_mark};
 use crate::records::{RECORD, decode_all, encode};
 use crate::sweep::entries;
@@ -180,6 +180,13 @@ impl ItemJournal {
         let bytes = records.to_bytes();
         // Named by content, so that two processes merging the same records agree.
         let merged = folder.join(format!("{MERGED}{}.items", Digest::of(&bytes).short()));
+        if complete.is_empty() {
+            // There is nothing else: the journal itself will do.
+            before_rename()
+                .and_then(|()| fs::rename(&own, &merged))
+                .map_err(Error::io("name a journal", &merged))?;
+            return Ok(conflicts);
+        }
         write_atomically(&merged, &bytes)?;
         for file in complete.iter().chain([&own]).filter(|file| **file != merged) {
             let _ = fs::remove_file(file);
