@@ -170,9 +170,10 @@ def main() -> None:
     pipe = str(pathlib.Path(arguments.pipe).resolve())
     print("| tasks | program | cold run | of each task | nothing to do, first time | from then on |")
     print("|---|---|---|---|---|---|")
-    for size in arguments.sizes:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = pathlib.Path(scratch) / "graph"
+    # All is removed at the end only: a file system may be slow for a while where much has just been removed.
+    with tempfile.TemporaryDirectory() as scratch:
+        for size in arguments.sizes:
+            folder = pathlib.Path(scratch) / str(size)
             make_files(folder, size)
             programs = {"pipe": Pipe(pipe)}
             if shutil.which("ninja"):
@@ -183,9 +184,9 @@ def main() -> None:
                 programs["dvc"] = Dvc()
             for name, cells in measure(programs, folder, size, arguments.repeat).items():
                 print(f"| {size:,} | {name} | {' | '.join(cells)} |", flush=True)
-        if size <= arguments.most_instances:
-            with tempfile.TemporaryDirectory() as scratch:
-                folder = pathlib.Path(scratch)
+            if size <= arguments.most_instances:
+                folder = pathlib.Path(scratch) / f"{size} stages"
+                folder.mkdir()
                 cells = measure({"pipe, as stages": PipeInstances(pipe)}, folder, size, arguments.repeat)
                 print(f"| {size:,} | pipe, as stages | {' | '.join(cells['pipe, as stages'])} |", flush=True)
     with tempfile.TemporaryDirectory() as scratch:

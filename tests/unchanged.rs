@@ -175,6 +175,22 @@ fn whatever_has_changed_is_looked_at() {
 }
 
 #[test]
+fn a_run_of_many_items_is_known_to_the_very_next_one() {
+    let workspace = workspace();
+    let rows: String = (0..1200).map(|row| format!("{row},1\n")).collect();
+    workspace.write("nodules.csv", format!("pid,nodule_id\n{rows}"));
+    workspace.write("base.toml", BASE.replace(", dir = \"texts\"", ""));
+    std::thread::sleep(std::time::Duration::from_millis(80));
+    assert_eq!(run(&workspace, &[]).count("items_executed"), 1200);
+    let ran = run(&workspace, &[]);
+    assert!(is_short(&workspace, &ran), "{}", ran.stdout);
+    assert_eq!((ran.count("cached"), ran.count("items_cached")), (2, 1200));
+    workspace.write("out/7_1.txt", "other");
+    let ran = run(&workspace, &[]);
+    assert!(!is_short(&workspace, &ran) && workspace.read("out/7_1.txt") != "other");
+}
+
+#[test]
 fn other_ways_of_asking_are_other_runs() {
     let workspace = workspace();
     settle(&workspace, &[]);

@@ -103,6 +103,8 @@ pub struct CopiedOut {
     pub known: Vec<(PathBuf, Stamp)>,
     /// How many files were written.
     pub written: usize,
+    /// The bytes of all files.
+    pub bytes: u64,
     /// Whether a file was written so lately that its stamp tells nothing.
     pub unsettled: bool,
 }
@@ -154,6 +156,7 @@ pub fn copy_out(
         write(store, copy)?;
     }
     copied.written = wanted.len();
+    copied.bytes = copies.iter().map(|copy| copy.size).sum();
     copied.unsettled |= copied.written > 0;
     Ok(copied)
 }

@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::{Instant, SystemTime};
 
-use pipe_cache::{Digest, InputMemo, Store};
+use pipe_cache::{InputMemo, Store};
 
 use crate::bind::Binder;
 use crate::context::{Cancel, Devices};
-use crate::event::{Event, Observer, Status, Summary};
+use crate::event::{Event, Observer, Silent, Status, Summary};
 use crate::execute::Executor;
 use crate::looks::Looked;
 use crate::manifest::{Instance, Pipeline};
@@ -19,7 +19,7 @@ use crate::registry::Registry;
 use crate::requests::Secrets;
 use crate::schedule::Schedule;
 use crate::stage::StageError;
-use crate::unchanged::{self, Asked, Found};
+use crate::unchanged::{self, Finding};
 
 /// How to run.
 #[derive(Clone, Debug)]
@@ -135,7 +135,7 @@ pub fn run(
     if summary.executed > 0 {
         store.sync().map_err(RunError::Broken)?;
     }
-    let published = publish(&executor, &pool).unwrap_or_else(|(stage, error)| {
+    let published = publish(&executor, &pool, observer).unwrap_or_else(|(stage, error)| {
         summary.failed += 1;
         let known = error.advice();
         let error = StageError::from(error);
@@ -159,49 +159,13 @@ pub fn run(
     tidy_up(&executor, summary.executed > 0);
     let headlines = tell_headlines(&executor, &pool);
     let is_all = options.only.is_empty() && options.force.is_empty();
-    let is_idle = summary.executed == 0 && summary.items_executed == 0;
-    if let (true, Status::Ok, true, Some(blobs)) = (is_all, summary.status, is_idle, blobs) {
+    if is_all && summary.status == Status::Ok {
         let finding = Finding { blobs, known: schedule.known(), published, headlines };
-        note(&executor, options, finding);
+        // Without the note the next run finds the same with more work.
+        let _ = unchanged::note(&executor, options, finding, &|| publish(&executor, &pool, &Silent).ok());
     }
     observer.event(&Event::Finished(summary.clone()));
     Ok(summary)
-}
-
-/// What a run that had nothing to do has found, besides the results.
-struct Finding {
-    blobs: Digest,
-    /// Of each instance its items and its fingerprint.
-    known: Vec<(usize, Option<Digest>)>,
-    published: CopiedOut,
-    headlines: Vec<(String, String)>,
-}
-
-/// Notes for the next run what this one found. Without the note it finds the same with more work.
-fn note(executor: &Executor<'_>, options: &RunOptions, finding: Finding) -> Option<()> {
-    let Binder { pipeline, registry, store, looked, .. } = &executor.binder;
-    if finding.published.unsettled {
-        return None;
-    }
-    let (items, fingerprints): (Vec<usize>, Vec<Option<Digest>>) = finding.known.into_iter().unzip();
-    let instance = |(position, items)| Some((items, executor.result(position)?.run));
-    let asked = Asked {
-        manifest: &pipeline.manifest,
-        overrides: &pipeline.overrides,
-        devices: &options.devices,
-        registry,
-        hub: &options.hub,
-    };
-    let found = Found {
-        run: &executor.run,
-        blobs: finding.blobs,
-        seen: looked.take()?,
-        instances: items.into_iter().enumerate().map(instance).collect::<Option<_>>()?,
-        fingerprints: fingerprints.into_iter().collect::<Option<_>>()?,
-        published: finding.published.known,
-        headlines: finding.headlines,
-    };
-    unchanged::note(store, pipeline, &asked, found)
 }
 
 /// How often a result is restored that cannot be read.
@@ -222,12 +186,16 @@ fn tidy_up(executor: &Executor<'_>, has_executed: bool) {
 }
 
 /// Copies out what is to be published. A result that turns out to be damaged is computed again.
-fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<CopiedOut, (String, CopyError)> {
+fn publish(
+    executor: &Executor<'_>,
+    pool: &rayon::ThreadPool,
+    observer: &dyn Observer,
+) -> Result<CopiedOut, (String, CopyError)> {
     let Binder { pipeline, .. } = &executor.binder;
     let results = |position| executor.result(position);
     let mut copied = CopiedOut::default();
     for (stage, folder) in &pipeline.publish {
-        let copy = || publish::publish_stage(&executor.binder, stage, folder, &results, executor.observer);
+        let copy = || publish::publish_stage(&executor.binder, stage, folder, &results, observer);
         let is_lost = |outcome: &Result<CopiedOut, CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
         let mut outcome = copy();
         // Damage below damage is found only when the upper one is repaired.
@@ -239,6 +207,7 @@ fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<CopiedOu
         let outcome = outcome.map_err(|error| (stage.clone(), error))?;
         copied.known.extend(outcome.known);
         copied.written += outcome.written;
+        copied.bytes += outcome.bytes;
         copied.unsettled |= outcome.unsettled;
     }
     Ok(copied)

@@ -53,9 +53,10 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// Of each instance how many of its items were known, and its fingerprint.
+    /// Of each instance how many items it has, and its fingerprint.
     pub(super) fn known(&self) -> Vec<(usize, Option<Digest>)> {
-        self.counts.iter().map(|counts| (counts.items_cached, counts.fingerprint)).collect()
+        let items = |counts: &Counts| counts.items_cached + counts.items_executed;
+        self.counts.iter().map(|counts| (items(counts), counts.fingerprint)).collect()
     }
 
     /// An instance has its result, perhaps for the second time.

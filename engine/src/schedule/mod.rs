@@ -64,7 +64,7 @@ impl<'a> Schedule<'a> {
         self.account.summary()
     }
 
-    /// Of each instance how many of its items were known, and its fingerprint.
+    /// Of each instance how many items it has, and its fingerprint.
     pub(crate) fn known(&self) -> Vec<(usize, Option<Digest>)> {
         self.account.known()
     }

@@ -1,20 +1,23 @@
 //! A run that finds everything as an earlier one left it, known before the manifest is parsed.
 //!
-//! A run that had nothing to do notes what it looked at: the texts of its manifests; its inputs, published files and
+//! A run that ends well notes what it looked at: the texts of its manifests; its inputs, published files and
 //! files of results by what the file system says of them; the store's blobs as a whole. While all of that is as it was, the next run would
 //! come to the same end: it says so, and its record refers to the one that noted. Whatever differs, or cannot be told,
 //! is left to a run that looks at each instance.
 
+mod note;
+
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-use pipe_cache::{Digest, Hasher, Stamp, Store};
+use pipe_cache::{Digest, Hasher, Store};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use self::note::{Finding, note};
 use crate::context::Devices;
 use crate::event::{Event, Observer, Status, Summary};
 use crate::looks::Seen;
-use crate::manifest::{Instance, Overrides, Pipeline};
+use crate::manifest::Overrides;
 use crate::publish::refuse_links;
 use crate::quick::ENGINE;
 use crate::record::{Elsewhere, RecordWriter, RunHeader, read_header, utc};
@@ -44,7 +47,7 @@ pub struct Unchanged {
     header: RunHeader,
 }
 
-/// What a run found that had nothing to do.
+/// What a run found.
 #[derive(Serialize, Deserialize)]
 struct Note {
     run: String,
@@ -73,21 +76,6 @@ struct KnownInstance {
     items: usize,
     /// The run that computed it.
     from_run: String,
-}
-
-/// What a run that had nothing to do has found.
-pub(crate) struct Found<'a> {
-    pub(crate) run: &'a str,
-    /// The sight of the store's blobs when the run began.
-    pub(crate) blobs: Digest,
-    pub(crate) seen: Seen,
-    /// Of each instance its items and the run that computed it.
-    pub(crate) instances: Vec<(usize, String)>,
-    /// The fingerprints of all instances.
-    pub(crate) fingerprints: Vec<Digest>,
-    /// Published files, as they were when they were compared.
-    pub(crate) published: Vec<(PathBuf, Stamp)>,
-    pub(crate) headlines: Vec<(String, String)>,
 }
 
 impl Asked<'_> {
@@ -133,45 +121,6 @@ fn has_no_links(folder: &Path, files: &[PathBuf]) -> bool {
         files.iter().filter(|file| file.starts_with(folder)).filter_map(|file| file.parent()).collect();
     parents.dedup();
     parents.iter().all(|parent| refuse_links(folder, &parent.join("file")).is_ok())
-}
-
-/// Notes what a run found that had nothing to do. Nothing is noted when the next run could not tell whether it would
-/// find the same.
-pub(crate) fn note(store: &Store, pipeline: &Pipeline, asked: &Asked<'_>, found: Found<'_>) -> Option<()> {
-    let Found { run, blobs, mut seen, instances, fingerprints, published, headlines } = found;
-    seen.files.extend(published);
-    seen.look_at(pipeline.hub_references.clone())?;
-    seen.look_at(fingerprints.into_iter().flat_map(|one| store.result_files(one)).collect())?;
-    // While it looked, nothing may have come or gone.
-    if store.sight_anew() != Some(blobs) {
-        return None;
-    }
-    let absolute = |path: &PathBuf| std::path::absolute(path).ok();
-    let manifests = pipeline.read_from.files.iter().map(|(path, digest)| Some((absolute(path)?, *digest)));
-    let mut inputs: Vec<PathBuf> = pipeline.instances.iter().flat_map(Instance::paths).cloned().collect();
-    inputs.sort_unstable();
-    inputs.dedup();
-    let known = |(instance, (items, from_run)): (&Instance, (usize, String))| KnownInstance {
-        label: instance.label.clone(),
-        items,
-        from_run,
-    };
-    let note = Note {
-        run: run.to_string(),
-        pipeline: pipeline.name.clone(),
-        manifests: manifests.collect::<Option<_>>()?,
-        stated_root: absolute(&pipeline.read_from.root)?,
-        root: pipeline.root.clone(),
-        seen: seen.digest()?,
-        files: seen.files.into_keys().collect(),
-        folders: seen.folders.into_keys().collect(),
-        blobs,
-        inputs,
-        instances: pipeline.instances.iter().zip(instances).map(known).collect(),
-        published: pipeline.publish.clone(),
-        headlines,
-    };
-    store.write_note(asked.about()?, &serde_json::to_vec(&note).ok()?).ok()
 }
 
 impl Unchanged {
