@@ -123,6 +123,8 @@ def measure(programs: dict, folder: pathlib.Path, size: int, repeat: int) -> dic
     for name, program in programs.items():
         program.prepare(folder, size)
         program.clean(folder)
+        # Inputs are seldom made a moment before they are used, and all programs look twice at files that were.
+        time.sleep(0.2)
         cold[name] = timed(program.command(folder), folder)[0]
         # What was written too lately is looked at again, by all of them.
         time.sleep(0.2)
