@@ -22,6 +22,9 @@ use crate::{Digest, Store};
 
 const HEADER: &[u8; 16] = b"pipe-items 1\n\0\0\0";
 const MERGED: &str = "m-";
+
+/// So often journals are looked for while others merge them.
+const LOOKS: usize = 16;
 const WRITTEN: &str = "w-";
 
 /// A finished item: its blob and that blob's size in bytes.
@@ -94,6 +97,18 @@ impl ItemJournal {
     /// # Errors
     /// [`Error::Io`] when a journal is there and cannot be read.
     pub fn refresh(&mut self) -> Result<()> {
+        for _ in 0..LOOKS {
+            if self.look()? {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads what is new; false when a journal has gone meanwhile: what it held is in another one, which may have come
+    /// after the list of journals was made.
+    fn look(&mut self) -> Result<bool> {
+        let mut has_all = true;
         let mut files: Vec<PathBuf> = match fs::read_dir(&self.folder) {
             Ok(entries) => {
                 entries.flatten().map(|entry| entry.path()).filter(|path| is_journal(path)).collect()
@@ -115,15 +130,17 @@ impl ItemJournal {
                     let header = if read == 0 && !bytes.is_empty() { HEADER.len() } else { 0 };
                     self.read.insert(file.clone(), read + (header + whole) as u64);
                 }
-                // Another process merged it in the meantime; what it held is in the merged file.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    has_all = false;
+                    continue;
+                }
                 Err(error) => return Err(Error::io("read", &file)(error)),
             }
             if is_complete {
                 self.complete.insert(file);
             }
         }
-        Ok(())
+        Ok(has_all)
     }
 
     /// The result of an item key: of several, the first whose blob is in the store.
@@ -175,18 +192,21 @@ impl ItemJournal {
         drop(writer);
         let Self { folder, complete, read: _, mut records } = self;
         let before = records.others.len();
-        records.load(&crate::io::read(&own).map_err(Error::io("read", &own))?);
+        let written = crate::io::read(&own).map_err(Error::io("read", &own))?;
+        records.load(&written);
         let conflicts = records.others.len() - before;
-        let bytes = records.to_bytes();
-        // Named by content, so that two processes merging the same records agree.
-        let merged = folder.join(format!("{MERGED}{}.items", Digest::of(&bytes).short()));
+        // Named by content, so that two processes merging the same records agree, and none replaces other ones.
+        let named = |bytes: &[u8]| folder.join(format!("{MERGED}{}.items", Digest::of(bytes).short()));
         if complete.is_empty() {
             // There is nothing else: the journal itself will do.
+            let merged = named(&written);
             before_rename()
                 .and_then(|()| fs::rename(&own, &merged))
                 .map_err(Error::io("name a journal", &merged))?;
             return Ok(conflicts);
         }
+        let bytes = records.to_bytes();
+        let merged = named(&bytes);
         write_atomically(&merged, &bytes)?;
         for file in complete.iter().chain([&own]).filter(|file| **file != merged) {
             let _ = fs::remove_file(file);

@@ -33,6 +33,9 @@ const MANY: usize = 8;
 const FULL: u64 = 64 << 20;
 
 const MERGED: &str = "p-";
+
+/// So often packs are looked for while others merge them.
+const LOOKS: usize = 16;
 const WRITTEN: &str = "w-";
 
 /// The packs of a store.
@@ -226,6 +229,19 @@ impl State {
 
     /// Takes what other processes have added since the last look.
     fn refresh(&mut self, folder: &Path) -> Result<()> {
+        for _ in 0..LOOKS {
+            if self.look(folder)? {
+                break;
+            }
+        }
+        self.is_loaded = true;
+        Ok(())
+    }
+
+    /// Takes what is new; false when a pack has gone meanwhile: what it held is in another one, which may have come
+    /// after the list of packs was made.
+    fn look(&mut self, folder: &Path) -> Result<bool> {
+        let mut has_all = true;
         for path in pack_paths(folder) {
             let number = self.number(&path);
             let taken = self.packs[number as usize].taken;
@@ -233,8 +249,10 @@ impl State {
                 Ok(found) => found,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => match index_of_pack(&path) {
                     Ok(found) => found.into_iter().skip(taken as usize).map(Some).collect(),
-                    // Merged by another process just now.
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                        has_all = false;
+                        continue;
+                    }
                     Err(error) => return Err(Error::io("read", &path)(error)),
                 },
                 Err(error) => return Err(Error::io("read", &index_path(&path))(error)),
@@ -246,8 +264,7 @@ impl State {
             }
             self.packs[number as usize].taken += found.len() as u32;
         }
-        self.is_loaded = true;
-        Ok(())
+        Ok(has_all)
     }
 
     fn number(&mut self, path: &Path) -> u32 {
