@@ -15,9 +15,9 @@ use std::sync::{Mutex, PoisonError};
 use crate::atomic::{create_folder, create_to_append, write_atomically};
 use crate::error::{Error, Result};
 use crate::io::{before_rename, write_all};
+use crate::listing::entries;
 use crate::owner::{is_abandoned, own_mark};
 use crate::records::{RECORD, decode_all, encode};
-use crate::sweep::entries;
 use crate::{Digest, Store};
 
 const HEADER: &[u8; 16] = b"pipe-items 1\n\0\0\0";

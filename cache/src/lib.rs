@@ -18,6 +18,7 @@ mod facts;
 mod index;
 mod io;
 mod items;
+mod listing;
 mod memo;
 mod notes;
 mod owner;

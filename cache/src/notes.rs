@@ -8,7 +8,7 @@ use std::path::PathBuf;
 
 use crate::atomic::Durability;
 use crate::error::Result;
-use crate::sweep::entries;
+use crate::listing::entries;
 use crate::{Digest, Store, sealed};
 
 const MAGIC: &[u8] = b"pipe-note 1\n";

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 
 use crate::atomic::{WRITING, write_atomically};
 use crate::error::{Error, Result};
+use crate::listing::entries;
 use crate::{Digest, Store, check_name};
 
 /// What is to stay.
@@ -204,13 +205,6 @@ fn remove_unfinished(folder: &Path, depth: usize) {
 
 /// Unfinished work is kept for so long at least.
 const UNFINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
-
-/// What is in a folder; nothing when there is none. Files that are being written are left out.
-pub(crate) fn entries(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_whole = |entry: &fs::DirEntry| !entry.file_name().to_string_lossy().starts_with('.');
-    entries.filter(is_whole).map(|entry| entry.path()).collect()
-}
 
 fn is_older(path: &Path, age: Duration) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());

@@ -17,6 +17,7 @@ mod items;
 mod looks;
 mod lookup;
 pub mod manifest;
+mod options;
 pub mod plan;
 pub mod preflight;
 pub mod preimage;

@@ -1,7 +1,6 @@
 //! Running a pipeline: what to run, in which pool, into which record; publishing and showing what came out.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::{Arc, RwLock};
 use std::time::{Instant, SystemTime};
 
@@ -13,75 +12,13 @@ use crate::event::{Event, Observer, Silent, Status, Summary};
 use crate::execute::Executor;
 use crate::looks::Looked;
 use crate::manifest::{Instance, Pipeline};
+pub use crate::options::{RunError, RunOptions};
 use crate::publish::{self, CopiedOut, CopyError};
-use crate::record::{Elsewhere, RecordWriter, RunHeader, Surroundings, utc};
+use crate::record::{Elsewhere, RecordWriter, RunHeader, utc};
 use crate::registry::Registry;
-use crate::requests::Secrets;
 use crate::schedule::Schedule;
 use crate::stage::StageError;
 use crate::unchanged::{self, Finding};
-
-/// How to run.
-#[derive(Clone, Debug)]
-pub struct RunOptions {
-    /// Rows and stages computed side by side.
-    pub jobs: usize,
-    /// Stages whose results are computed anew.
-    pub force: Vec<String>,
-    /// Run only these stages and what they need; empty means all.
-    pub only: Vec<String>,
-    /// After a failure, go on with what does not depend on it.
-    pub keep_going: bool,
-    /// Hash every input file anew.
-    pub verify: bool,
-    /// What the kinds that compute on devices may use.
-    pub devices: Devices,
-    /// Memory that instances may take together, by what their `resources` say; without it nobody counts.
-    pub memory_bytes: Option<u64>,
-    /// Where kinds that ask services get their keys.
-    pub secrets: Secrets,
-    /// Where files of the model hub are kept.
-    pub hub: PathBuf,
-    /// Written into the record.
-    pub surroundings: Surroundings,
-}
-
-/// Why a run could not begin or its record could not be kept.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The store's reason.
-    #[error(transparent)]
-    Store(#[from] pipe_cache::Error),
-    /// The store's reason, after the run had begun.
-    #[error("the run could not go on: {0}")]
-    Broken(#[source] pipe_cache::Error),
-    /// A name of `--only` or `--force` that is no stage.
-    #[error("there is no stage `{name}`; stages: {known}")]
-    UnknownStage {
-        /// The name.
-        name: String,
-        /// All stages.
-        known: String,
-    },
-    /// A stage needs more devices than there are.
-    #[error("`{stage}` needs {needed} graphics processors at once, and the run has {given}")]
-    Devices {
-        /// The stage.
-        stage: String,
-        /// What its `resources` say.
-        needed: usize,
-        /// How many there are.
-        given: usize,
-    },
-    /// The worker threads could not be started.
-    #[error("cannot start {jobs} threads: {problem}")]
-    Threads {
-        /// How many.
-        jobs: usize,
-        /// The reason.
-        problem: String,
-    },
-}
 
 /// Runs a pipeline.
 ///
@@ -137,16 +74,7 @@ pub fn run(
     }
     let published = publish(&executor, &pool, observer).unwrap_or_else(|(stage, error)| {
         summary.failed += 1;
-        let known = error.advice();
-        let error = StageError::from(error);
-        let usual = "see that the folder can be written and the cache be read, or change `publish`";
-        observer.event(&Event::StageFailed {
-            stage,
-            error: format!("publishing: {error}"),
-            advice: error.full_advice().or_else(|| Some(known.unwrap_or(usual).to_string())),
-            failed_items: Vec::new(),
-            log: record.folder.clone(),
-        });
+        tell_unpublished(&executor, stage, error);
         CopiedOut::default()
     });
     summary.status = match (cancel.is_cancelled(), summary.failed) {
@@ -166,6 +94,19 @@ pub fn run(
     }
     observer.event(&Event::Finished(summary.clone()));
     Ok(summary)
+}
+
+fn tell_unpublished(executor: &Executor<'_>, stage: String, error: CopyError) {
+    let known = error.advice();
+    let error = StageError::from(error);
+    let usual = "see that the folder can be written and the cache be read, or change `publish`";
+    executor.observer.event(&Event::StageFailed {
+        stage,
+        error: format!("publishing: {error}"),
+        advice: error.full_advice().or_else(|| Some(known.unwrap_or(usual).to_string())),
+        failed_items: Vec::new(),
+        log: executor.run_folder.clone(),
+    });
 }
 
 /// How often a result is restored that cannot be read.

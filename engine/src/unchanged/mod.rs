@@ -18,11 +18,11 @@ use crate::context::Devices;
 use crate::event::{Event, Observer, Status, Summary};
 use crate::looks::Seen;
 use crate::manifest::Overrides;
+use crate::options::{RunError, RunOptions};
 use crate::publish::refuse_links;
 use crate::quick::ENGINE;
 use crate::record::{Elsewhere, RecordWriter, RunHeader, read_header, utc};
 use crate::registry::Registry;
-use crate::run::{RunError, RunOptions};
 
 /// What a run is asked for, as far as it decides what there is to do.
 pub struct Asked<'a> {

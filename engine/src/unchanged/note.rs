@@ -11,8 +11,8 @@ use crate::bind::{Binder, Done};
 use crate::execute::Executor;
 use crate::lookup::is_there;
 use crate::manifest::Instance;
+use crate::options::RunOptions;
 use crate::publish::CopiedOut;
-use crate::run::RunOptions;
 
 /// A run of so many instances and items is worth waiting for what it has written to be old enough.
 const MANY: usize = 1000;

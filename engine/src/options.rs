@@ -1,0 +1,69 @@
+//! How a run is asked for, and why it may not begin.
+
+use std::path::PathBuf;
+
+use crate::context::Devices;
+use crate::record::Surroundings;
+use crate::requests::Secrets;
+
+/// How to run.
+#[derive(Clone, Debug)]
+pub struct RunOptions {
+    /// Rows and stages computed side by side.
+    pub jobs: usize,
+    /// Stages whose results are computed anew.
+    pub force: Vec<String>,
+    /// Run only these stages and what they need; empty means all.
+    pub only: Vec<String>,
+    /// After a failure, go on with what does not depend on it.
+    pub keep_going: bool,
+    /// Hash every input file anew.
+    pub verify: bool,
+    /// What the kinds that compute on devices may use.
+    pub devices: Devices,
+    /// Memory that instances may take together, by what their `resources` say; without it nobody counts.
+    pub memory_bytes: Option<u64>,
+    /// Where kinds that ask services get their keys.
+    pub secrets: Secrets,
+    /// Where files of the model hub are kept.
+    pub hub: PathBuf,
+    /// Written into the record.
+    pub surroundings: Surroundings,
+}
+
+/// Why a run could not begin or its record could not be kept.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The store's reason.
+    #[error(transparent)]
+    Store(#[from] pipe_cache::Error),
+    /// The store's reason, after the run had begun.
+    #[error("the run could not go on: {0}")]
+    Broken(#[source] pipe_cache::Error),
+    /// A name of `--only` or `--force` that is no stage.
+    #[error("there is no stage `{name}`; stages: {known}")]
+    UnknownStage {
+        /// The name.
+        name: String,
+        /// All stages.
+        known: String,
+    },
+    /// A stage needs more devices than there are.
+    #[error("`{stage}` needs {needed} graphics processors at once, and the run has {given}")]
+    Devices {
+        /// The stage.
+        stage: String,
+        /// What its `resources` say.
+        needed: usize,
+        /// How many there are.
+        given: usize,
+    },
+    /// The worker threads could not be started.
+    #[error("cannot start {jobs} threads: {problem}")]
+    Threads {
+        /// How many.
+        jobs: usize,
+        /// The reason.
+        problem: String,
+    },
+}
