@@ -19,6 +19,7 @@ use self::whole::Surroundings;
 use crate::bind::{Binder, Bound, Done};
 use crate::context::{Cancel, Device, Devices, Reporter};
 use crate::event::{Event, FailedItem, Observer};
+use crate::items::BoundItems;
 use crate::lookup::{class_of, look_up};
 use crate::manifest::Instance;
 use crate::quick::Known;
@@ -98,7 +99,7 @@ impl Executor<'_> {
         }
         let bound = self.binder.bind(instance, &upstream)?;
         if is_wanted && let Some(record) = look_up(&self.binder, instance, bound.fingerprint) {
-            let listed = bound.items.as_ref().map(|items| (items.list.len(), Digest::of(&items.listing())));
+            let listed = bound.items.as_ref().map(|items| self.listed(items)).transpose()?;
             self.note(instance, sight, &bound, listed.map(|(_, listing)| listing));
             let known = Known { fingerprint: bound.fingerprint, items: listed };
             return Ok(self.cached(instance, known, record));
@@ -120,6 +121,16 @@ impl Executor<'_> {
         drop(claim);
         self.note(instance, sight, &bound, executed.items);
         Ok(executed)
+    }
+
+    /// How many items there are, and their listing, which the record refers to.
+    fn listed(&self, items: &BoundItems) -> Result<(usize, Digest), Error> {
+        let listing = items.listing();
+        let digest = Digest::of(&listing);
+        if !self.binder.store.contains(digest) {
+            self.binder.store.put(&listing)?;
+        }
+        Ok((items.list.len(), digest))
     }
 
     /// Notes what a sight leads to, if it is still the same: else what was bound may be something that came later.
