@@ -117,7 +117,7 @@ fn is_going_on(run: &RunRecord) -> bool {
 }
 
 fn is_recent(run: &RunRecord) -> bool {
-    let written = std::fs::metadata(run.folder.join("record.jsonl")).and_then(|metadata| metadata.modified());
+    let written = std::fs::metadata(run.path()).and_then(|metadata| metadata.modified());
     written.is_ok_and(|time| SystemTime::now().duration_since(time).map_or(true, |age| age < UNFINISHED))
 }
 

@@ -43,9 +43,7 @@ impl Looked {
     }
 
     fn files(&self, files: impl Iterator<Item = (PathBuf, Stamp)>) {
-        self.add(|seen| {
-            files.into_iter().all(|(path, stamp)| *seen.files.entry(path).or_insert(stamp) == stamp)
-        });
+        self.add(|seen| seen.add_files(files).is_some());
     }
 
     fn folder(&self, folder: &Path, digest: Digest) {
@@ -138,11 +136,16 @@ impl Seen {
         sum_up(files, self.folders.iter().map(|(path, digest)| (path, *digest)))
     }
 
-    /// Looks at more files.
+    /// Looks at more files; `None` when one is not as it was seen before.
     pub(crate) fn look_at(&mut self, paths: Vec<PathBuf>) -> Option<()> {
         let stamps = stamps(&paths)?;
-        self.files.extend(paths.into_iter().zip(stamps));
-        Some(())
+        self.add_files(paths.into_iter().zip(stamps))
+    }
+
+    /// Adds files that were seen; `None` when one was seen otherwise before.
+    pub(crate) fn add_files(&mut self, files: impl IntoIterator<Item = (PathBuf, Stamp)>) -> Option<()> {
+        let mut files = files.into_iter();
+        files.all(|(path, stamp)| *self.files.entry(path).or_insert(stamp) == stamp).then_some(())
     }
 }
 

@@ -35,6 +35,11 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
+    /// The record's file.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.folder.join(FILE)
+    }
+
     /// Whether the run has ended well.
     pub fn is_ok(&self) -> bool {
         self.summary.as_ref().and_then(|summary| summary.get("status")).is_some_and(|status| status == "ok")
@@ -49,7 +54,7 @@ impl RunRecord {
             None => Ok(self),
             Some(line) => {
                 let problem = format!("line {line} is damaged");
-                Err(RecordError::Unreadable { path: self.folder.join(FILE), problem })
+                Err(RecordError::Unreadable { path: self.path(), problem })
             }
         }
     }
@@ -129,7 +134,7 @@ pub fn read_run(store: &Store, name: &str) -> Result<RunRecord, RecordError> {
     if let Some(since) = run.unchanged_since.take() {
         if !ids.contains(&since) {
             let problem = format!("it says that all is as run {since} left it, which is not there");
-            return Err(RecordError::Unreadable { path: run.folder.join(FILE), problem });
+            return Err(RecordError::Unreadable { path: run.path(), problem });
         }
         let former = read_record(&store.runs().join(&since))?;
         run.damaged_line = run.damaged_line.or(former.damaged_line);

@@ -1,9 +1,9 @@
 //! A run that finds everything as an earlier one left it, known before the manifest is parsed.
 //!
-//! A run that ends well notes what it looked at: the texts of its manifests; its inputs, published files and
-//! files of results by what the file system says of them; the store's blobs as a whole. While all of that is as it was, the next run would
-//! come to the same end: it says so, and its record refers to the one that noted. Whatever differs, or cannot be told,
-//! is left to a run that looks at each instance.
+//! A run that ends well notes what it looked at: the texts of its manifests; its inputs, published files and files of
+//! results by what the file system says of them; the store's blobs as a whole. While all of that is as it was, the next
+//! run would come to the same end: it says so, and its record refers to the one that noted. Whatever differs, or cannot
+//! be told, is left to a run that looks at each instance.
 
 mod note;
 

@@ -64,7 +64,7 @@ pub(crate) fn note(
         }
         _ => return None,
     };
-    seen.files.extend(published);
+    seen.add_files(published)?;
     seen.look_at(pipeline.hub_references.clone())?;
     let fingerprints: Vec<Digest> = fingerprints.into_iter().collect::<Option<_>>()?;
     seen.look_at(fingerprints.into_iter().flat_map(|one| store.result_files(one)).collect())?;
