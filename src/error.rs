@@ -6,7 +6,7 @@ use pipe_engine::manifest::ManifestError;
 use pipe_engine::publish::CopyError;
 use pipe_engine::record::RecordError;
 use pipe_engine::run::RunError;
-use pipe_engine::stage::StageError;
+use pipe_engine::stage::{Finding, StageError};
 
 /// The exit codes of the command line.
 pub(crate) mod exit {
@@ -39,6 +39,9 @@ pub(crate) enum CliError {
     /// Planning failed on an input.
     #[error("{0}")]
     Input(StageError),
+    /// What the stages are given is wrong.
+    #[error("{}", .0.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("\n"))]
+    Findings(Vec<Finding>),
     /// Anything else, with the next step and the exit code.
     #[error("{message}")]
     Other {

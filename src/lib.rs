@@ -13,6 +13,7 @@ use pipe_engine::stage::AnyStage;
 mod cli;
 mod commands;
 mod error;
+mod findings;
 mod hub;
 mod progress;
 mod render;

@@ -12,11 +12,13 @@ use miette::{
 use pipe_engine::manifest::Problem;
 
 use crate::error::CliError;
+use crate::findings;
 
 /// Writes an error and gives its exit code.
 pub(crate) fn error(error: &CliError) -> ExitCode {
     match error {
         CliError::Manifest(manifest) => problems(&manifest.problems),
+        CliError::Findings(found) => findings::lines(found).iter().for_each(|text| line(text)),
         other => {
             line(&format!("error: {}", with_causes(other)));
             if let Some(help) = other.help() {

@@ -3,14 +3,15 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use pipe_engine::inspect::{Inspection, inspect};
+use pipe_engine::foresee::foresee;
+use pipe_engine::inspect::inspect;
 use pipe_engine::preflight::check_tables;
 use pipe_engine::registry::Registry;
 use pipe_engine::stage::Severity;
 
 use crate::cli::ManifestArguments;
 use crate::error::{CliError, exit};
-use crate::{render, session};
+use crate::{findings, render, session};
 
 pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     let pipeline = session::pipeline(arguments, registry)?;
@@ -18,7 +19,9 @@ pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Resul
     check_tables(&pipeline, registry, &store)?;
     let inspection = inspect(&pipeline, registry, &store)
         .map_err(|error| CliError::refused(error.to_string(), "correct the table, or put the files there"))?;
-    tell(&inspection);
+    let mut found = foresee(&pipeline);
+    found.extend(inspection.findings);
+    findings::lines(&found).iter().for_each(|line| render::out(line));
     let stages: BTreeSet<&str> = pipeline.instances.iter().map(|instance| instance.stage.as_str()).collect();
     let mut summary = format!(
         "{}: {} stages, {} instances",
@@ -29,7 +32,8 @@ pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Resul
     if inspection.rows > 0 {
         summary += &format!("; {} rows and {} scans looked at", inspection.rows, inspection.files);
     }
-    let (errors, warnings) = (inspection.count(Severity::Error), inspection.count(Severity::Warning));
+    let count_of = |severity| found.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (count_of(Severity::Error), count_of(Severity::Warning));
     summary += &match (errors, warnings) {
         (0, 0) => "; nothing wrong found".to_string(),
         (errors, warnings) => format!("; {} and {}", count(errors, "error"), count(warnings, "warning")),
@@ -40,20 +44,4 @@ pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Resul
 
 fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
-}
-
-/// Lists what was found; advice that is the same for several in a row stands once, behind the last.
-fn tell(inspection: &Inspection) {
-    let findings = &inspection.findings;
-    for (position, finding) in findings.iter().enumerate() {
-        let severity = match finding.severity {
-            Severity::Error => "error",
-            Severity::Warning => "warning",
-        };
-        render::out(&format!("{}: {severity}: {}", finding.place, finding.message));
-        let next = findings.get(position + 1).and_then(|next| next.advice.as_ref());
-        if let Some(advice) = finding.advice.as_ref().filter(|advice| next != Some(*advice)) {
-            render::out(&format!("    help: {advice}"));
-        }
-    }
 }

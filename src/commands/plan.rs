@@ -9,7 +9,7 @@ use pipe_engine::run::check_stages;
 
 use crate::cli::PlanArguments;
 use crate::error::CliError;
-use crate::{render, session};
+use crate::{findings, render, session};
 
 pub(crate) fn plan(arguments: &PlanArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     session::devices(arguments.device)?;
@@ -17,6 +17,7 @@ pub(crate) fn plan(arguments: &PlanArguments, registry: &Registry) -> Result<Exi
     check_stages(&pipeline, &arguments.force)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.manifest.cache)?;
     check_tables(&pipeline, registry, &store)?;
+    findings::refuse_errors(&pipeline)?;
     let planned = plan_pipeline(&pipeline, registry, &store, arguments.device.kind(), &arguments.force)
         .map_err(CliError::Input)?;
     render::out(&text(&planned, arguments.all));

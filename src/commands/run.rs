@@ -18,7 +18,7 @@ use pipe_engine::unchanged::{self, Asked};
 use crate::cli::{ExecutorName, RunArguments};
 use crate::error::{CliError, exit};
 use crate::progress::{Display, JsonLines};
-use crate::{hub, render, session};
+use crate::{findings, hub, render, session};
 
 /// How long a run may take to stop by itself.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -37,6 +37,7 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
     refuse_publishing_into(&store, &pipeline)?;
     check_tables(&pipeline, registry, &store)?;
+    findings::refuse_errors(&pipeline)?;
     hub::place_all(&mut pipeline)?;
     let options = options(arguments, devices, &pipeline.root);
     let cancel = Arc::new(Cancel::default());

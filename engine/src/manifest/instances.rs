@@ -29,6 +29,7 @@ pub(super) fn bind(stages: &[StageSpec], root: &Path, problems: &mut Problems) -
                 stage: spec.name.clone(),
                 label: label(&spec.name, &variant.selector),
                 selector: variant.selector.clone(),
+                place: spec.origin.clone(),
                 kind: spec.kind,
                 params: variant.params.clone(),
                 origins: variant.origins.clone(),

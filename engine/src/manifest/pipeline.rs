@@ -73,6 +73,8 @@ pub struct Instance {
     pub label: String,
     /// The foreach values.
     pub selector: Selector,
+    /// Where its stage is written.
+    pub place: Origin,
     /// Its kind.
     pub kind: &'static dyn AnyStage,
     /// The parameters with defaults filled in.

@@ -4,6 +4,7 @@ use serde::de::DeserializeOwned;
 
 use super::about::{About, Column};
 use super::error::StageError;
+use super::foresee::{Foreseen, Preview};
 use super::inspect::{Finding, Sighted};
 use super::item::{Gather, Item, ItemSource, Piece};
 use super::{ItemStage, Stage};
@@ -43,6 +44,11 @@ pub trait AnyStage: Sync {
     /// any work.
     fn inspect(&self, _params: &serde_json::Value, _group: &[Sighted]) -> Vec<Finding> {
         Vec::new()
+    }
+
+    /// Looks ahead at what an instance is given, before any work.
+    fn foresee(&self, _params: &serde_json::Value, _preview: &Preview<'_>) -> Foreseen {
+        Foreseen::default()
     }
 
     /// How to run it.

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::about::{About, Column};
 use super::erased::{AnyStage, Work};
 use super::error::StageError;
+use super::foresee::{Foresee, Foreseen, Preview};
 use crate::table::Table;
 
 /// A table's row that is an item, or a part of one, with where its files are; their content is not looked at yet.
@@ -76,48 +77,59 @@ impl Finding {
 /// Looks at rows whose items would be handed over together, by the kind's parameters.
 pub type Inspect = fn(&serde_json::Value, &[Sighted]) -> Vec<Finding>;
 
-/// A kind with somebody who looks at its tables before any work. It stands beside the kind, so that its code has no
+/// A kind with functions that check its inputs before any work. They stand beside the kind, so that their code has no
 /// part in results' fingerprints.
-pub struct Inspected<K>(pub K, pub Inspect);
+pub struct Checked<K> {
+    /// The kind.
+    pub kind: K,
+    /// Looks at the rows of its table.
+    pub rows: Option<Inspect>,
+    /// Looks ahead at what it is given.
+    pub given: Option<Foresee>,
+}
 
-impl<K: AnyStage> AnyStage for Inspected<K> {
+impl<K: AnyStage> AnyStage for Checked<K> {
     fn inspect(&self, params: &serde_json::Value, group: &[Sighted]) -> Vec<Finding> {
-        (self.1)(params, group)
+        self.rows.map_or_else(Vec::new, |rows| rows(params, group))
+    }
+
+    fn foresee(&self, params: &serde_json::Value, preview: &Preview<'_>) -> Foreseen {
+        self.given.map_or_else(Foreseen::default, |given| given(params, preview))
     }
 
     fn about(&self) -> &'static About {
-        self.0.about()
+        self.kind.about()
     }
 
     fn schema(&self) -> serde_json::Value {
-        self.0.schema()
+        self.kind.schema()
     }
 
     fn canonical(&self, params: serde_json::Value) -> Result<serde_json::Value, serde_json::Error> {
-        self.0.canonical(params)
+        self.kind.canonical(params)
     }
 
     fn check(&self, params: &serde_json::Value) -> Vec<String> {
-        self.0.check(params)
+        self.kind.check(params)
     }
 
     fn check_inputs(&self, params: &serde_json::Value, given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
-        self.0.check_inputs(params, given)
+        self.kind.check_inputs(params, given)
     }
 
     fn columns(&self, params: &serde_json::Value, input: &str) -> Vec<Column> {
-        self.0.columns(params, input)
+        self.kind.columns(params, input)
     }
 
     fn files(&self, params: &serde_json::Value, input: &str) -> Option<Vec<String>> {
-        self.0.files(params, input)
+        self.kind.files(params, input)
     }
 
     fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError> {
-        self.0.check_table(params, input, table)
+        self.kind.check_table(params, input, table)
     }
 
     fn work(&self) -> Work<'_> {
-        self.0.work()
+        self.kind.work()
     }
 }

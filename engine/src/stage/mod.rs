@@ -7,6 +7,7 @@
 mod about;
 mod erased;
 mod error;
+mod foresee;
 mod inspect;
 mod item;
 mod named;
@@ -19,7 +20,8 @@ pub use about::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec};
 pub use erased::{AnyItems, AnyStage, AnyWhole, PerItem, Whole, Work};
 pub(crate) use error::Busy;
 pub use error::{Interrupted, StageError};
-pub use inspect::{Finding, Inspect, Inspected, Severity, Sighted, SightedFile};
+pub use foresee::{Foresee, Foreseen, Given, GivenSource, Preview};
+pub use inspect::{Checked, Finding, Inspect, Severity, Sighted, SightedFile};
 pub use item::{
     FileColumn, Gather, GatheredItem, Item, ItemFile, ItemSource, LeadsTo, PairOf, Piece, RowItems,
 };

@@ -23,8 +23,8 @@ use pipe_engine::registry::Registry;
 use pipe_engine::requests::Secrets;
 use pipe_engine::run::{RunOptions, run};
 use pipe_engine::stage::{
-    About, AnyStage, Column, FileColumn, InputForm, InputSpec, Inspected, Item, ItemSource, ItemStage,
-    LeadsTo, OutputForm, OutputSpec, PerItem, RowItems, Stage, StageError, Whole,
+    About, AnyStage, Checked, Column, FileColumn, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
+    OutputForm, OutputSpec, PerItem, RowItems, Stage, StageError, Whole,
 };
 use pipe_engine::table::Table;
 use schemars::JsonSchema;
@@ -233,7 +233,7 @@ pub static KINDS: &[&dyn AnyStage] = &[
     &PerItem(Repeat),
     &PerItem(Case),
     &Whole(Join),
-    &Inspected(PerItem(gathering::Pack), gathering::odd_rows),
+    &Checked { kind: PerItem(gathering::Pack), rows: Some(gathering::odd_rows), given: None },
     &PerItem(gathering::Measure),
     &Whole(devices::Occupy),
 ];

@@ -1,6 +1,6 @@
 //! The table of stage kinds, in data-flow order.
 
-use pipe_engine::stage::{AnyStage, Inspected, PerItem, Whole};
+use pipe_engine::stage::{AnyStage, Checked, PerItem, Whole};
 
 use crate::inspections;
 
@@ -24,11 +24,11 @@ pub mod zero_shot;
 /// All kinds, in data-flow order.
 pub static STAGES: &[&dyn AnyStage] = &[
     &Whole(phantom::Phantom),
-    &Inspected(PerItem(centroid::Centroid), inspections::centroid),
+    &Checked { kind: PerItem(centroid::Centroid), rows: Some(inspections::centroid), given: None },
     &Whole(lidc::Lidc),
     &PerItem(locate::Locate),
-    &Inspected(PerItem(dicom::Dicom), inspections::dicom),
-    &Inspected(PerItem(crop::Crop), inspections::crop),
+    &Checked { kind: PerItem(dicom::Dicom), rows: Some(inspections::dicom), given: None },
+    &Checked { kind: PerItem(crop::Crop), rows: Some(inspections::crop), given: None },
     &PerItem(import_crops::ImportCrops),
     &PerItem(slice::Slice),
     &PerItem(report::Report),
