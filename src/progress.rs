@@ -126,8 +126,15 @@ impl Observer for Display {
             }
             Event::Warning { text } => self.line(&format!("  warning: {text}")),
             Event::Conflict { stage, detail } => self.line(&format!("  warning: {stage}: {detail}")),
-            Event::Published { stage, to, files } if *files > 0 => {
-                self.line(&format!("  {stage}: {files} files published to {}", to.display()));
+            Event::Published { stage, to, files, removed, replaced_run } if *files + *removed > 0 => {
+                let removed = match removed {
+                    0 => String::new(),
+                    count => format!("; {count} removed that it no longer gives"),
+                };
+                let replaced = replaced_run.as_ref().map(|run| format!(", in place of those of run {run}"));
+                let to = to.display();
+                let replaced = replaced.unwrap_or_default();
+                self.line(&format!("  {stage}: {files} files published to {to}{replaced}{removed}"));
             }
             Event::Published { .. } => {}
             Event::Headline { text, .. } => match &self.bars {

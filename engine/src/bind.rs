@@ -24,6 +24,7 @@ use crate::table::Table;
 pub(crate) struct Done {
     pub(crate) outputs: BTreeMap<String, ArtifactRef>,
     pub(crate) run: String,
+    pub(crate) fingerprint: Digest,
 }
 
 /// What binding needs besides the instance.

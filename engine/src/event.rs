@@ -106,6 +106,11 @@ pub enum Event {
         to: PathBuf,
         /// Files written anew.
         files: usize,
+        /// Files removed that the stage no longer gives.
+        removed: usize,
+        /// The run whose results were there before, if they were another's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaced_run: Option<String>,
     },
     /// A stage's headline, for people.
     Headline {

@@ -136,7 +136,8 @@ fn publish(
     let results = |position| executor.result(position);
     let mut copied = CopiedOut::default();
     for (stage, folder) in &pipeline.publish {
-        let copy = || publish::publish_stage(&executor.binder, stage, folder, &results, observer);
+        let copy =
+            || publish::publish_stage(&executor.binder, stage, folder, &results, (observer, executor.cancel));
         let is_lost = |outcome: &Result<CopiedOut, CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
         let mut outcome = copy();
         // Damage below damage is found only when the upper one is repaired.

@@ -156,7 +156,7 @@ impl Executor<'_> {
     /// An instance whose result is known.
     fn cached(&self, instance: &Instance, known: Known, record: ResultRecord) -> Executed {
         Executed {
-            done: Done { outputs: record.outputs, run: record.run },
+            done: Done { outputs: record.outputs, run: record.run, fingerprint: known.fingerprint },
             fingerprint: known.fingerprint,
             origins: self.binder.origins(instance),
             items: known.items.map(|(_, listing)| listing),
@@ -222,7 +222,7 @@ impl Executor<'_> {
         // One that stays behind does no harm: nobody asks for it again.
         let _ = resume.clear();
         Ok(Executed {
-            done: Done { outputs, run },
+            done: Done { outputs, run, fingerprint },
             fingerprint,
             origins: self.binder.origins(instance),
             items: listing,

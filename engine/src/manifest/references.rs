@@ -176,11 +176,21 @@ fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems:
             ("wrong-form", format!("`{}` needs a {}, but {shown} is {found}", spec.name, noun(spec.form)))
         }
     };
-    let mut help = give;
+    let mut help = match text_head(node) {
+        Some(head) => format!("`{head}` is put in by a shell, and not here: write the path out"),
+        None => give,
+    };
     if !spec.keywords.is_empty() {
         help = format!("{help}; or use the word \"{}\"", spec.keywords.join("\" or \""));
     }
     problems.add(Problem::at(node.origin.clone(), code, message).help(help));
+}
+
+/// What a path begins with that a shell would replace: `~`, or the name of a variable.
+fn text_head(node: &Node) -> Option<&str> {
+    let text = node.as_text()?;
+    let is_shell = text.starts_with('~') || text.starts_with('$');
+    is_shell.then(|| text.split('/').next().unwrap_or(text))
 }
 
 fn form_words(form: OutputForm) -> &'static str {

@@ -176,7 +176,7 @@ impl Unchanged {
             });
         }
         for (stage, to) in note.published {
-            observer.event(&Event::Published { stage, to, files: 0 });
+            observer.event(&Event::Published { stage, to, files: 0, removed: 0, replaced_run: None });
         }
         summary.seconds = started.elapsed().as_secs_f64();
         record.finished(&summary)?;
