@@ -19,6 +19,7 @@ mod items;
 mod looks;
 mod lookup;
 pub mod manifest;
+mod oddities;
 mod options;
 pub mod plan;
 pub mod preflight;

@@ -5,8 +5,10 @@
 
 mod arrays;
 pub mod checkpoint;
+mod checks;
 pub mod clip;
 mod cohort;
+pub mod columns;
 pub mod crop;
 pub mod device;
 pub mod evaluation;

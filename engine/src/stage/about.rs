@@ -44,12 +44,30 @@ pub struct InputSpec {
     pub keywords: &'static [&'static str],
     /// Whether it may also be written as a parameter of the same name.
     pub parameter: bool,
+    /// The extension that the files of a collection from outside have.
+    pub extension: Option<&'static str>,
 }
 
 impl InputSpec {
     /// A required input of one artifact.
     pub const fn new(name: &'static str, form: InputForm, summary: &'static str) -> Self {
-        Self { name, summary, form, optional: false, many: false, keywords: &[], parameter: false }
+        Self {
+            name,
+            summary,
+            form,
+            optional: false,
+            many: false,
+            keywords: &[],
+            parameter: false,
+            extension: None,
+        }
+    }
+
+    /// A collection from outside is of files with this extension.
+    #[must_use]
+    pub const fn of(mut self, extension: &'static str) -> Self {
+        self.extension = Some(extension);
+        self
     }
 
     /// It may be left out.

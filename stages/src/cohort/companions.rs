@@ -81,8 +81,7 @@ pub(crate) fn refuse_training_patients(
         return Ok(());
     }
     let bytes = model.read(PATIENTS)?;
-    let seen = read_pids(&bytes)
-        .map_err(|error| StageError::message(format!("{}: {PATIENTS}: {error}", model.shown)))?;
+    let seen = read_pids(&format!("{PATIENTS} of {}", model.shown), &bytes)?;
     let tested = nodules.iter().map(|nodule| nodule.pid.as_str());
     let leaked = training_patients_among(tested, seen.iter().map(String::as_str));
     let Some(first) = leaked.first() else { return Ok(()) };

@@ -2,7 +2,7 @@
 
 use pipe_engine::stage::{AnyStage, Checked, PerItem, Whole};
 
-use crate::inspections;
+use crate::{checks, inspections};
 
 pub mod calibrate;
 pub mod centroid;
@@ -31,12 +31,12 @@ pub static STAGES: &[&dyn AnyStage] = &[
     &Checked { kind: PerItem(crop::Crop), rows: Some(inspections::crop), given: None },
     &PerItem(import_crops::ImportCrops),
     &PerItem(slice::Slice),
-    &PerItem(report::Report),
-    &Whole(text_encode::TextEncode),
+    &Checked { kind: PerItem(report::Report), rows: None, given: Some(checks::report) },
+    &Checked { kind: Whole(text_encode::TextEncode), rows: None, given: Some(checks::text_encode) },
     &Whole(split::Split),
-    &Whole(train::Train),
+    &Checked { kind: Whole(train::Train), rows: None, given: Some(checks::train) },
     &Whole(calibrate::Calibrate),
     &Whole(import_experiment::ImportExperiment),
     &Whole(evaluate::Evaluate),
-    &Whole(zero_shot::ZeroShot),
+    &Checked { kind: Whole(zero_shot::ZeroShot), rows: None, given: Some(checks::zero_shot) },
 ];

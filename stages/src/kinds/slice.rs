@@ -35,7 +35,8 @@ impl ItemStage for Slice {
     const ABOUT: About = About {
         name: "slice",
         summary: "cuts nine planes through the middle of each volume: three straight, six diagonal",
-        inputs: &[InputSpec::new("volumes", InputForm::Collection, "the nodules' volumes, as from crop")],
+        inputs: &[InputSpec::new("volumes", InputForm::Collection, "the nodules' volumes, as from crop")
+            .of("safetensors")],
         outputs: &[OutputSpec {
             name: "slices",
             summary: "{pid}_{nodule_id}.safetensors: `planes` f32 (9, P, P), windowed",
