@@ -149,7 +149,15 @@ fn odd_columns_words_and_names_are_warned_of_once() {
     }
     let ran = workspace.pipe_ok(&["run", "p.toml"]);
     assert!(ran.stderr.contains("t.csv:1: warning: column `nodule-shape` is not read"), "{}", ran.stderr);
+    workspace.write("p.toml", "[stage.split]\ninputs = { dataset = \"t.csv\" }\nparams = { n_splits = 2 }\n");
+    workspace.write("t.csv", "pid,malignant\n1.0,1\n2.0,0\n3.0,1\n4.0,0\n");
+    let split = checked(&workspace).stdout;
+    assert!(
+        split.contains("t.csv:2: warning: `pid` looks damaged by a spreadsheet in 4 of 4 rows"),
+        "{split}"
+    );
     // A column that is needed is asked for by the name that it has.
+    let workspace = reporting("");
     workspace.write("t.csv", "pid,nodule-id\n1,1\n");
     let refused = checked(&workspace);
     let message = "there is no column `nodule_id`; did you mean `nodule-id`?";

@@ -19,7 +19,7 @@ mod items;
 mod looks;
 mod lookup;
 pub mod manifest;
-mod oddities;
+pub mod oddities;
 mod options;
 pub mod plan;
 pub mod preflight;

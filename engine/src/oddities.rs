@@ -98,8 +98,9 @@ fn near_columns<'a>(table: &'a Table, reading: &'a Reading) -> Vec<Finding> {
     unread.filter_map(near).map(told).collect()
 }
 
-/// Names that look as if a spreadsheet had taken them for numbers.
-fn damaged_names(table: &Table, column: &str) -> Option<Finding> {
+/// Names in a column that look as if a spreadsheet had taken them for numbers. Tables of kinds with items are looked at
+/// by the engine; other kinds say which columns hold names.
+pub fn damaged_names(table: &Table, column: &str) -> Option<Finding> {
     let cells = table.rows().iter().filter_map(|row| Some((row.line, table.get(row, column)?)));
     let damaged: Vec<(u64, &str)> = cells.filter(|(_, cell)| looks_damaged(cell)).collect();
     let (line, _) = damaged.first()?;

@@ -43,6 +43,7 @@ pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {
     let Ok(params) = TrainParameters::deserialize(params) else { return Foreseen::default() };
     let fold = splits::fold(preview, params.fold);
     let mut findings = fold.findings;
+    findings.extend(nodules::damaged(preview));
     let patients = fold.patients.as_ref();
     findings.extend(companions::missing(preview, "slices", "planes", patients));
     if params.text_augmentation().is_some() {
@@ -60,7 +61,20 @@ pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {
 /// For kind `zero-shot`: the prompts, and the words that they are compared with.
 pub fn zero_shot(_params: &Value, preview: &Preview<'_>) -> Foreseen {
     let (features, mut findings) = prompts::of_features(preview);
+    findings.extend(nodules::damaged(preview));
     findings.extend(words::unknown(preview, false, &features));
+    findings.extend(companions::missing(preview, "slices", "planes", None));
+    Foreseen { findings, ..Foreseen::default() }
+}
+
+/// For kind `split`: the names of patients.
+pub fn split(_params: &Value, preview: &Preview<'_>) -> Foreseen {
+    Foreseen { findings: nodules::damaged(preview), ..Foreseen::default() }
+}
+
+/// For kind `evaluate`: the names of nodules and, of one data set, their files.
+pub fn evaluate(_params: &Value, preview: &Preview<'_>) -> Foreseen {
+    let mut findings = nodules::damaged(preview);
     findings.extend(companions::missing(preview, "slices", "planes", None));
     Foreseen { findings, ..Foreseen::default() }
 }

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use pipe_engine::stage::Preview;
+use pipe_engine::oddities::damaged_names;
+use pipe_engine::stage::{Finding, Preview};
 use pipe_engine::table::Table;
 
 /// A row of the table.
@@ -32,6 +33,16 @@ pub(super) fn named(table: &Table) -> Vec<Named> {
         Some(Named { pid: pid.to_string(), item: format!("{pid}_{id}"), line: row.line })
     };
     table.rows().iter().filter_map(named).collect()
+}
+
+/// Names of patients and nodules that a spreadsheet has damaged, in all tables of the input `dataset`.
+pub(super) fn damaged(preview: &Preview<'_>) -> Vec<Finding> {
+    let paths = preview.all("dataset").filter_map(|given| given.outside());
+    let tables = paths.filter_map(|path| Table::open(path, &shown(preview, path)).ok());
+    tables
+        .flat_map(|table| ["pid", "nodule_id"].map(|column| damaged_names(&table, column)))
+        .flatten()
+        .collect()
 }
 
 /// A path as people know it.

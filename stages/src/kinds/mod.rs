@@ -33,10 +33,10 @@ pub static STAGES: &[&dyn AnyStage] = &[
     &PerItem(slice::Slice),
     &Checked { kind: PerItem(report::Report), rows: None, given: Some(checks::report) },
     &Checked { kind: Whole(text_encode::TextEncode), rows: None, given: Some(checks::text_encode) },
-    &Whole(split::Split),
+    &Checked { kind: Whole(split::Split), rows: None, given: Some(checks::split) },
     &Checked { kind: Whole(train::Train), rows: None, given: Some(checks::train) },
     &Whole(calibrate::Calibrate),
     &Whole(import_experiment::ImportExperiment),
-    &Whole(evaluate::Evaluate),
+    &Checked { kind: Whole(evaluate::Evaluate), rows: None, given: Some(checks::evaluate) },
     &Checked { kind: Whole(zero_shot::ZeroShot), rows: None, given: Some(checks::zero_shot) },
 ];
