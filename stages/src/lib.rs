@@ -21,6 +21,7 @@ mod language_model;
 pub mod lidc;
 pub mod numerics;
 pub mod phantom;
+mod preprocessing;
 pub mod reports;
 pub mod segmentation;
 pub mod semantics;

@@ -46,6 +46,8 @@ pub struct InputSpec {
     pub parameter: bool,
     /// The extension that the files of a collection from outside have.
     pub extension: Option<&'static str>,
+    /// Whether it gives values to parameters, and counts by these alone.
+    pub fills: bool,
 }
 
 impl InputSpec {
@@ -60,6 +62,7 @@ impl InputSpec {
             keywords: &[],
             parameter: false,
             extension: None,
+            fills: false,
         }
     }
 
@@ -88,6 +91,13 @@ impl InputSpec {
     #[must_use]
     pub const fn keywords(mut self, keywords: &'static [&'static str]) -> Self {
         self.keywords = keywords;
+        self
+    }
+
+    /// It gives values to parameters that are not written, and counts by these alone.
+    #[must_use]
+    pub const fn fills(mut self) -> Self {
+        self.fills = true;
         self
     }
 

@@ -1,83 +1,60 @@
 //! What is wrong with what a kind is given, before any work.
 //!
 //! Stands beside the kinds, like [`crate::inspections`]: what is found goes to people and into no result. Tables and
-//! folders outside the store are read; of what other stages will make, nothing is known here.
+//! folders outside the store are read. Of what other stages will make, their kinds say how it will be made, on which
+//! table, and by how many folds: [`Outlook`](outlook::Outlook).
 
 mod companions;
+mod experiments;
+mod files;
+mod leaks;
+mod models;
 mod nodules;
+mod outlook;
 mod prompts;
 mod reports;
 mod splits;
+mod tables;
+mod volumes;
+mod weights;
 mod words;
 
-use pipe_engine::stage::{Foreseen, Preview};
-use serde::Deserialize as _;
+use pipe_engine::stage::{Finding, Foreseen, Preview};
 use serde_json::Value;
 
-use crate::training::parameters::{TrainParameters, Weighting};
+pub use self::files::{report, text_encode};
+pub use self::models::{calibrate, import_experiment};
+pub use self::tables::passed_on;
+pub use self::volumes::{crop, import_crops, slice};
+
+/// For kind `split`.
+pub fn split(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    and(tables::split(params, preview), nodules::damaged(preview))
+}
+
+/// For kind `train`.
+pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    and(models::train(params, preview), files::train(params, preview))
+}
+
+/// For kind `evaluate`.
+pub fn evaluate(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    and(models::evaluate(params, preview), files::evaluate(preview))
+}
+
+/// For kind `zero-shot`.
+pub fn zero_shot(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    and(models::zero_shot(params, preview), files::zero_shot(preview))
+}
+
+/// What is foreseen, with more findings.
+fn and(mut foreseen: Foreseen, more: Vec<Finding>) -> Foreseen {
+    foreseen.findings.extend(more);
+    foreseen
+}
 
 /// How many examples a finding has.
 const EXAMPLES: usize = 3;
-
-/// For kind `report`: ready reports or words of features, and the prompt.
-pub fn report(_params: &Value, preview: &Preview<'_>) -> Foreseen {
-    let mut findings = prompts::of_report(preview);
-    match preview.one("dir") {
-        Some(_) => {
-            findings.extend(companions::missing(preview, "dir", "report", None));
-            findings.extend(companions::spare(preview, "dir"));
-            findings.extend(reports::texts(preview, "dir"));
-        }
-        None => findings.extend(words::unknown(preview, true, &[])),
-    }
-    Foreseen { findings, ..Foreseen::default() }
-}
-
-/// For kind `text-encode`: reports from outside.
-pub fn text_encode(_params: &Value, preview: &Preview<'_>) -> Foreseen {
-    Foreseen { findings: reports::texts(preview, "reports"), ..Foreseen::default() }
-}
-
-/// For kind `train`: its fold, the files of its nodules, and the words that it weighs them by.
-pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {
-    let Ok(params) = TrainParameters::deserialize(params) else { return Foreseen::default() };
-    let fold = splits::fold(preview, params.fold);
-    let mut findings = fold.findings;
-    findings.extend(nodules::damaged(preview));
-    let patients = fold.patients.as_ref();
-    findings.extend(companions::missing(preview, "slices", "planes", patients));
-    if params.text_augmentation().is_some() {
-        findings.extend(companions::missing(preview, "reports", "report", patients));
-    }
-    if params.augmentation {
-        findings.extend(companions::missing(preview, "volumes", "volume", patients));
-    }
-    if params.weighted == Weighting::Semantic {
-        findings.extend(words::unknown(preview, false, &[]));
-    }
-    Foreseen { findings, ..Foreseen::default() }
-}
-
-/// For kind `zero-shot`: the prompts, and the words that they are compared with.
-pub fn zero_shot(_params: &Value, preview: &Preview<'_>) -> Foreseen {
-    let (features, mut findings) = prompts::of_features(preview);
-    findings.extend(nodules::damaged(preview));
-    findings.extend(words::unknown(preview, false, &features));
-    findings.extend(companions::missing(preview, "slices", "planes", None));
-    Foreseen { findings, ..Foreseen::default() }
-}
-
-/// For kind `split`: the names of patients.
-pub fn split(_params: &Value, preview: &Preview<'_>) -> Foreseen {
-    Foreseen { findings: nodules::damaged(preview), ..Foreseen::default() }
-}
-
-/// For kind `evaluate`: the names of nodules and, of one data set, their files.
-pub fn evaluate(_params: &Value, preview: &Preview<'_>) -> Foreseen {
-    let mut findings = nodules::damaged(preview);
-    findings.extend(companions::missing(preview, "slices", "planes", None));
-    Foreseen { findings, ..Foreseen::default() }
-}
 
 /// The first examples of many, in words.
 fn examples<T: AsRef<str>>(of: &[T]) -> String {
