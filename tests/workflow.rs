@@ -334,4 +334,7 @@ fn init_writes_the_shipped_pipelines_and_keeps_what_is_there() {
     for name in ["phantom", "control"] {
         workspace.pipe_ok(&["check", &format!("pipelines/{name}.toml")]);
     }
+    let checked = workspace.pipe_ok(&["check", "pipelines/sample.toml"]).stdout;
+    assert!(checked.contains("nothing wrong found"), "{checked}");
+    assert!(workspace.path("dataset_csv/README.md").is_file());
 }

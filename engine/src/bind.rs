@@ -16,7 +16,7 @@ use crate::looks::Looked;
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
 use crate::preimage::Preimage;
 use crate::registry::Registry;
-use crate::stage::{Filling, InputForm, ItemSource, StageError, Work};
+use crate::stage::{Filling, InputForm, InputSpec, ItemSource, StageError, Work};
 use crate::table::Table;
 
 /// The outputs of an instance that has its result.
@@ -215,7 +215,7 @@ impl Binder<'_> {
         form: Form,
         upstream: &dyn Fn(usize) -> Option<Done>,
     ) -> Result<InputValue, StageError> {
-        let files = self.open_files(source, form, upstream)?;
+        let files = self.open_files(binding.spec, source, form, upstream)?;
         Ok(InputValue::Files(match instance.kind.files(&instance.params, binding.spec.name) {
             Some(names) => files.part(&names)?,
             None => files,
@@ -290,12 +290,19 @@ impl Binder<'_> {
     /// A folder or collection.
     pub(crate) fn open_files(
         &self,
+        spec: &InputSpec,
         source: &InputSource,
         form: Form,
         upstream: &dyn Fn(usize) -> Option<Done>,
     ) -> Result<Files, StageError> {
         match source {
-            InputSource::Path(path) => Ok(Files::outside(self.memo, path, form)?),
+            InputSource::Path(path) => match spec.extension {
+                Some(extension) => {
+                    let shown = shown_path(&self.pipeline.root, path);
+                    Files::items_outside(self.memo, path, &shown, extension)
+                }
+                None => Ok(Files::outside(self.memo, path, form)?),
+            },
             _ => {
                 let (artifact, shown) = self.artifact(source, upstream)?;
                 Ok(Files::stored(self.store, artifact.digest, shown)?)

@@ -32,12 +32,12 @@ pub(super) fn bind(
     rows: &RowItems,
     upstream: &dyn Fn(usize) -> Option<Done>,
 ) -> Result<(TableSource, Vec<BoundRows>), StageError> {
-    let source = binder.open_table(super::single_source(instance, rows.input)?, upstream)?;
+    let source = binder.open_table(super::single_source(instance, rows.input)?.1, upstream)?;
     let named = named_rows(&source.table, rows)?;
     let companions = match rows.companion {
         Some((input, extension)) => {
-            let given = super::single_source(instance, input)?;
-            Some((input, extension, binder.open_files(given, Form::Collection, upstream)?))
+            let (spec, given) = super::single_source(instance, input)?;
+            Some((input, extension, binder.open_files(spec, given, Form::Collection, upstream)?))
         }
         None => None,
     };
@@ -59,7 +59,8 @@ pub(super) fn bind(
         }
         if let (Some((_, extension, files)), Some(shared)) = (&companions, &companion) {
             let wanted = format!("{}{extension}", item.name);
-            match files.get(&wanted) {
+            // Capitals of an extension from outside are its owner's.
+            match files.item(&item.name) {
                 Some(file) => {
                     item.files.insert(Arc::clone(shared), ItemFile::One(file));
                 }

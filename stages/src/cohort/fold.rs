@@ -61,9 +61,8 @@ impl Fold {
 fn read_part(splits: &Files, fold: u32, part: &str) -> Result<BTreeSet<String>, StageError> {
     let name = format!("fold_{fold}/{part}_pid.csv");
     let bytes = splits.read(&name)?;
-    let pids = read_pids(&bytes)
-        .map_err(|error| StageError::message(format!("{}: {name}: {error}", splits.shown)))?;
-    Ok(pids.into_iter().collect())
+    let shown = splits.get(&name).map_or(name, |file| file.shown);
+    Ok(read_pids(&shown, &bytes)?.into_iter().collect())
 }
 
 /// Nodules with their planes and texts in memory, as training wants them.

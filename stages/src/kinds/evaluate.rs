@@ -64,6 +64,7 @@ const INPUTS: &[InputSpec] = &[
     )
     .many(),
     InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice; by the same names")
+        .of("safetensors")
         .many(),
     InputSpec::new("models", InputForm::Tree, "the folds' models, as from train or import-experiment").many(),
     InputSpec::new(

@@ -247,8 +247,7 @@ fn write_patients(context: &Context<'_>, fold: u32) -> Result<(), StageError> {
     let mut text = String::from("pid\n");
     for part in ["train", "val"] {
         let name = format!("fold_{fold}/{part}_pid.csv");
-        let pids = read_pids(&splits.read(&name)?)
-            .map_err(|error| StageError::message(format!("{}: {name}: {error}", splits.shown)))?;
+        let pids = read_pids(&format!("{name} of {}", splits.shown), &splits.read(&name)?)?;
         for pid in pids {
             text.push_str(&pid);
             text.push('\n');

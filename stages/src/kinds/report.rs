@@ -99,6 +99,7 @@ impl ItemStage for Report {
                 InputForm::Collection,
                 "ready reports, {pid}_{nodule_id}.txt, to take instead of wording new ones",
             )
+            .of("txt")
             .optional()
             .also_parameter(),
             InputSpec::new(

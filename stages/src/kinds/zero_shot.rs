@@ -62,7 +62,8 @@ impl Stage for ZeroShot {
                 InputForm::Table,
                 "the nodules: pid, nodule_id and, where known, semantic columns to compare with",
             ),
-            InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice"),
+            InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice")
+                .of("safetensors"),
             InputSpec::new(
                 "models",
                 InputForm::Tree,

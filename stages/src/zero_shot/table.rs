@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use crate::semantics::is_same_word;
 use crate::statistics::bootstrap::{Bootstrap, BootstrapError, Interval};
 
 /// All that is said of one feature.
@@ -55,7 +56,9 @@ impl FeatureScores {
             let mut cells = vec![self.name.clone(), value.clone()];
             cells.extend(vectors.iter().filter_map(|vector| vector.get(nodule)).map(|p| format!("{p:?}")));
             let truth = self.truth.get(nodule).and_then(Option::as_ref);
-            cells.push(truth.map_or("", |truth| if is_value(truth, value) { "1" } else { "0" }).to_owned());
+            cells.push(
+                truth.map_or("", |truth| if is_same_word(truth, value) { "1" } else { "0" }).to_owned(),
+            );
             cells
         };
         (0..self.truth.len())
@@ -80,7 +83,7 @@ impl FeatureScores {
         let mut metrics = Vec::new();
         for (position, value) in self.values.iter().enumerate() {
             let truth =
-                |nodule: &usize| self.truth.get(*nodule)?.as_ref().map(|truth| is_value(truth, value));
+                |nodule: &usize| self.truth.get(*nodule)?.as_ref().map(|truth| is_same_word(truth, value));
             let labels: Vec<bool> = known.iter().filter_map(truth).collect();
             let positive = labels.iter().filter(|&&label| label).count();
             let mixed = positive > 0 && positive < labels.len();
@@ -103,11 +106,6 @@ impl FeatureScores {
         }
         Ok(metrics)
     }
-}
-
-/// Tables differ in capitals and blanks.
-fn is_value(truth: &str, value: &str) -> bool {
-    truth.trim().eq_ignore_ascii_case(value)
 }
 
 /// `metrics.json`: feature → value → n, positive and AUROC by prediction.
