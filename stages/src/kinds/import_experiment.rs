@@ -16,6 +16,7 @@ use crate::cohort::model_file::{BaseWeights, ModelFile};
 use crate::experiment::model::{Merge, check_arguments, import, scaling};
 use crate::experiment::{arguments, calibrator};
 use crate::splits::tables::read_pids;
+use crate::statistics::calibration::BetaCalibrator;
 use crate::training::parameters::TrainParameters;
 
 /// The kind.
@@ -92,6 +93,9 @@ impl Stage for ImportExperiment {
     fn run(&self, params: &ImportExperimentParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let experiment = context.files("experiment")?;
         let (arguments, parameters) = read_arguments(experiment)?;
+        if let Some(missing) = window_not_stated(&arguments) {
+            context.warn(&missing);
+        }
         let folds = folds(experiment)?;
         for (position, &fold) in folds.iter().enumerate() {
             context.check_cancelled()?;
@@ -120,6 +124,19 @@ fn read_arguments(experiment: &Files) -> Result<(BTreeMap<String, Value>, TrainP
     let parsed = arguments::parse(&text).map_err(|error| refuse(error.to_string()))?;
     let parameters = arguments::parameters(&parsed).map_err(|error| refuse(error.to_string()))?;
     Ok((parsed, parameters))
+}
+
+/// What to say of arguments that do not tell how intensities were windowed.
+fn window_not_stated(arguments: &BTreeMap<String, Value>) -> Option<String> {
+    let absent = |name: &&str| arguments.get(*name).is_none_or(Value::is_null);
+    let missing: Vec<&str> = ["clip_min", "clip_max"].into_iter().filter(absent).collect();
+    let TrainParameters { clip_min, clip_max, .. } = TrainParameters::default();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "{ARGUMENTS} does not state {}: the published window, {clip_min} to {clip_max} HU, is taken for the models'",
+            missing.join(" and ")
+        )
+    })
 }
 
 /// Numbers of the folds that have a checkpoint.
@@ -173,6 +190,13 @@ fn import_fold(
     context.write("models", &format!("fold_{fold}/model.json"), &model.to_bytes()?)?;
     if let Some(file) = experiment.get(&format!("fold_{fold}/cal_{fold}.pkl")) {
         let read = calibrator::read(&file.read()?).map_err(|error| refuse(&file, &error.to_string()))?;
+        if read.falling().is_some() {
+            let BetaCalibrator { a, b, .. } = read;
+            context.warn(&format!(
+                "fold_{fold}/cal_{fold}.pkl gives lower values for higher probabilities (a = {a:.4}, b = {b:.4}), which turns \
+                 the ranking of cases round"
+            ));
+        }
         // The published script calibrates this state.
         let file = CalibratorFile { calibrator: read, checkpoint: Some(Checkpoint::BestBoth) };
         context.write("models", &format!("fold_{fold}/calibrator.json"), &file.to_bytes()?)?;
@@ -210,4 +234,22 @@ fn write_patients(context: &Context<'_>, fold: u32) -> Result<(), StageError> {
         }
     }
     context.write("models", &format!("fold_{fold}/training_patients.csv"), text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_without_a_window_are_warned_of() {
+        for (text, expected) in [
+            ("Namespace(clip_min=-1000, clip_max=500)", None),
+            ("Namespace(clip_min=-1000)", Some("args.txt does not state clip_max: ")),
+            ("Namespace(clip_min=None, lr=0.1)", Some("args.txt does not state clip_min and clip_max: ")),
+        ] {
+            let warning = window_not_stated(&arguments::parse(text).expect("arguments"));
+            assert_eq!(warning.is_some(), expected.is_some(), "{text}");
+            assert!(warning.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{text}");
+        }
+    }
 }
