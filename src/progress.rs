@@ -1,7 +1,7 @@
 //! What people and programs see of a run: a live display on a terminal, plain lines elsewhere, JSON lines
 //! when asked for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -18,13 +18,18 @@ const WITH_TIME_LEFT: &str = "  {spinner} {prefix:24} {msg}, {elapsed}, {eta} le
 pub(crate) struct Display {
     bars: Option<MultiProgress>,
     running: Mutex<HashMap<String, ProgressBar>>,
+    /// What was told of each stage's result.
+    warned: Mutex<HashMap<String, HashSet<String>>>,
 }
+
+/// So many warnings of a stage are shown; `pipe show` has all.
+const SHOWN_WARNINGS: usize = 3;
 
 impl Display {
     /// A display that suits stderr.
     pub(crate) fn new() -> Self {
         let bars = std::io::stderr().is_terminal().then(MultiProgress::new);
-        Self { bars, running: Mutex::default() }
+        Self { bars, running: Mutex::default(), warned: Mutex::default() }
     }
 
     fn line(&self, text: &str) {
@@ -74,6 +79,24 @@ impl Display {
         }
     }
 
+    /// Shows a warning of a stage's result once, as long as there are few of the stage.
+    fn warn(&self, stage: &str, text: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_stage = warned.entry(stage.to_string()).or_default();
+        if of_stage.insert(text.to_string()) && of_stage.len() <= SHOWN_WARNINGS {
+            self.line(&format!("  warning: {stage}: {text}"));
+        }
+    }
+
+    /// Says how many warnings of a stage that has ended were not shown.
+    fn tell_more_warnings(&self, stage: &str) {
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let more = warned.remove(stage).map_or(0, |texts| texts.len()).saturating_sub(SHOWN_WARNINGS);
+        if more > 0 {
+            self.line(&format!("  warning: {stage}: {more} more, which `pipe show latest` lists"));
+        }
+    }
+
     fn running(&self) -> std::sync::MutexGuard<'_, HashMap<String, ProgressBar>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -89,12 +112,14 @@ impl Observer for Display {
             Event::Progress { stage, done, total, note } => self.advance(stage, *done, *total, note),
             Event::StageFinished { stage, executed, items_executed, items_cached, seconds, .. } => {
                 self.end(stage);
+                self.tell_more_warnings(stage);
                 if *executed {
                     self.line(&finished_line(stage, *items_executed, *items_cached, *seconds));
                 }
             }
             Event::StageFailed { stage, error, advice, failed_items, log } => {
                 self.end(stage);
+                self.tell_more_warnings(stage);
                 self.line(&format!("error: {stage} failed: {error}"));
                 if failed_items.len() > 1 {
                     let names: Vec<&str> =
@@ -124,7 +149,8 @@ impl Observer for Display {
                     aside.display()
                 ));
             }
-            Event::Warning { text } => self.line(&format!("  warning: {text}")),
+            Event::Warning { stage: None, text } => self.line(&format!("  warning: {text}")),
+            Event::Warning { stage: Some(stage), text } => self.warn(stage, text),
             Event::Conflict { stage, detail } => self.line(&format!("  warning: {stage}: {detail}")),
             Event::Published { stage, to, files, removed, replaced_run } if *files + *removed > 0 => {
                 let removed = match removed {
@@ -159,7 +185,8 @@ fn finished_line(stage: &str, items_executed: usize, items_cached: usize, second
 }
 
 fn summary_line(summary: &Summary) -> String {
-    let Summary { run, status, executed, cached, failed, items_executed, items_cached, seconds } = summary;
+    let Summary { run, status, executed, cached, failed, items_executed, items_cached, seconds, .. } =
+        summary;
     let word = match status {
         Status::Ok if *executed == 0 && *items_executed == 0 => "nothing to do",
         Status::Ok => "done",
@@ -167,9 +194,14 @@ fn summary_line(summary: &Summary) -> String {
         Status::Interrupted => "interrupted; run it again to go on",
     };
     let failed = if *failed > 0 { format!(", {failed} failed") } else { String::new() };
+    let warnings = match summary.warnings {
+        0 => String::new(),
+        1 => "; 1 warning".to_string(),
+        count => format!("; {count} warnings"),
+    };
     format!(
         "{word}: {executed} stages executed, {cached} known{failed}; {items_executed} items executed, \
-         {items_cached} known; {seconds:.2} s (run {run})"
+         {items_cached} known{warnings}; {seconds:.2} s (run {run})"
     )
 }
 

@@ -93,8 +93,11 @@ pub enum Event {
         /// What differs.
         detail: String,
     },
-    /// Something went wrong that takes nothing from the run's results.
+    /// What people should know of a stage's result, computed now or before; or something went wrong that takes nothing
+    /// from the run's results.
     Warning {
+        /// The instance, if it is one's result.
+        stage: Option<String>,
         /// What, and what it means.
         text: String,
     },
@@ -151,6 +154,10 @@ pub struct Summary {
     pub items_cached: usize,
     /// Time taken.
     pub seconds: f64,
+    /// Warnings that the results carry, old and new.
+    pub warnings: usize,
+    /// What came out, in a line, where a kind says it so.
+    pub headline: Option<String>,
 }
 
 /// How a run ended, in a word.

@@ -56,6 +56,8 @@ pub(crate) struct Executed {
     pub(crate) executed: bool,
     pub(crate) items_executed: usize,
     pub(crate) items_cached: usize,
+    /// What its result carries, and what was found in this run.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// How an instance failed.
@@ -65,11 +67,20 @@ pub(crate) struct Failure {
     pub(crate) failed_items: Vec<FailedItem>,
     pub(crate) items_executed: usize,
     pub(crate) items_cached: usize,
+    /// What was warned of before it failed.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl From<StageError> for Failure {
     fn from(error: StageError) -> Self {
-        Self { error, fingerprint: None, failed_items: Vec::new(), items_executed: 0, items_cached: 0 }
+        Self {
+            error,
+            fingerprint: None,
+            failed_items: Vec::new(),
+            items_executed: 0,
+            items_cached: 0,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -164,6 +175,7 @@ impl Executor<'_> {
             executed: false,
             items_executed: 0,
             items_cached: known.items.map_or(0, |(count, _)| count),
+            warnings: record.warnings,
         }
     }
 
@@ -203,10 +215,13 @@ impl Executor<'_> {
         let (outputs, items_executed, items_cached) = outcome.map_err(|mut failure| {
             reporter.log(&format!("failed: {}", failure.error));
             failure.fingerprint = Some(fingerprint);
+            failure.warnings = reporter.warnings();
             failure
         })?;
         let seconds = started.elapsed().as_secs_f64();
-        let record = ResultRecord { class, outputs: outputs.clone(), run: self.run.clone(), seconds };
+        let warnings = reporter.warnings();
+        let record =
+            ResultRecord { class, outputs: outputs.clone(), run: self.run.clone(), seconds, warnings };
         let mut run = self.run.clone();
         let mut outputs = outputs;
         if let RecordOutcome::Conflict(first) = store.record_result(fingerprint, &record)? {
@@ -230,6 +245,7 @@ impl Executor<'_> {
             executed: true,
             items_executed,
             items_cached,
+            warnings: record.warnings,
         })
     }
 

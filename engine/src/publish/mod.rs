@@ -278,6 +278,25 @@ fn place(to: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(),
 /// The text that a finished instance shows to people; `None` when it has none or it cannot be read.
 pub(crate) fn headline(store: &Store, instance: &Instance, done: &Done) -> Option<String> {
     let (output, file) = instance.kind.about().headline?;
+    read_text(store, done, output, file)
+}
+
+/// The file beside a headline's that says it in one line, for lists of runs.
+const IN_A_LINE: &str = "headline.txt";
+
+/// So many characters of it are shown.
+const LONGEST: usize = 120;
+
+/// What came out of a finished instance in one line, or the first line of a headline that is an output's only file; `None`
+/// when its kind does not say it.
+pub(crate) fn headline_in_a_line(store: &Store, instance: &Instance, done: &Done) -> Option<String> {
+    let (output, _) = instance.kind.about().headline?;
+    let text = read_text(store, done, output, IN_A_LINE)?;
+    let line = text.lines().next()?.trim();
+    (!line.is_empty()).then(|| line.chars().take(LONGEST).collect())
+}
+
+fn read_text(store: &Store, done: &Done, output: &str, file: &str) -> Option<String> {
     let artifact = done.outputs.get(output)?;
     let digest = match artifact.form {
         Form::File => artifact.digest,

@@ -49,7 +49,15 @@ impl Fold {
         let of = |part: &BTreeSet<String>| -> Vec<Nodule> {
             nodules.iter().filter(|nodule| part.contains(&nodule.pid)).cloned().collect()
         };
-        Ok(Self { train: of(&train), validation: of(&validation) })
+        let fold = Self { train: of(&train), validation: of(&validation) };
+        let (all, used) = (nodules.len(), fold.train.len() + fold.validation.len());
+        if used < all {
+            let left_out = all - used;
+            context.warn(&format!(
+                "{left_out} of {all} nodules are left out: their patients are in no part of fold {number}"
+            ));
+        }
+        Ok(fold)
     }
 
     /// Everyone that a model of this fold has seen, sorted.

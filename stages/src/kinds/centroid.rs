@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::cohort::scans::{self, Orientation};
 use crate::cohort::{series, table_file};
-use crate::segmentation::{Connectivity, Each, Piece, SegmentationError, SegmentationParameters, pieces};
+use crate::segmentation::{
+    Connectivity, Each, Piece, SegmentationError, SegmentationParameters, pieces_and_left_out,
+};
 
 /// The kind.
 pub struct Centroid;
@@ -228,8 +230,13 @@ fn nodules(params: &CentroidParams, item: &Item, context: &ItemContext<'_>) -> R
     };
     let mask = scans::open(item, MASK.name)?
         .map_err(|error| refuse(error.to_string(), "replace the mask, or take its row out of the table"))?;
-    let found = pieces(mask, &params.segmentation())
+    let (found, left_out) = pieces_and_left_out(mask, &params.segmentation())
         .map_err(|error| refuse(error.to_string(), advice_for(&error)))?;
+    if left_out > 0 {
+        let (all, few) = (found.len() + left_out, params.min_voxels);
+        context
+            .warn(item, &format!("{left_out} of {all} pieces have fewer than {few} voxels and are left out"));
+    }
     if let Some(id) = item.values.get(NODULE)
         && found.len() != 1
     {

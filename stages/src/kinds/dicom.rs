@@ -125,10 +125,15 @@ fn convert(params: &DicomParams, item: &Item, context: &ItemContext<'_>) -> Resu
     let options = ReadOptions { tolerance: params.tolerance(), ..ReadOptions::default() };
     let read = read_series(&files, &options).map_err(|error| refuse(error.to_string()))?;
     let Geometry { shape: [columns, rows, slices], files, skipped, .. } = &read.geometry;
-    context.log(&format!(
-        "{}: {columns} × {rows} × {slices} voxels from {files} files; {} other files left out",
-        item.name,
-        skipped.len()
-    ));
+    context.log(&format!("{}: {columns} × {rows} × {slices} voxels from {files} files", item.name));
+    if !skipped.is_empty() {
+        let named = skipped.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if skipped.len() > 3 { ", …" } else { "" };
+        let count = skipped.len();
+        context.warn(
+            item,
+            &format!("{count} files of the folder hold no image and are left out: {named}{more}"),
+        );
+    }
     read.nii_gz_bytes().map_err(|error| refuse(error.to_string()))
 }

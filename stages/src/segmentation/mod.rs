@@ -127,6 +127,17 @@ fn labels_in_words(labels: Option<&[u32]>) -> String {
 /// # Errors
 /// [`SegmentationError`] when the mask cannot be read, holds values that are no labels, or no label at all.
 pub fn pieces(mask: Scan, parameters: &SegmentationParameters) -> Result<Vec<Piece>, SegmentationError> {
+    pieces_and_left_out(mask, parameters).map(|(pieces, _)| pieces)
+}
+
+/// The same, and how many pieces were left out because they have too few voxels.
+///
+/// # Errors
+/// Those of [`pieces`].
+pub fn pieces_and_left_out(
+    mask: Scan,
+    parameters: &SegmentationParameters,
+) -> Result<(Vec<Piece>, usize), SegmentationError> {
     let affine = mask.affine(parameters.orientation)?;
     let [columns, rows, _] = mask.header().shape;
     let mut growing = Growing::new(parameters.each, parameters.connectivity);
@@ -145,7 +156,10 @@ pub fn pieces(mask: Scan, parameters: &SegmentationParameters) -> Result<Vec<Pie
     if found.is_empty() {
         return Err(SegmentationError::Empty { labels: parameters.labels.clone() });
     }
-    Ok(numbered(found, parameters.min_voxels, &affine))
+    let all = found.len();
+    let kept = numbered(found, parameters.min_voxels, &affine);
+    let left_out = all - kept.len();
+    Ok((kept, left_out))
 }
 
 /// The label of a value; `None` for one that is no label.
