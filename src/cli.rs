@@ -278,9 +278,10 @@ pub(crate) struct PredictArguments {
     /// The weights that the models were trained on, where they do not hold them themselves
     #[arg(long, value_name = "FILE")]
     pub(crate) weights: Option<PathBuf>,
-    /// Edge of the cube that the models were trained on, in millimetres
-    #[arg(long, value_name = "MM", default_value_t = 100, value_parser = clap::value_parser!(u16).range(2..=1000))]
-    pub(crate) size_mm: u16,
+    /// Edge of the cube that the models were trained on, in millimetres, for models that do not say; with one that
+    /// does it must agree
+    #[arg(long, value_name = "MM", value_parser = clap::value_parser!(u16).range(2..=512))]
+    pub(crate) size_mm: Option<u16>,
     /// The device to predict on: cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
     pub(crate) device: DeviceArgument,

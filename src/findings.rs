@@ -27,7 +27,7 @@ pub(crate) fn lines(findings: &[Finding]) -> Vec<String> {
 /// Looks ahead through a pipeline that is about to be run or planned: warnings are shown, errors refuse it.
 pub(crate) fn refuse_errors(pipeline: &Pipeline) -> Result<(), CliError> {
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
-        foresee(pipeline).into_iter().partition(|finding| finding.severity == Severity::Error);
+        foresee(pipeline, false).into_iter().partition(|finding| finding.severity == Severity::Error);
     lines(&warnings).iter().for_each(|line| render::line(line));
     if errors.is_empty() { Ok(()) } else { Err(CliError::Findings(errors)) }
 }

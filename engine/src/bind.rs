@@ -16,7 +16,7 @@ use crate::looks::Looked;
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
 use crate::preimage::Preimage;
 use crate::registry::Registry;
-use crate::stage::{InputForm, ItemSource, StageError, Work};
+use crate::stage::{Filling, InputForm, ItemSource, StageError, Work};
 use crate::table::Table;
 
 /// The outputs of an instance that has its result.
@@ -41,6 +41,8 @@ pub(crate) struct Binder<'a> {
 pub(crate) struct Bound {
     pub(crate) inputs: BTreeMap<String, Vec<Input>>,
     pub(crate) items: Option<BoundItems>,
+    /// The parameters, with what inputs give to them.
+    pub(crate) params: serde_json::Value,
     pub(crate) preimage: Preimage,
     pub(crate) fingerprint: Digest,
 }
@@ -60,10 +62,16 @@ impl Binder<'_> {
         instance: &Instance,
         upstream: &dyn Fn(usize) -> Option<Done>,
     ) -> Result<Bound, StageError> {
+        let (params, filled) = self.filled(instance, upstream)?;
         let mut preimage = self.own_preimage(instance);
+        for (name, origin) in filled {
+            if let Some(value) = params.get(&name) {
+                preimage.add_json(&format!("param.{name}"), value, &origin);
+            }
+        }
         let source = self.item_source(instance)?;
         let mut inputs = BTreeMap::new();
-        for binding in &instance.inputs {
+        for binding in instance.inputs.iter().filter(|binding| !binding.spec.fills) {
             if source.as_ref().is_some_and(|source| drives_items(source, binding.spec.name)) {
                 continue;
             }
@@ -74,7 +82,7 @@ impl Binder<'_> {
             None => None,
             Some(source) => {
                 let scope = preimage.fingerprint();
-                let items = items::bind(self, instance, &source, scope, upstream)?;
+                let items = items::bind(self, (instance, &params), &source, scope, upstream)?;
                 preimage.add("items", format!("{} items {}", items.list.len(), items.digest()), "items");
                 if let (Some(table), ItemSource::Rows(rows)) = (&items.gathered, &source) {
                     add_gathered(&mut preimage, instance, rows.input, table);
@@ -83,7 +91,35 @@ impl Binder<'_> {
             }
         };
         let fingerprint = preimage.fingerprint();
-        Ok(Bound { inputs, items, preimage, fingerprint })
+        Ok(Bound { inputs, items, params, preimage, fingerprint })
+    }
+
+    /// An instance's parameters with the values that inputs give to them, and which these are, with their origins.
+    fn filled(
+        &self,
+        instance: &Instance,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Result<(serde_json::Value, Vec<(String, String)>), StageError> {
+        let mut params = instance.params.clone();
+        let mut filled = Vec::new();
+        let is_written = |name: &str| instance.origins.contains_key(name);
+        for binding in instance.inputs.iter().filter(|binding| binding.spec.fills) {
+            let open = |source: &InputSource| {
+                let (value, selector) = self.open(instance, binding, source, upstream)?;
+                Ok(Input { selector, value })
+            };
+            let inputs: Vec<Input> = binding.sources.iter().map(open).collect::<Result<_, StageError>>()?;
+            let filling = Filling { inputs: &inputs, is_written: &is_written };
+            let more = instance.kind.fill_from(&params, &filling).map_err(|error| StageError {
+                source: format!("{}: {error}", instance.label).into(),
+                ..error
+            })?;
+            let names = more.as_object().into_iter().flatten();
+            let changed = names.filter(|(name, value)| params.get(name.as_str()) != Some(*value));
+            filled.extend(changed.map(|(name, _)| (name.clone(), describe_origin(binding))));
+            params = more;
+        }
+        Ok((params, filled))
     }
 
     /// Where an instance's items come from; `None` for a kind without items.

@@ -7,8 +7,9 @@ use serde_json::Value;
 use crate::manifest::{InputBinding, InputSource, Instance, Pipeline};
 use crate::stage::{Finding, Given, GivenSource, Preview};
 
-/// What is wrong with what the instances of a pipeline are given, in their order; each finding once.
-pub fn foresee(pipeline: &Pipeline) -> Vec<Finding> {
+/// What is wrong with what the instances of a pipeline are given, in their order; each finding once. With `thorough`, also
+/// what takes seconds to look at.
+pub fn foresee(pipeline: &Pipeline, thorough: bool) -> Vec<Finding> {
     let mut foreseen: Vec<Value> = Vec::with_capacity(pipeline.instances.len());
     let mut findings: Vec<Finding> = Vec::new();
     for instance in &pipeline.instances {
@@ -19,7 +20,14 @@ pub fn foresee(pipeline: &Pipeline) -> Vec<Finding> {
             .map(|(binding, source)| given(pipeline, binding, source, &foreseen))
             .collect();
         let place = instance.place.to_string();
-        let preview = Preview { label: &instance.label, place: &place, root: &pipeline.root, given: &given };
+        let preview = Preview {
+            label: &instance.label,
+            place: &place,
+            root: &pipeline.root,
+            given: &given,
+            is_written: &|name| instance.origins.contains_key(name),
+            thorough,
+        };
         let own = instance.kind.foresee(&instance.params, &preview);
         // Every fold is given the same.
         for finding in own.findings {

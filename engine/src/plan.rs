@@ -199,10 +199,14 @@ impl Planner<'_> {
                 now.add_json(&format!("param.{name}"), value, &instance.origin(name));
             }
         }
+        // What an input gives is not known yet.
+        let is_filled = instance.inputs.iter().any(|binding| binding.spec.fills);
+        let is_known = |change: &&Change| !is_filled || change.origin != "default";
         let changes = now.changes_since(&before);
         changes
             .iter()
             .filter(|change| change.name.starts_with("param."))
+            .filter(is_known)
             .map(|c| change_text(instance, c))
             .collect()
     }

@@ -19,7 +19,7 @@ pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Resul
     check_tables(&pipeline, registry, &store)?;
     let inspection = inspect(&pipeline, registry, &store)
         .map_err(|error| CliError::refused(error.to_string(), "correct the table, or put the files there"))?;
-    let mut found = foresee(&pipeline);
+    let mut found = foresee(&pipeline, true);
     found.extend(inspection.findings);
     findings::lines(&found).iter().for_each(|line| render::out(line));
     let stages: BTreeSet<&str> = pipeline.instances.iter().map(|instance| instance.stage.as_str()).collect();

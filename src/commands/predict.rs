@@ -115,17 +115,20 @@ fn manifest(arguments: &PredictArguments, image: &Path, model: &Path) -> Result<
         Some(weights) => format!(", weights = {}", quoted(&absolute(weights, "the weights")?)?),
         None => String::new(),
     };
-    let (models, import) = match model.join(ARGUMENTS).is_file() {
+    // What a model says of its input is taken from it, and a size that is given is compared with that.
+    let size = arguments.size_mm.map_or(String::new(), |size| format!("params = {{ size_mm = {size} }}\n"));
+    let (models, import, crop_size) = match model.join(ARGUMENTS).is_file() {
         true => (
             "\"@import-experiment\"".to_string(),
-            format!("[stage.import-experiment]\ninputs = {{ experiment = {} }}\n", quoted(model)?),
+            format!("[stage.import-experiment]\ninputs = {{ experiment = {} }}\n{size}", quoted(model)?),
+            String::new(),
         ),
-        false => (quoted(model)?, String::new()),
+        false => (quoted(model)?, String::new(), size),
     };
-    let size = arguments.size_mm;
     Ok(format!(
-        "[pipeline]\nname = \"predict\"\n{series}{import}[stage.crop]\ninputs = {{ dataset = \"{scans}\" }}\n\
-         params = {{ size_mm = {size} }}\n[stage.slice]\ninputs = {{ volumes = \"@crop\" }}\n[stage.evaluate]\n\
+        "[pipeline]\nname = \"predict\"\n{series}{import}[stage.crop]\n\
+         inputs = {{ dataset = \"{scans}\", models = {models} }}\n{crop_size}[stage.slice]\n\
+         inputs = {{ volumes = \"@crop\", models = {models} }}\n[stage.evaluate]\n\
          inputs = {{ dataset = \"{scans}\", slices = \"@slice\", models = {models}{weights} }}\n\
          publish = \"{RESULTS}\"\n"
     ))

@@ -35,7 +35,25 @@ fn manifest_schema(registry: &Registry) -> Value {
     if let Some(object) = schema.as_object_mut() {
         object.insert("$defs".to_string(), Value::Object(definitions));
     }
+    allow_variables(&mut schema);
     schema
+}
+
+/// `"${name}"` may stand for a value of any type.
+fn allow_variables(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            let only = fields.get("type").and_then(Value::as_str);
+            if let Some(only) = only.filter(|only| ["integer", "number", "boolean", "array"].contains(only)) {
+                let types = json!([only, "string"]);
+                fields.insert("type".to_string(), types);
+                fields.insert("pattern".to_string(), json!("^\\$\\{[A-Za-z0-9_-]+\\}$"));
+            }
+            fields.values_mut().for_each(allow_variables);
+        }
+        Value::Array(values) => values.iter_mut().for_each(allow_variables),
+        _ => {}
+    }
 }
 
 /// Moves a kind's own definitions to the top, under names that cannot meet another kind's.

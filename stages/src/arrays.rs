@@ -1,18 +1,47 @@
 //! Named arrays as safetensors bytes: what the items of `crop` and `slice` are, and the encoded texts.
 
+use std::collections::HashMap;
+
 use pipe_engine::stage::StageError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::preprocessing::Made;
+
 /// The name of the array in a file of a volume.
 const VOLUME: &str = "volume";
+/// The one key of metadata. Several would be written in any order, and equal arrays would not give equal bytes.
+const MADE: &str = "made";
 
-/// The bytes of a file with one f32 array. Without metadata, so that equal arrays give equal bytes.
-pub(crate) fn write_array(name: &str, shape: &[usize], values: &[f32]) -> Result<Vec<u8>, StageError> {
+/// The bytes of a file with one f32 array and what is said of it.
+pub(crate) fn write_array(
+    name: &str,
+    shape: &[usize],
+    values: &[f32],
+    made: &Made,
+) -> Result<Vec<u8>, StageError> {
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-    let view = TensorView::new(Dtype::F32, shape.to_vec(), &bytes)?;
-    Ok(serialize([(name, view)], None)?)
+    write(name, TensorView::new(Dtype::F32, shape.to_vec(), &bytes)?, made)
+}
+
+fn write(name: &str, view: TensorView<'_>, made: &Made) -> Result<Vec<u8>, StageError> {
+    let text = serde_json::to_string(made)?;
+    Ok(serialize([(name, view)], Some(HashMap::from([(MADE.to_owned(), text)])))?)
+}
+
+/// What the file of an array says of it; nothing where it was written elsewhere, or before files said so.
+///
+/// # Errors
+/// The file cannot be read, or says something else.
+pub(crate) fn read_made(bytes: &[u8], shown: &str) -> Result<Made, StageError> {
+    let refuse = |error: &dyn std::fmt::Display| StageError::message(format!("{shown}: {error}"));
+    let (_, metadata) = SafeTensors::read_metadata(bytes).map_err(|error| refuse(&error))?;
+    let text = metadata.metadata().as_ref().and_then(|metadata| metadata.get(MADE));
+    text.map_or_else(
+        || Ok(Made::default()),
+        |text| serde_json::from_str(text).map_err(|error| refuse(&error)),
+    )
 }
 
 /// How the values of a volume are stored.
@@ -33,12 +62,12 @@ pub enum Store {
 pub(crate) fn write_volume(
     edge: usize,
     values: &[f32],
-    store: Store,
+    (store, made): (Store, &Made),
     shown: &str,
 ) -> Result<Vec<u8>, StageError> {
     let shape = [edge; 3];
     if store == Store::F32 {
-        return write_array(VOLUME, &shape, values);
+        return write_array(VOLUME, &shape, values, made);
     }
     let range = f32::from(i16::MIN)..=f32::from(i16::MAX);
     let mut bytes = Vec::with_capacity(2 * values.len());
@@ -50,8 +79,7 @@ pub(crate) fn write_volume(
         }
         bytes.extend((rounded as i16).to_le_bytes());
     }
-    let view = TensorView::new(Dtype::I16, shape.to_vec(), &bytes)?;
-    Ok(serialize([(VOLUME, view)], None)?)
+    write(VOLUME, TensorView::new(Dtype::I16, shape.to_vec(), &bytes)?, made)
 }
 
 /// The array `volume` and its shape, whichever way it is stored.
@@ -127,7 +155,7 @@ mod tests {
     fn volumes_are_read_back_as_they_are_stored() {
         let values = [0.4, -1000.5, 0.5, 1.5, -2.5, 3071.0, -32768.4, 32767.0];
         let stored = |store| {
-            let bytes = write_volume(2, &values, store, "x").expect("in range");
+            let bytes = write_volume(2, &values, (store, &Made::default()), "x").expect("in range");
             (bytes.len(), read_volume(&bytes, "x").expect("readable"))
         };
         let (length, exact) = stored(Store::F32);
@@ -140,7 +168,9 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_and_not_cut_off() {
         for value in [32767.5, -32769.0, f32::NAN, f32::INFINITY] {
-            let error = write_volume(1, &[value], Store::I16, "x").expect_err("out of range").to_string();
+            let error = write_volume(1, &[value], (Store::I16, &Made::default()), "x")
+                .expect_err("out of range")
+                .to_string();
             assert!(error.contains("does not fit into 16 bits"), "{error}");
         }
     }

@@ -5,6 +5,7 @@
 
 mod arrays;
 pub mod checkpoint;
+mod checks;
 pub mod clip;
 mod cohort;
 pub mod crop;
@@ -19,6 +20,7 @@ mod language_model;
 pub mod lidc;
 pub mod numerics;
 pub mod phantom;
+mod preprocessing;
 pub mod reports;
 pub mod segmentation;
 pub mod semantics;

@@ -19,7 +19,7 @@ impl Executor<'_> {
     /// The output of an instance whose items all have results.
     pub(super) fn gather(
         &self,
-        instance: &Instance,
+        (instance, params): (&Instance, &serde_json::Value),
         stage: &dyn AnyItems,
         items: &BoundItems,
         outcomes: &BTreeMap<&str, ItemOutcome>,
@@ -31,7 +31,7 @@ impl Executor<'_> {
             };
             return self.store_index(Form::Collection, outcomes.iter().map(named).collect());
         }
-        let entries = self.pieces(instance, stage, items, outcomes)?;
+        let entries = self.pieces(params, stage, items, outcomes)?;
         let files = items.gathered.as_ref().map(|source| (&source.files, source.name.as_str()));
         match (form, files) {
             (Some(OutputForm::Tree), _) => self.store_index(Form::Tree, entries),
@@ -54,7 +54,7 @@ impl Executor<'_> {
     /// What the kind makes of all items, put into the store.
     fn pieces(
         &self,
-        instance: &Instance,
+        params: &serde_json::Value,
         stage: &dyn AnyItems,
         items: &BoundItems,
         outcomes: &BTreeMap<&str, ItemOutcome>,
@@ -73,7 +73,7 @@ impl Executor<'_> {
             })
             .collect();
         let gather = Gather { table: &source.table, items: &results };
-        let pieces = guarded(|| stage.gather(&instance.params, &gather))?;
+        let pieces = guarded(|| stage.gather(params, &gather))?;
         let mut entries = Entries::new();
         for (name, piece) in pieces {
             let entry = match piece {

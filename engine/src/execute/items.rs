@@ -40,7 +40,7 @@ impl Executor<'_> {
 
     pub(super) fn run_items(
         &self,
-        instance: &Instance,
+        (instance, params): (&Instance, &serde_json::Value),
         stage: &dyn AnyItems,
         items: &BoundItems,
         context: &ItemContext<'_>,
@@ -71,7 +71,7 @@ impl Executor<'_> {
             let writer = journal.writer()?;
             // What is forced is computed whatever others have found.
             let feed = Feed::new(store, items.scope, journal, group_items(missing), !forced);
-            let computed = self.run_groups(instance, stage, &feed, &writer, context);
+            let computed = self.run_groups((instance, params), stage, &feed, &writer, context);
             let Rest { journal, found, busy, failure } = feed.rest();
             let (good, bad): (Vec<_>, Vec<_>) =
                 computed.into_iter().partition(|(_, outcome)| outcome.is_ok());
@@ -95,7 +95,7 @@ impl Executor<'_> {
                 return Err(Failure { items_executed, items_cached, ..error.into() });
             }
         }
-        let artifact = self.gather(instance, stage, items, &outcomes)?;
+        let artifact = self.gather((instance, params), stage, items, &outcomes)?;
         let name = instance.kind.about().outputs.first().map_or("items", |output| output.name);
         Ok((BTreeMap::from([(name.to_string(), artifact)]), items_executed, items_known))
     }
@@ -103,7 +103,7 @@ impl Executor<'_> {
     /// Computes groups of items side by side and commits each item as soon as it is there.
     fn run_groups<'i>(
         &self,
-        instance: &Instance,
+        (instance, params): (&Instance, &serde_json::Value),
         stage: &dyn AnyItems,
         feed: &Feed<'_, 'i>,
         writer: &ItemWriter,
@@ -116,7 +116,7 @@ impl Executor<'_> {
             || self.cancel.is_cancelled() || (!self.keep_going && failed.load(Ordering::Relaxed) > 0);
         let run_group = |group: Group<'i>| {
             let list: Vec<Item> = group.items.iter().map(|one| one.item.clone()).collect();
-            let computed = self.compute_group(stage, instance, &list, context);
+            let computed = self.compute_group(stage, params, &list, context);
             let outcomes: Vec<(&'i str, Result<ItemOutcome, StageError>)> = group
                 .items
                 .iter()
@@ -145,13 +145,13 @@ impl Executor<'_> {
     fn compute_group(
         &self,
         stage: &dyn AnyItems,
-        instance: &Instance,
+        params: &serde_json::Value,
         list: &[Item],
         context: &ItemContext<'_>,
     ) -> Vec<Result<Vec<u8>, StageError>> {
         let mut computed = Vec::new();
         let outcome = guarded(|| {
-            computed = stage.run_group(&instance.params, list, context);
+            computed = stage.run_group(params, list, context);
             Ok(())
         });
         let own = || list.iter().flat_map(|item| item.files.values()).try_for_each(ItemFile::check_unchanged);

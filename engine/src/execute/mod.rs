@@ -197,7 +197,7 @@ impl Executor<'_> {
             }
             (Work::Items(stage), Some(items)) => {
                 let context = self.item_context(instance, &bound.inputs, &reporter, &turns);
-                self.run_items(instance, stage, items, &context, forced)
+                self.run_items((instance, &bound.params), stage, items, &context, forced)
             }
             (Work::Items(_), None) => Err(StageError::message("the items were not bound").into()),
         };

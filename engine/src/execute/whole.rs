@@ -41,7 +41,7 @@ impl Executor<'_> {
             cancel: self.cancel,
             resume: surroundings.resume.clone(),
         };
-        guarded(|| stage.run(&instance.params, &mut context))?;
+        guarded(|| stage.run(&bound.params, &mut context))?;
         let unchanged = bound.inputs.values().flatten().try_for_each(Input::check_unchanged);
         unchanged.map_err(StageError::from)?;
         let mut outputs = BTreeMap::new();

@@ -74,7 +74,7 @@ impl BoundItems {
 /// Lists an instance's items, with the content of every file that they use.
 pub(crate) fn bind(
     binder: &Binder<'_>,
-    instance: &Instance,
+    (instance, params): (&Instance, &serde_json::Value),
     source: &ItemSource,
     scope: Digest,
     upstream: &dyn Fn(usize) -> Option<Done>,
@@ -86,12 +86,12 @@ pub(crate) fn bind(
         }
         ItemSource::Rows(rows) => {
             let (source, items) = rows::bind(binder, instance, rows, upstream)?;
-            refuse(instance.kind.check_table(&instance.params, rows.input, &source.table))?;
+            refuse(instance.kind.check_table(params, rows.input, &source.table))?;
             (Some(source), items)
         }
     };
     if let Work::Items(stage) = instance.kind.work() {
-        let check = |one: &BoundRows| stage.check_item(&instance.params, &one.item).err();
+        let check = |one: &BoundRows| stage.check_item(params, &one.item).err();
         refuse(items.iter().filter_map(check).collect())?;
     }
     let list = items

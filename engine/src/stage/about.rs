@@ -44,12 +44,23 @@ pub struct InputSpec {
     pub keywords: &'static [&'static str],
     /// Whether it may also be written as a parameter of the same name.
     pub parameter: bool,
+    /// Whether it gives values to parameters, and counts by these alone.
+    pub fills: bool,
 }
 
 impl InputSpec {
     /// A required input of one artifact.
     pub const fn new(name: &'static str, form: InputForm, summary: &'static str) -> Self {
-        Self { name, summary, form, optional: false, many: false, keywords: &[], parameter: false }
+        Self {
+            name,
+            summary,
+            form,
+            optional: false,
+            many: false,
+            keywords: &[],
+            parameter: false,
+            fills: false,
+        }
     }
 
     /// It may be left out.
@@ -70,6 +81,13 @@ impl InputSpec {
     #[must_use]
     pub const fn keywords(mut self, keywords: &'static [&'static str]) -> Self {
         self.keywords = keywords;
+        self
+    }
+
+    /// It gives values to parameters that are not written, and counts by these alone.
+    #[must_use]
+    pub const fn fills(mut self) -> Self {
+        self.fills = true;
         self
     }
 

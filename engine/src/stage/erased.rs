@@ -7,7 +7,7 @@ use super::error::StageError;
 use super::foresee::{Foreseen, Preview};
 use super::inspect::{Finding, Sighted};
 use super::item::{Gather, Item, ItemSource, Piece};
-use super::{ItemStage, Stage};
+use super::{Filling, ItemStage, Stage};
 use crate::context::{Context, ItemContext};
 use crate::table::Table;
 
@@ -24,6 +24,16 @@ pub trait AnyStage: Sync {
     /// # Errors
     /// What serde reports; schema-checked parameters give none.
     fn canonical(&self, params: serde_json::Value) -> Result<serde_json::Value, serde_json::Error>;
+
+    /// Canonical parameters with the values that an input has for them; see [`Stage::fill_from`].
+    ///
+    /// # Errors
+    /// As [`Stage::fill_from`].
+    fn fill_from(
+        &self,
+        params: &serde_json::Value,
+        filling: &Filling<'_>,
+    ) -> Result<serde_json::Value, StageError>;
 
     /// What is wrong with canonical parameters.
     fn check(&self, params: &serde_json::Value) -> Vec<String>;
@@ -134,6 +144,16 @@ impl<S: Stage> AnyStage for Whole<S> {
         serde_json::to_value(params)
     }
 
+    fn fill_from(
+        &self,
+        params: &serde_json::Value,
+        filling: &Filling<'_>,
+    ) -> Result<serde_json::Value, StageError> {
+        let mut params = parse(params)?;
+        self.0.fill_from(&mut params, filling)?;
+        Ok(serde_json::to_value(params)?)
+    }
+
     fn check(&self, params: &serde_json::Value) -> Vec<String> {
         parse(params).map_or_else(|error| vec![error.to_string()], |params| self.0.check(&params))
     }
@@ -178,6 +198,16 @@ impl<S: ItemStage> AnyStage for PerItem<S> {
         let mut params: S::Params = serde_json::from_value(params)?;
         self.0.fill_in(&mut params);
         serde_json::to_value(params)
+    }
+
+    fn fill_from(
+        &self,
+        params: &serde_json::Value,
+        filling: &Filling<'_>,
+    ) -> Result<serde_json::Value, StageError> {
+        let mut params = parse(params)?;
+        self.0.fill_from(&mut params, filling)?;
+        Ok(serde_json::to_value(params)?)
     }
 
     fn check(&self, params: &serde_json::Value) -> Vec<String> {

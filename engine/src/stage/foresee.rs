@@ -25,6 +25,10 @@ pub struct Preview<'a> {
     pub root: &'a Path,
     /// What is given to its inputs, in the order of the kind's inputs.
     pub given: &'a [Given],
+    /// Whether a parameter is written in the manifest; others are defaults.
+    pub is_written: &'a dyn Fn(&str) -> bool,
+    /// Whether files may be looked at that take seconds; before a run only what is quick is looked at.
+    pub thorough: bool,
 }
 
 impl<'a> Preview<'a> {

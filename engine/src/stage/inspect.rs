@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::Filling;
 use super::about::{About, Column};
 use super::erased::{AnyStage, Work};
 use super::error::StageError;
@@ -107,6 +108,14 @@ impl<K: AnyStage> AnyStage for Checked<K> {
 
     fn canonical(&self, params: serde_json::Value) -> Result<serde_json::Value, serde_json::Error> {
         self.kind.canonical(params)
+    }
+
+    fn fill_from(
+        &self,
+        params: &serde_json::Value,
+        filling: &Filling<'_>,
+    ) -> Result<serde_json::Value, StageError> {
+        self.kind.fill_from(params, filling)
     }
 
     fn check(&self, params: &serde_json::Value) -> Vec<String> {

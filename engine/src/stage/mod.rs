@@ -28,11 +28,20 @@ pub use item::{
 pub use named::Named;
 
 use crate::context::{Context, ItemContext};
+use crate::input::Input;
 use crate::table::Table;
 
 /// Parameters of a kind: a struct with `#[serde(default, deny_unknown_fields)]` and documented fields.
 pub trait Params: Serialize + DeserializeOwned + JsonSchema {}
 impl<T: Serialize + DeserializeOwned + JsonSchema> Params for T {}
+
+/// What an input gives to parameters.
+pub struct Filling<'a> {
+    /// The artifacts given to it.
+    pub inputs: &'a [Input],
+    /// Whether a parameter is written in the manifest, by name; others are defaults.
+    pub is_written: &'a dyn Fn(&str) -> bool,
+}
 
 /// A kind that computes its outputs in one go.
 pub trait Stage: Sync {
@@ -53,6 +62,14 @@ pub trait Stage: Sync {
     /// Which optional inputs are missing that these parameters need; `given` tells which inputs there are.
     fn check_inputs(&self, _params: &Self::Params, _given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
         Vec::new()
+    }
+
+    /// Gives parameters the values that an input of [`InputSpec::fills`] has for them.
+    ///
+    /// # Errors
+    /// What such an input contradicts or lacks.
+    fn fill_from(&self, _params: &mut Self::Params, _filling: &Filling<'_>) -> Result<(), StageError> {
+        Ok(())
     }
 
     /// The columns it reads from a table input.
@@ -96,6 +113,14 @@ pub trait ItemStage: Sync {
     /// Which optional inputs do not go with these parameters; `given` tells which inputs there are.
     fn check_inputs(&self, _params: &Self::Params, _given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
         Vec::new()
+    }
+
+    /// Gives parameters the values that an input of [`InputSpec::fills`] has for them.
+    ///
+    /// # Errors
+    /// What such an input contradicts or lacks.
+    fn fill_from(&self, _params: &mut Self::Params, _filling: &Filling<'_>) -> Result<(), StageError> {
+        Ok(())
     }
 
     /// Where the items come from and what each uses; `given` tells which optional inputs there are.

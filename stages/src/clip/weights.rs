@@ -96,10 +96,78 @@ pub fn read_tensors(path: &Path) -> Result<Tensors, WeightsError> {
     let read = file.read(&mut start).map_err(failed)?;
     if read == 4 && start == *b"PK\x03\x04" {
         let tensors = archive::read(BufReader::new(file), length);
-        return tensors.map_err(|source| WeightsError::Archive { path: path.to_owned(), source });
+        let tensors = tensors.map_err(|source| WeightsError::Archive { path: path.to_owned(), source })?;
+        return Ok(without_wrapping(tensors));
     }
     let bytes = std::fs::read(path).map_err(failed)?;
-    parse_safetensors(&bytes).map_err(|source| WeightsError::Safetensors { path: path.to_owned(), source })
+    let tensors = parse_safetensors(&bytes);
+    tensors
+        .map(without_wrapping)
+        .map_err(|source| WeightsError::Safetensors { path: path.to_owned(), source })
+}
+
+/// What [`read_tensors`] would give, with zeros in the place of values: of the file no more is read than says what is in
+/// it.
+///
+/// # Errors
+/// As [`read_tensors`], but for damage within values.
+pub(crate) fn outline_tensors(path: &Path) -> Result<Tensors, WeightsError> {
+    let failed = |source| WeightsError::Read { path: path.to_owned(), source };
+    let mut file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
+    let mut start = Vec::new();
+    file.by_ref().take(8).read_to_end(&mut start).map_err(failed)?;
+    if start.starts_with(b"PK\x03\x04") {
+        let tensors = archive::outline(BufReader::new(file), length);
+        let tensors = tensors.map_err(|source| WeightsError::Archive { path: path.to_owned(), source })?;
+        return Ok(without_wrapping(tensors));
+    }
+    let claimed = start.first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
+    file.take(claimed.min(LARGEST_HEADER)).read_to_end(&mut start).map_err(failed)?;
+    let tensors = outline_safetensors(&start, length);
+    tensors
+        .map(without_wrapping)
+        .map_err(|source| WeightsError::Safetensors { path: path.to_owned(), source })
+}
+
+/// The longest header of safetensors, in bytes; the format's own limit.
+const LARGEST_HEADER: u64 = 100_000_000;
+
+fn outline_safetensors(start: &[u8], length: u64) -> Result<Tensors, SafetensorsError> {
+    let (header, metadata) = SafeTensors::read_metadata(start)?;
+    let end = metadata.tensors().values().map(|info| info.data_offsets.1).max().unwrap_or(0);
+    if (header as u64).saturating_add(8).saturating_add(end as u64) != length {
+        return Err(safetensors::SafeTensorError::MetadataIncompleteBuffer.into());
+    }
+    let zero = Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
+    let mut tensors = Tensors::new();
+    for (name, info) in metadata.tensors() {
+        if matches!(info.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
+            tensors.insert(name, zero.broadcast_as(info.shape.as_slice())?);
+        }
+    }
+    Ok(tensors)
+}
+
+/// Dimensions of a weight file's towers; as [`read_towers`], but for the values.
+///
+/// # Errors
+/// As [`read_towers`], but for damage within values.
+pub(crate) fn outline_towers(path: &Path) -> Result<Architecture, WeightsError> {
+    let towers = check_towers(outline_tensors(path)?);
+    let towers = towers.map_err(|source| WeightsError::Model { path: path.to_owned(), source })?;
+    Ok(towers.architecture)
+}
+
+/// Names without what wrappers of modules put before all of them: `DataParallel` and compiled modules.
+fn without_wrapping(mut tensors: Tensors) -> Tensors {
+    const PREFIXES: [&str; 2] = ["module.", "_orig_mod."];
+    loop {
+        let common = PREFIXES.iter().find(|prefix| tensors.keys().all(|name| name.starts_with(**prefix)));
+        let Some(prefix) = common.filter(|_| !tensors.is_empty()) else { return tensors };
+        let plain = |(name, tensor): (String, Tensor)| (name[prefix.len()..].to_owned(), tensor);
+        tensors = tensors.into_iter().map(plain).collect();
+    }
 }
 
 /// Reads safetensors as f32. Tensors of other than floating-point numbers are left out.

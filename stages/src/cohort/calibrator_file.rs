@@ -7,25 +7,33 @@ use pipe_engine::stage::StageError;
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
+use crate::preprocessing::Preprocessing;
 use crate::statistics::calibration::BetaCalibrator;
 
 const CHECKPOINT: &str = "checkpoint";
+const INPUT: &str = "input";
 
 /// What the file holds.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(crate) struct CalibratorFile {
     /// The calibrator.
     pub(crate) calibrator: BetaCalibrator,
     /// The checkpoint that it was fitted to, if the file says so.
     pub(crate) checkpoint: Option<Checkpoint>,
+    /// How the input was made whose predictions it was fitted to, as far as the file says.
+    pub(crate) input: Preprocessing,
 }
 
 impl CalibratorFile {
     /// The file's bytes with sorted keys, so that equal calibrators are equal bytes.
-    pub(crate) fn to_bytes(self) -> Result<Vec<u8>, StageError> {
+    pub(crate) fn to_bytes(&self) -> Result<Vec<u8>, StageError> {
         let mut value = serde_json::to_value(self.calibrator)?;
-        if let (Some(fields), Some(checkpoint)) = (value.as_object_mut(), self.checkpoint) {
-            fields.insert(CHECKPOINT.to_string(), checkpoint.name().into());
+        if let Some(fields) = value.as_object_mut() {
+            fields
+                .extend(self.checkpoint.map(|checkpoint| (CHECKPOINT.to_string(), checkpoint.name().into())));
+            if !self.input.is_empty() {
+                fields.insert(INPUT.to_string(), serde_json::to_value(&self.input)?);
+            }
         }
         let mut bytes = serde_json::to_vec_pretty(&value)?;
         bytes.push(b'\n');
@@ -38,7 +46,9 @@ impl CalibratorFile {
         let mut value: Value = serde_json::from_slice(bytes).map_err(refuse)?;
         let checkpoint = value.as_object_mut().and_then(|fields| fields.remove(CHECKPOINT));
         let checkpoint = checkpoint.map(serde_json::from_value).transpose().map_err(refuse)?;
-        Ok(Self { calibrator: serde_json::from_value(value).map_err(refuse)?, checkpoint })
+        let input = value.as_object_mut().and_then(|fields| fields.remove(INPUT));
+        let input = input.map(serde_json::from_value).transpose().map_err(refuse)?.unwrap_or_default();
+        Ok(Self { calibrator: serde_json::from_value(value).map_err(refuse)?, checkpoint, input })
     }
 }
 
@@ -51,6 +61,7 @@ mod tests {
         CalibratorFile {
             calibrator: BetaCalibrator::from_line(CalibrationKind::Abm, 1.5, 0.5, -0.25),
             checkpoint,
+            input: Preprocessing::default().with("clip_min", -300.0),
         }
     }
 
@@ -62,7 +73,22 @@ mod tests {
         }
         let text = String::from_utf8(file(Some(Checkpoint::Last)).to_bytes().expect("json")).expect("text");
         let keys: Vec<&str> = text.lines().filter_map(|line| line.trim().split('"').nth(1)).collect();
-        assert_eq!(keys, ["a", "b", "checkpoint", "converged", "intercept", "kind", "m", "n", "positives"]);
+        assert_eq!(
+            keys,
+            [
+                "a",
+                "b",
+                "checkpoint",
+                "converged",
+                "input",
+                "clip_min",
+                "intercept",
+                "kind",
+                "m",
+                "n",
+                "positives"
+            ]
+        );
     }
 
     #[test]

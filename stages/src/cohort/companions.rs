@@ -1,4 +1,4 @@
-//! What comes with a fold's model: its calibrator, its validation cases, and the patients that it has seen.
+//! What comes with a fold's model: its calibrator and its validation cases.
 
 use std::collections::BTreeMap;
 
@@ -7,34 +7,27 @@ use pipe_engine::input::{Files, InputFile, InputValue, Selector};
 use pipe_engine::stage::{Column, StageError};
 use pipe_engine::table::Table;
 
-use super::Nodule;
 use super::calibrator_file::CalibratorFile;
-use super::model_file::{BaseWeights, ModelFile};
 use super::model_set::FoldModel;
 use crate::checkpoint::Checkpoint;
 use crate::evaluation::decisions::Validation;
-use crate::evaluation::training_patients_among;
-use crate::splits::tables::read_pids;
 use crate::statistics::calibration::BetaCalibrator;
 
 /// The file of a model with its validation cases.
 const VALIDATION: &str = "val_predictions.csv";
 
-/// The file of a model that names its patients.
-const PATIENTS: &str = "training_patients.csv";
-
 /// The calibrator of a model that has one beside it, as imported ones do.
 pub(crate) fn own_calibrator(
     checkpoint: Checkpoint,
     model: &Files,
-) -> Result<Option<BetaCalibrator>, StageError> {
+) -> Result<Option<CalibratorFile>, StageError> {
     model.get("calibrator.json").map(|file| read_calibrator(checkpoint, &file)).transpose()
 }
 
 /// A calibrator that is of the checkpoint that predicts.
-fn read_calibrator(checkpoint: Checkpoint, file: &InputFile) -> Result<BetaCalibrator, StageError> {
-    let CalibratorFile { calibrator, checkpoint: of } = CalibratorFile::parse(&file.read()?, &file.shown)?;
-    let Some(fitted) = of.filter(|fitted| *fitted != checkpoint) else {
+fn read_calibrator(checkpoint: Checkpoint, file: &InputFile) -> Result<CalibratorFile, StageError> {
+    let calibrator = CalibratorFile::parse(&file.read()?, &file.shown)?;
+    let Some(fitted) = calibrator.checkpoint.filter(|fitted| *fitted != checkpoint) else {
         return Ok(calibrator);
     };
     let (fitted, wanted) = (fitted.name(), checkpoint.name());
@@ -47,7 +40,7 @@ pub(crate) fn read_calibrators(
     checkpoint: Checkpoint,
     context: &Context<'_>,
     models: &[FoldModel],
-) -> Result<BTreeMap<Selector, BetaCalibrator>, StageError> {
+) -> Result<BTreeMap<Selector, CalibratorFile>, StageError> {
     let mut calibrators = BTreeMap::new();
     for input in context.inputs("calibrators") {
         let InputValue::File(file) = &input.value else { continue };
@@ -63,33 +56,6 @@ pub(crate) fn read_calibrators(
         }
     }
     Ok(calibrators)
-}
-
-/// Testing on patients that a model has seen would report how well it remembers. Models from elsewhere need not say
-/// whom they have seen; then the results do.
-pub(crate) fn refuse_training_patients(
-    model: &Files,
-    description: &ModelFile,
-    nodules: &[Nodule],
-    notes: &mut Vec<String>,
-) -> Result<(), StageError> {
-    if model.get(PATIENTS).is_none() && description.base_weights == BaseWeights::Imported {
-        let unknown = "The models do not say whom they were trained on: not checked for these patients.";
-        if !notes.iter().any(|note| note == unknown) {
-            notes.push(unknown.to_string());
-        }
-        return Ok(());
-    }
-    let bytes = model.read(PATIENTS)?;
-    let seen = read_pids(&bytes)
-        .map_err(|error| StageError::message(format!("{}: {PATIENTS}: {error}", model.shown)))?;
-    let tested = nodules.iter().map(|nodule| nodule.pid.as_str());
-    let leaked = training_patients_among(tested, seen.iter().map(String::as_str));
-    let Some(first) = leaked.first() else { return Ok(()) };
-    let (count, shown) = (leaked.len(), &model.shown);
-    let message =
-        format!("{count} test patients were trained or validated on by {shown}, {first} among them");
-    Err(StageError::message(message).advise("evaluate on patients that are in no fold"))
 }
 
 /// A fold's validation cases with what its model said of them.

@@ -10,6 +10,8 @@ pub(crate) mod calibrator_file;
 pub(crate) mod companions;
 pub(crate) mod fold;
 pub(crate) mod inference;
+pub(crate) mod leaks;
+pub(crate) mod like;
 pub(crate) mod model_file;
 pub(crate) mod model_set;
 pub(crate) mod pixels;
@@ -19,6 +21,7 @@ pub(crate) mod series;
 pub(crate) mod table_file;
 pub(crate) mod test_set;
 pub(crate) mod texts;
+pub(crate) mod trained_on;
 pub(crate) mod volumes;
 
 /// One row of a dataset table.

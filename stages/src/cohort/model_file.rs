@@ -11,6 +11,7 @@ use crate::clip::model::{ModelSettings, Tuning};
 use crate::clip::weights::read_towers;
 use crate::clip::{Tensors, initialise};
 use crate::numerics::random::RandomKey;
+use crate::preprocessing::Preprocessing;
 use crate::training::parameters::TrainParameters;
 
 /// Where a model's towers come from.
@@ -43,6 +44,9 @@ pub(crate) struct ModelFile {
     pub(crate) settings: ModelSettings,
     /// What it was trained with.
     pub(crate) parameters: TrainParameters,
+    /// How the input was made that it was trained on; empty where that is not known.
+    #[serde(default, skip_serializing_if = "Preprocessing::is_empty")]
+    pub(crate) input: Preprocessing,
     /// Weights of benign and malignant in class-weighted losses, where they are known.
     #[serde(default)]
     pub(crate) class_weights: Option<[f64; 2]>,

@@ -15,7 +15,7 @@ pub(crate) struct FoldModel {
 }
 
 /// What a model's folder is known by.
-const DESCRIPTION: &str = "model.json";
+pub(crate) const DESCRIPTION: &str = "model.json";
 
 /// The models of an input, in its order; of one artifact by number.
 ///

@@ -1,10 +1,13 @@
 //! The planes of many nodules in memory, cut down to what a window can reach.
 
-use pipe_engine::input::Files;
+use pipe_cache::Hasher;
+use pipe_engine::input::{Files, InputFile};
 use pipe_engine::stage::StageError;
 use rayon::prelude::*;
 
-use crate::arrays::read_array;
+use super::leaks::ImageRecord;
+use crate::arrays::{read_array, read_made};
+use crate::preprocessing::Preprocessing;
 use crate::slice::augmentation::central;
 use crate::training::batches::PLANES;
 
@@ -44,11 +47,57 @@ impl PlaneSet {
     }
 }
 
-fn read_planes(files: &Files, item: &str, reach: usize) -> Result<(usize, Vec<f32>), StageError> {
-    let file = files.item(item).ok_or_else(|| {
+/// What the planes of nodules say of themselves.
+#[derive(Debug, Default)]
+pub(crate) struct PlaneRecords {
+    /// How all of them were made.
+    pub(crate) preprocessing: Preprocessing,
+    /// What each nodule's images are known by, in the order of the items.
+    pub(crate) images: Vec<ImageRecord>,
+}
+
+impl PlaneRecords {
+    /// Reads what the planes of items say.
+    ///
+    /// # Errors
+    /// Planes that are missing or damaged, or were not all made in the same way.
+    pub(crate) fn read(files: &Files, items: &[&str]) -> Result<Self, StageError> {
+        let read: Vec<(Preprocessing, ImageRecord)> =
+            items.par_iter().map(|item| read_record(files, item)).collect::<Result<_, _>>()?;
+        let Some((first, _)) = read.first() else { return Ok(Self::default()) };
+        for (item, (other, _)) in items.iter().zip(&read) {
+            if let Some(difference) = first.differences(other).first() {
+                let [one, another] =
+                    [items.first().unwrap_or(&""), item].map(|item| format!("the planes of {item}"));
+                let message = format!("{}: {}", files.shown, difference.between(&one, &another));
+                return Err(StageError::message(message).advise("make all planes in one way"));
+            }
+        }
+        let preprocessing = first.clone();
+        Ok(Self { preprocessing, images: read.into_iter().map(|(_, image)| image).collect() })
+    }
+}
+
+fn read_record(files: &Files, item: &str) -> Result<(Preprocessing, ImageRecord), StageError> {
+    let file = planes_of(files, item)?;
+    let bytes = file.read()?;
+    let made = read_made(&bytes, &file.shown)?;
+    let (_, planes) = read_array(&bytes, "planes", &file.shown)?;
+    let mut hasher = Hasher::new("pipe planes, version 1");
+    hasher.field(planes.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
+    let image = ImageRecord { scan: made.scan.unwrap_or_default(), planes: hasher.finish().to_string() };
+    Ok((made.preprocessing, image))
+}
+
+fn planes_of(files: &Files, item: &str) -> Result<InputFile, StageError> {
+    files.item(item).ok_or_else(|| {
         StageError::message(format!("{} has no planes of nodule {item}", files.shown))
             .advise("give the slices that were made of this dataset")
-    })?;
+    })
+}
+
+fn read_planes(files: &Files, item: &str, reach: usize) -> Result<(usize, Vec<f32>), StageError> {
+    let file = planes_of(files, item)?;
     let (shape, planes) = read_array(&file.read()?, "planes", &file.shown)?;
     let [PLANES, edge, width] = shape[..] else {
         return Err(StageError::message(format!(

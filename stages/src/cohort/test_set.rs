@@ -7,6 +7,7 @@ use pipe_engine::input::{Files, InputFile, InputValue, NAME};
 use pipe_engine::stage::{Column, StageError};
 use pipe_engine::table::{Row, Table};
 
+use super::planes::PlaneRecords;
 use super::{Nodule, read_nodules};
 use crate::evaluation::comparisons::OtherRun;
 
@@ -17,6 +18,8 @@ pub(crate) struct TestSet<'a> {
     pub(crate) table: &'a Table,
     pub(crate) nodules: Vec<Nodule>,
     pub(crate) slices: &'a Files,
+    /// What the nodules' planes say of themselves.
+    pub(crate) planes: PlaneRecords,
 }
 
 /// The data sets of the inputs `dataset` and `slices`: the one called `name`, or several by the names that the manifest
@@ -39,7 +42,10 @@ pub(crate) fn test_sets<'a>(context: &'a Context<'_>, name: &str) -> Result<Vec<
         let slices = named("slices").find(|(other, _)| *other == given);
         let Some((_, InputValue::Files(slices))) = slices else { return Err(missing("slices", &given)) };
         let name = given.unwrap_or_else(|| name.to_string());
-        sets.push(TestSet { name, table, nodules: read_nodules(table, true)?, slices });
+        let nodules = read_nodules(table, true)?;
+        let items: Vec<&str> = nodules.iter().map(|nodule| nodule.item.as_str()).collect();
+        let planes = PlaneRecords::read(slices, &items)?;
+        sets.push(TestSet { name, table, nodules, slices, planes });
     }
     let known = |name: &Option<String>| named("dataset").any(|(other, _)| other == *name);
     match named("slices").find(|(name, _)| !known(name)) {

@@ -101,6 +101,19 @@ pub struct CropBox {
 }
 
 impl CropBox {
+    /// Where the cube's voxel of that index along x, y and z is read, in voxels along the scan's stored axes; `None` for
+    /// one that has the value outside.
+    pub fn voxel(&self, index: [usize; 3]) -> Option<[f64; 3]> {
+        let mut position = self.base;
+        for (axis, index) in self.axes.iter().zip(index) {
+            let step = axis.steps.get(index.checked_sub(axis.start)?)?;
+            for (to, step) in position.iter_mut().zip(step) {
+                *to += step;
+            }
+        }
+        Some(position)
+    }
+
     /// The voxel position in the scan that is read; `None` where the value outside stands.
     #[inline(always)]
     pub(super) fn seen(&self, position: [f64; 3]) -> Option<[f64; 3]> {

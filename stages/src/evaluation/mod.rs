@@ -6,8 +6,6 @@
 //! says what they are worth at thresholds; [`summary`] is the table for people. Nothing here knows of models, images or
 //! files: names and numbers come in, the bytes of files go out.
 
-use std::collections::HashSet;
-
 use thiserror::Error;
 
 use crate::statistics::bootstrap::BootstrapError;
@@ -105,16 +103,6 @@ pub enum EvaluationError {
     Json(#[from] serde_json::Error),
 }
 
-/// The test patients that were trained on, each once, in the order of the test cases. Metrics on cases
-/// that a model has seen say nothing of new patients, so an evaluation refuses them.
-pub fn training_patients_among<'a>(
-    test_pids: impl IntoIterator<Item = &'a str>,
-    training_pids: impl IntoIterator<Item = &'a str>,
-) -> Vec<&'a str> {
-    let mut training: HashSet<&str> = training_pids.into_iter().collect();
-    test_pids.into_iter().filter(|pid| training.remove(pid)).collect()
-}
-
 /// A number as the shortest text that reads back as the same number.
 fn number_text(value: f64) -> String {
     format!("{value:?}")
@@ -132,14 +120,6 @@ pub(crate) fn csv_bytes(rows: impl IntoIterator<Item = Vec<String>>) -> Result<V
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn each_leaked_patient_is_named_once_in_test_order() {
-        let leaked = training_patients_among(["9", "2", "9", "07"], ["7", "2", "9", "2"]);
-        assert_eq!(leaked, ["9", "2"]);
-        assert!(training_patients_among(["1"], []).is_empty());
-        assert!(training_patients_among([], ["1"]).is_empty());
-    }
 
     #[test]
     fn numbers_are_short_and_read_back() {

@@ -12,6 +12,7 @@ use super::checkpoint::StoredModel;
 use crate::checkpoint::Checkpoint;
 use crate::cohort::calibrator_file::CalibratorFile;
 use crate::cohort::model_file::ModelFile;
+use crate::preprocessing::{PAD_HU, SAMPLING, SIZE_MM};
 use crate::torch::write::checkpoint;
 
 /// The kind whose results become `cal_k.pkl`.
@@ -56,6 +57,8 @@ const ARGUMENTS: [&str; 37] = [
     "tau",
     "out_dim",
 ];
+/// How crops were made, which the script does not ask and import-experiment reads.
+const CROPPING: [&str; 3] = [SIZE_MM, SAMPLING, PAD_HU];
 /// Those of the adapters.
 const ADAPTER_ARGUMENTS: [&str; 6] = ["position", "encoder", "params", "r", "alpha", "dropout_rate"];
 
@@ -101,8 +104,11 @@ fn arguments(file: &ModelFile, folds: &[(u32, &Exported)]) -> Result<String, Sta
     let parameters = serde_json::to_value(&file.parameters)?;
     let (first, last) = (folds.first().map_or(0, |fold| fold.0), folds.last().map_or(0, |fold| fold.0));
     let mut text = String::from("Namespace(");
-    let names = ARGUMENTS.iter().chain(&ADAPTER_ARGUMENTS);
+    let cropping = CROPPING.iter().filter(|name| file.input.get(name).is_some());
+    let names = ARGUMENTS.iter().chain(&ADAPTER_ARGUMENTS).chain(cropping);
     for (position, name) in names.enumerate() {
+        // How the input was made is known by what the model says, and by no parameter of training.
+        let input = |name: &str| file.input.get(name).cloned();
         let value = match *name {
             "dataset_path" | "result_dir" | "text_dir" | "img_dir" | "split_dir" => Value::from("."),
             "n_splits" => folds.len().into(),
@@ -110,7 +116,7 @@ fn arguments(file: &ModelFile, folds: &[(u32, &Exported)]) -> Result<String, Sta
             "k_start" => first.into(),
             "k_end" => (last + 1).into(),
             "model" => format!("openai_ViT-{}", vision_name(file)).into(),
-            name => parameters.get(name).cloned().unwrap_or_default(),
+            name => input(name).or_else(|| parameters.get(name).cloned()).unwrap_or_default(),
         };
         let comma = if position == 0 { "" } else { ", " };
         // Writing to a string cannot fail.

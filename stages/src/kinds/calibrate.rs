@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::cohort::calibrator_file::CalibratorFile;
+use crate::cohort::model_file::ModelFile;
 use crate::statistics::calibration::{BetaCalibrator, CalibrationError, CalibrationKind};
 
 /// The kind.
@@ -93,7 +94,8 @@ impl Stage for Calibrate {
         if !calibrator.converged {
             context.log("the predictions separate the classes: the calibrator is a steep but finite step");
         }
-        let file = CalibratorFile { calibrator, checkpoint: Some(params.checkpoint) };
+        let input = ModelFile::read(model)?.input;
+        let file = CalibratorFile { calibrator, checkpoint: Some(params.checkpoint), input };
         context.write("calibrator", "calibrator.json", &file.to_bytes()?)
     }
 }

@@ -2,16 +2,20 @@
 
 use pipe_engine::context::ItemContext;
 use pipe_engine::stage::{
-    About, Column, InputForm, InputSpec, Item, ItemFile, ItemSource, ItemStage, OutputForm, OutputSpec,
-    RowItems, StageError,
+    About, Column, Filling, InputForm, InputSpec, Item, ItemFile, ItemSource, ItemStage, OutputForm,
+    OutputSpec, RowItems, StageError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::{Store, write_volume};
+use crate::cohort::like::{LIKE, fill};
 use crate::cohort::scans::{self, COORDINATES, Orientation};
 use crate::crop::geometry::LpsPoint;
-use crate::crop::{self, CropError, CropParameters, crop_scan};
+use crate::crop::signature::signature;
+use crate::crop::{self, CropError, CropParameters, crop_scan, origins};
+use crate::imaging::nifti::Scan;
+use crate::preprocessing::{GRID, GRID_1MM, Made, Preprocessing, VOLUME_PARAMETERS};
 
 /// The kind.
 pub struct Crop;
@@ -71,6 +75,12 @@ impl CropParams {
         let orientation = self.orientation.into();
         CropParameters { size_mm, sampling, pad_hu, orientation, ..CropParameters::default() }
     }
+
+    /// What volumes that are cut so say of it.
+    fn preprocessing(&self) -> Result<Preprocessing, StageError> {
+        let parameters = serde_json::to_value(self)?;
+        Ok(Preprocessing::of_parameters(&parameters, &VOLUME_PARAMETERS).with(GRID, GRID_1MM))
+    }
 }
 
 impl ItemStage for Crop {
@@ -79,14 +89,18 @@ impl ItemStage for Crop {
     const ABOUT: About = About {
         name: "crop",
         summary: "cuts a cube at 1 mm around each nodule",
-        inputs: &[InputSpec::new(
-            "dataset",
-            InputForm::Table,
-            "the cohort: pid, nodule_id, image_path, coordX, coordY, coordZ (LPS millimetres)",
-        )],
+        inputs: &[
+            InputSpec::new(
+                "dataset",
+                InputForm::Table,
+                "the cohort: pid, nodule_id, image_path, coordX, coordY, coordZ (LPS millimetres)",
+            ),
+            LIKE,
+        ],
         outputs: &[OutputSpec {
             name: "volumes",
-            summary: "{pid}_{nodule_id}.safetensors: `volume` f32 or i16 (P, P, P), axes z, y, x, in HU",
+            summary: "{pid}_{nodule_id}.safetensors: `volume` f32 or i16 (P, P, P), axes z, y, x, in HU; how it was made \
+                      as metadata",
             form: OutputForm::Collection("safetensors"),
         }],
         random: false,
@@ -103,6 +117,10 @@ impl ItemStage for Crop {
                 .file(scans::COLUMN)
                 .group_by("image_path"),
         )
+    }
+
+    fn fill_from(&self, params: &mut CropParams, filling: &Filling<'_>) -> Result<(), StageError> {
+        fill(params, filling)
     }
 
     fn check_item(&self, _params: &CropParams, item: &Item) -> Result<(), StageError> {
@@ -141,17 +159,26 @@ fn crop_group(
         let message = format!("{}: {}", first.place(), scans::about(shown, &error));
         StageError::message(message).advise("replace the scan, or take its rows out of the table")
     };
-    let scan = scans::open(first, scans::COLUMN.name)?.map_err(|error| refuse(error.into()))?;
-    let volumes = crop_scan(scan, &points, &params.crop_parameters()).map_err(refuse)?;
-    let write = |(volume, item): (Result<Vec<f32>, _>, &Item)| {
+    let open = || -> Result<Scan, StageError> {
+        scans::open(first, scans::COLUMN.name)?.map_err(|error| refuse(error.into()))
+    };
+    let parameters = params.crop_parameters();
+    let scan = open()?;
+    let origins = origins(&scan, &points, &parameters).map_err(refuse)?;
+    let volumes = crop_scan(scan, &points, &parameters).map_err(refuse)?;
+    let signature = signature(open()?).map_err(|error| refuse(error.into()))?;
+    let preprocessing = params.preprocessing()?;
+    let write = |((volume, origin_lps), item): ((Result<Vec<f32>, _>, Option<[f64; 3]>), &Item)| {
         let volume = volume.map_err(|error| {
             StageError::message(format!("{}: nodule {} in {shown}: {error}", item.place(), item.name)).advise(
                 "coordinates must be LPS millimetres; for RAS ones change the sign of coordX and coordY",
             )
         })?;
-        write_volume(params.size_mm, &volume, params.store, &format!("nodule {} in {shown}", item.name))
+        let made = Made { preprocessing: preprocessing.clone(), scan: signature.clone(), origin_lps };
+        let shown = format!("nodule {} in {shown}", item.name);
+        write_volume(params.size_mm, &volume, (params.store, &made), &shown)
     };
-    Ok(volumes.into_iter().zip(group).map(write).collect())
+    Ok(volumes.into_iter().zip(origins).zip(group).map(write).collect())
 }
 
 fn point(item: &Item) -> Result<LpsPoint, StageError> {

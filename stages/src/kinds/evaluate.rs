@@ -10,13 +10,13 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
-use crate::cohort::companions::{
-    own_calibrator, read_calibrators, read_validation, refuse_training_patients,
-};
+use crate::cohort::calibrator_file::CalibratorFile;
+use crate::cohort::companions::{own_calibrator, read_calibrators, read_validation};
 use crate::cohort::inference::{load, show};
 use crate::cohort::model_file::ModelFile;
 use crate::cohort::model_set::models;
 use crate::cohort::test_set::{TestSet, other_runs, test_sets};
+use crate::cohort::trained_on::{refuse_known_cases, refuse_other_input};
 use crate::cohort::{Nodule, label_problems};
 use crate::device::candle_device;
 use crate::evaluation::decisions::{self, Validation};
@@ -137,12 +137,19 @@ impl Stage for Evaluate {
         for (position, model) in models.iter().enumerate() {
             context.progress(position as u64, models.len() as u64, "models");
             let description = ModelFile::read(&model.files)?;
+            let shown = &model.files.shown;
             for set in &sets {
-                refuse_training_patients(&model.files, &description, &set.nodules, &mut notes)?;
+                let slices = (&set.slices.shown[..], &set.planes.preprocessing);
+                refuse_other_input((shown, &description.input), slices, &mut notes)?;
+                refuse_known_cases(&model.files, &description, (&set.nodules, &set.planes), &mut notes)?;
             }
             let own = calibrators.get(&model.selector).cloned();
             let calibrator =
                 own.map_or_else(|| own_calibrator(params.checkpoint, &model.files), |own| Ok(Some(own)))?;
+            if let Some(calibrator) = &calibrator {
+                check_calibrator(calibrator, (shown, &description))?;
+            }
+            let calibrator = calibrator.map(|file| file.calibrator);
             if params.sensitivity.is_some() {
                 validation.push(read_validation(params.checkpoint, &model.files, calibrator.as_ref())?);
             }
@@ -159,6 +166,23 @@ impl Stage for Evaluate {
             .map(|(set, folds)| SetResults::of(params, context, set, folds, &validation));
         let results: Vec<SetResults> = results.collect::<Result<_, _>>()?;
         write_results(context, &results, &notes)
+    }
+}
+
+/// A calibrator belongs to what its model predicts of input that is made in one way.
+fn check_calibrator(
+    calibrator: &CalibratorFile,
+    (model, description): (&str, &ModelFile),
+) -> Result<(), StageError> {
+    match calibrator.input.differences(&description.input).first() {
+        None => Ok(()),
+        Some(difference) => {
+            let message = difference.between(
+                &format!("what the calibrator of {model} was fitted to"),
+                "what the model was trained on",
+            );
+            Err(StageError::message(message).advise("calibrate the models that predict"))
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::{Store, write_volume};
+use crate::preprocessing::{Made, Preprocessing, SIZE_MM, STORE};
 use crate::torch::tensor::{PlainTensor, read_tensor};
 
 /// The kind.
@@ -80,7 +81,11 @@ fn import(bytes: &[u8], store: Store, shown: &str) -> Result<Vec<u8>, StageError
         let voxel = [index / (edge * edge), index / edge % edge, index % edge];
         return Err(refuse(format!("voxel (z, y, x) = {voxel:?} is {value}")));
     }
-    write_volume(edge, &tensor.values, store, shown)
+    // Where the values came from is not known, nor on what grid they lie.
+    let preprocessing =
+        Preprocessing::default().with(SIZE_MM, edge).with(STORE, serde_json::to_value(store)?);
+    let made = Made { preprocessing, ..Made::default() };
+    write_volume(edge, &tensor.values, (store, &made), shown)
 }
 
 /// The edge, if the tensor is a cube but for leading axes of length 1.

@@ -15,6 +15,7 @@ use crate::cohort::calibrator_file::CalibratorFile;
 use crate::cohort::model_file::{BaseWeights, ModelFile};
 use crate::experiment::model::{Merge, check_arguments, import, scaling};
 use crate::experiment::{arguments, calibrator};
+use crate::preprocessing::{CLIP_MAX, CLIP_MIN, GRID, GRID_1MM, PAD_HU, Preprocessing, SAMPLING, SIZE_MM};
 use crate::splits::tables::read_pids;
 use crate::training::parameters::TrainParameters;
 
@@ -36,6 +37,18 @@ pub enum Compat {
 #[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ImportExperimentParams {
+    /// Edge in millimetres of the crops that the models were trained on, where args.txt does not say: 100, as published,
+    /// if not given. It must agree with what args.txt says.
+    #[schemars(range(min = 1, max = 512))]
+    pub size_mm: Option<usize>,
+    /// Where these crops' voxels were read, `reference` or `exact`; as published if not given.
+    pub sampling: Option<String>,
+    /// The value in HU that these crops have outside a scan; 0, as published, if not given.
+    pub pad_hu: Option<f64>,
+    /// Lower end in HU of the intensity window that the models were trained with; −1000, as published, if not given.
+    pub clip_min: Option<f64>,
+    /// Upper end in HU of that window; 500, as published, if not given.
+    pub clip_max: Option<f64>,
     /// `merged-once` reads checkpoints with adapters as they were trained; `reference` repeats the published script's
     /// slip with the first fold, to get its very numbers.
     pub compat: Compat,
@@ -92,6 +105,10 @@ impl Stage for ImportExperiment {
     fn run(&self, params: &ImportExperimentParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let experiment = context.files("experiment")?;
         let (arguments, parameters) = read_arguments(experiment)?;
+        let input = input(&arguments, params).map_err(|error| StageError {
+            source: format!("{}: {error}", experiment.shown).into(),
+            ..error
+        })?;
         let folds = folds(experiment)?;
         for (position, &fold) in folds.iter().enumerate() {
             context.check_cancelled()?;
@@ -100,7 +117,7 @@ impl Stage for ImportExperiment {
                 Compat::Reference if position == 0 => Merge::Twice { scaling: scaling(&parameters) },
                 _ => Merge::Once,
             };
-            import_fold(context, experiment, fold, (&arguments, &parameters), merge)?;
+            import_fold(context, experiment, fold, (&arguments, &parameters, &input), merge)?;
         }
         Ok(())
     }
@@ -122,6 +139,32 @@ fn read_arguments(experiment: &Files) -> Result<(BTreeMap<String, Value>, TrainP
     Ok((parsed, parameters))
 }
 
+/// The fields of how input was made, with the values of the published pipeline.
+fn published() -> Preprocessing {
+    Preprocessing::default()
+        .with(SIZE_MM, 100)
+        .with(SAMPLING, "reference")
+        .with(PAD_HU, 0.0)
+        .with(CLIP_MIN, -1000.0)
+        .with(CLIP_MAX, 500.0)
+}
+
+/// How the models' input was made: as args.txt says; where it does not, as the parameters say, or as published.
+pub(crate) fn input(
+    arguments: &BTreeMap<String, Value>,
+    params: &ImportExperimentParams,
+) -> Result<Preprocessing, StageError> {
+    const NAMES: [&str; 5] = [SIZE_MM, SAMPLING, PAD_HU, CLIP_MIN, CLIP_MAX];
+    let arguments = Value::Object(arguments.clone().into_iter().collect());
+    let stated = Preprocessing::of_parameters(&arguments, &NAMES);
+    let given = Preprocessing::of_parameters(&serde_json::to_value(params)?, &NAMES);
+    match given.differences(&stated).first() {
+        None => Ok(published().and(&given).and(&stated).with(GRID, GRID_1MM)),
+        Some(difference) => Err(StageError::message(difference.between("the manifest", ARGUMENTS))
+            .advise("leave the parameter out: args.txt says what the models were trained on")),
+    }
+}
+
 /// Numbers of the folds that have a checkpoint.
 fn folds(experiment: &Files) -> Result<Vec<u32>, StageError> {
     let has = |fold: &u32| experiment.has_folder(&format!("fold_{fold}"));
@@ -137,7 +180,7 @@ fn import_fold(
     context: &Context<'_>,
     experiment: &Files,
     fold: u32,
-    (arguments, parameters): (&BTreeMap<String, Value>, &TrainParameters),
+    (arguments, parameters, input): (&BTreeMap<String, Value>, &TrainParameters, &Preprocessing),
     merge: Merge,
 ) -> Result<(), StageError> {
     let mut known: Option<ModelFile> = None;
@@ -157,6 +200,7 @@ fn import_fold(
             base_weights: BaseWeights::Imported,
             settings: model.settings,
             parameters: TrainParameters { fold, ..parameters.clone() },
+            input: input.clone(),
             class_weights: model.class_weights,
             notes,
         });
@@ -174,7 +218,8 @@ fn import_fold(
     if let Some(file) = experiment.get(&format!("fold_{fold}/cal_{fold}.pkl")) {
         let read = calibrator::read(&file.read()?).map_err(|error| refuse(&file, &error.to_string()))?;
         // The published script calibrates this state.
-        let file = CalibratorFile { calibrator: read, checkpoint: Some(Checkpoint::BestBoth) };
+        let file =
+            CalibratorFile { calibrator: read, checkpoint: Some(Checkpoint::BestBoth), input: input.clone() };
         context.write("models", &format!("fold_{fold}/calibrator.json"), &file.to_bytes()?)?;
     }
     write_patients(context, fold)

@@ -2,7 +2,7 @@
 
 use pipe_engine::stage::{AnyStage, Checked, PerItem, Whole};
 
-use crate::inspections;
+use crate::{checks, inspections};
 
 pub mod calibrate;
 pub mod centroid;
@@ -24,19 +24,27 @@ pub mod zero_shot;
 /// All kinds, in data-flow order.
 pub static STAGES: &[&dyn AnyStage] = &[
     &Whole(phantom::Phantom),
-    &Checked { kind: PerItem(centroid::Centroid), rows: Some(inspections::centroid), given: None },
+    &Checked {
+        kind: PerItem(centroid::Centroid),
+        rows: Some(inspections::centroid),
+        given: Some(checks::passed_on),
+    },
     &Whole(lidc::Lidc),
-    &PerItem(locate::Locate),
-    &Checked { kind: PerItem(dicom::Dicom), rows: Some(inspections::dicom), given: None },
-    &Checked { kind: PerItem(crop::Crop), rows: Some(inspections::crop), given: None },
-    &PerItem(import_crops::ImportCrops),
-    &PerItem(slice::Slice),
+    &Checked { kind: PerItem(locate::Locate), rows: None, given: Some(checks::passed_on) },
+    &Checked { kind: PerItem(dicom::Dicom), rows: Some(inspections::dicom), given: Some(checks::passed_on) },
+    &Checked { kind: PerItem(crop::Crop), rows: Some(inspections::crop), given: Some(checks::crop) },
+    &Checked { kind: PerItem(import_crops::ImportCrops), rows: None, given: Some(checks::import_crops) },
+    &Checked { kind: PerItem(slice::Slice), rows: None, given: Some(checks::slice) },
     &PerItem(report::Report),
     &Whole(text_encode::TextEncode),
-    &Whole(split::Split),
-    &Whole(train::Train),
-    &Whole(calibrate::Calibrate),
-    &Whole(import_experiment::ImportExperiment),
-    &Whole(evaluate::Evaluate),
-    &Whole(zero_shot::ZeroShot),
+    &Checked { kind: Whole(split::Split), rows: None, given: Some(checks::split) },
+    &Checked { kind: Whole(train::Train), rows: None, given: Some(checks::train) },
+    &Checked { kind: Whole(calibrate::Calibrate), rows: None, given: Some(checks::calibrate) },
+    &Checked {
+        kind: Whole(import_experiment::ImportExperiment),
+        rows: None,
+        given: Some(checks::import_experiment),
+    },
+    &Checked { kind: Whole(evaluate::Evaluate), rows: None, given: Some(checks::evaluate) },
+    &Checked { kind: Whole(zero_shot::ZeroShot), rows: None, given: Some(checks::zero_shot) },
 ];

@@ -2,12 +2,14 @@
 
 use pipe_engine::context::ItemContext;
 use pipe_engine::stage::{
-    About, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, StageError,
+    About, Filling, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, StageError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::arrays::{read_volume, write_array};
+use crate::arrays::{read_made, read_volume, write_array};
+use crate::cohort::like::{LIKE, fill};
+use crate::preprocessing::{CLIP_MAX, CLIP_MIN, Made};
 use crate::slice::planes::planes;
 
 /// The kind.
@@ -35,10 +37,13 @@ impl ItemStage for Slice {
     const ABOUT: About = About {
         name: "slice",
         summary: "cuts nine planes through the middle of each volume: three straight, six diagonal",
-        inputs: &[InputSpec::new("volumes", InputForm::Collection, "the nodules' volumes, as from crop")],
+        inputs: &[
+            InputSpec::new("volumes", InputForm::Collection, "the nodules' volumes, as from crop"),
+            LIKE,
+        ],
         outputs: &[OutputSpec {
             name: "slices",
-            summary: "{pid}_{nodule_id}.safetensors: `planes` f32 (9, P, P), windowed",
+            summary: "{pid}_{nodule_id}.safetensors: `planes` f32 (9, P, P), windowed; how they were made as metadata",
             form: OutputForm::Collection("safetensors"),
         }],
         random: false,
@@ -56,6 +61,10 @@ impl ItemStage for Slice {
             "`clip_max` ({}) must be greater than `clip_min` ({})",
             params.clip_max, params.clip_min
         )]
+    }
+
+    fn fill_from(&self, params: &mut SliceParams, filling: &Filling<'_>) -> Result<(), StageError> {
+        fill(params, filling)
     }
 
     fn items(&self, _params: &SliceParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
@@ -77,7 +86,9 @@ impl ItemStage for Slice {
 
 fn slice_item(params: &SliceParams, item: &Item) -> Result<Vec<u8>, StageError> {
     let file = item.file("volumes")?;
-    let (shape, volume) = read_volume(&file.read()?, &file.shown)?;
+    let bytes = file.read()?;
+    let made = read_made(&bytes, &file.shown)?;
+    let (shape, volume) = read_volume(&bytes, &file.shown)?;
     let [edge, height, width] = shape[..] else {
         return Err(StageError::message(format!(
             "{}: `volume` must have three axes, but has {shape:?}",
@@ -92,5 +103,8 @@ fn slice_item(params: &SliceParams, item: &Item) -> Result<Vec<u8>, StageError> 
     }
     let planes = planes(&volume, edge, params.clip_min as f32, params.clip_max as f32)
         .map_err(|error| StageError::message(format!("{}: {error}", file.shown)))?;
-    write_array("planes", &[9, edge, edge], &planes)
+    let preprocessing = made.preprocessing.with(CLIP_MIN, params.clip_min).with(CLIP_MAX, params.clip_max);
+    // Where a volume lies in the patient changes nothing of what is seen in its planes.
+    let made = Made { preprocessing, origin_lps: None, ..made };
+    write_array("planes", &[9, edge, edge], &planes, &made)
 }

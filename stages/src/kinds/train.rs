@@ -19,6 +19,8 @@ use crate::clip::weights::{read_towers, to_safetensors};
 use crate::cohort::fold::{Fold, FoldRows, labels, reports_are_missing};
 use crate::cohort::model_file::{BaseWeights, ModelFile, random_towers};
 use crate::cohort::pixels::Pixels;
+use crate::cohort::planes::PlaneRecords;
+use crate::cohort::trained_on::{IMAGES, PATIENTS, images_csv, refuse_shared_parts};
 use crate::cohort::volumes::volumes_are_missing;
 use crate::cohort::{Nodule, label_problems};
 use crate::device::candle_device;
@@ -59,7 +61,7 @@ const INPUTS: &[InputSpec] = &[
 const OUTPUTS: &[OutputSpec] = &[OutputSpec {
     name: "model",
     summary: "best_both, best_clip, best_pred and last .safetensors (trained tensors), model.json, history.csv, \
-              val_predictions.csv, training_patients.csv",
+              val_predictions.csv, training_patients.csv, training_images.csv (what scans and planes are known by)",
     form: OutputForm::Tree,
 }];
 
@@ -119,6 +121,8 @@ impl Stage for Train {
         let device = candle_device(context.device())?;
         let base = Base::read(params, context)?;
         let mut fold = Fold::read(params.fold, context)?;
+        let planes = read_records(params, &fold, context)?;
+        let params = &params.with_window(&planes.preprocessing);
         let mut train_rows = FoldRows::read(params, &fold.train, context, true)?;
         let mut validation_rows = FoldRows::read(params, &fold.validation, context, false)?;
         if params.shuffle_labels {
@@ -150,10 +154,35 @@ impl Stage for Train {
             base_weights: base.origin,
             settings,
             parameters: params.clone(),
+            input: planes.preprocessing,
             class_weights: Some(data.class_weights),
             notes: Vec::new(),
         };
+        context.write("model", IMAGES, &images_csv(&planes.images))?;
         write_model(context, &model_file, &fold, &outcome)
+    }
+}
+
+/// What the fold's planes say of themselves, training first; refused where validation sees what training sees, or the
+/// window is not the one that the manifest states.
+fn read_records(
+    params: &TrainParameters,
+    fold: &Fold,
+    context: &Context<'_>,
+) -> Result<PlaneRecords, StageError> {
+    let slices = context.files("slices")?;
+    let items: Vec<&str> =
+        fold.train.iter().chain(&fold.validation).map(|nodule| nodule.item.as_str()).collect();
+    let planes = PlaneRecords::read(slices, &items)?;
+    let (train, validation) = planes.images.split_at(fold.train.len().min(planes.images.len()));
+    refuse_shared_parts(params.fold, [(&fold.train, train), (&fold.validation, validation)])?;
+    match params.window().differences(&planes.preprocessing).first() {
+        None => Ok(planes),
+        Some(difference) => {
+            let message = difference.between("train", &slices.shown);
+            Err(StageError::message(message)
+                .advise("leave `clip_min` and `clip_max` out of train: slices say their own"))
+        }
     }
 }
 
@@ -342,7 +371,7 @@ fn write_model(
     }
     context.write("model", "val_predictions.csv", &predictions.into_inner()?)?;
     context.write("model", "history.csv", &history_csv(&outcome.history)?)?;
-    context.write("model", "training_patients.csv", &patients_csv(fold))?;
+    context.write("model", PATIENTS, &patients_csv(fold))?;
     context.write("model", "model.json", &model_file.to_bytes()?)
 }
 

@@ -14,6 +14,8 @@ use crate::clip::text::Tokens;
 use crate::cohort::inference::{load, show};
 use crate::cohort::model_file::ModelFile;
 use crate::cohort::model_set::{FoldModel, models};
+use crate::cohort::planes::PlaneRecords;
+use crate::cohort::trained_on::refuse_other_input;
 use crate::cohort::{Nodule, read_nodules, table_file};
 use crate::device::candle_device;
 use crate::numerics::random::RandomKey;
@@ -118,15 +120,22 @@ impl Stage for ZeroShot {
             })
             .collect();
         let models = models(context.inputs("models"))?;
+        let slices = context.files("slices")?;
+        let items: Vec<&str> = nodules.iter().map(|nodule| nodule.item.as_str()).collect();
+        let planes = PlaneRecords::read(slices, &items)?;
+        let mut notes = Vec::new();
         for (position, model) in models.iter().enumerate() {
             context.progress(position as u64, models.len() as u64, "models");
-            let folds = predict(params, context, model, &nodules, &features, &device)?;
+            let description = ModelFile::read(&model.files)?;
+            let input = (&model.files.shown[..], &description.input);
+            refuse_other_input(input, (&slices.shown, &planes.preprocessing), &mut notes)?;
+            let folds = predict(params, context, (model, &description), &nodules, &features, &device)?;
             for (feature, fold) in scores.iter_mut().zip(folds) {
                 feature.folds.push(fold);
             }
         }
         let keys: Vec<String> = models.into_iter().map(|model| model.key).collect();
-        write_results(params, context, &nodules, &keys, &scores)
+        write_results(params, context, &nodules, (&keys, &notes), &scores)
     }
 }
 
@@ -143,13 +152,12 @@ fn read_prompts(file: &InputFile) -> Result<Vec<FeaturePrompts>, StageError> {
 fn predict(
     params: &ZeroShotParams,
     context: &Context<'_>,
-    model: &FoldModel,
+    (model, description): (&FoldModel, &ModelFile),
     nodules: &[Nodule],
     features: &[FeaturePrompts],
     device: &CandleDevice,
 ) -> Result<Vec<Vec<Vec<f64>>>, StageError> {
-    let description = ModelFile::read(&model.files)?;
-    let predictor = load(params.checkpoint, context, &model.files, &description, device)?;
+    let predictor = load(params.checkpoint, context, &model.files, description, device)?;
     let scale = libm::exp(f64::from(predictor.model().logit_scale()?));
     let tokenizer = Tokenizer::new()?;
     let values: Vec<Tensor> = features
@@ -160,7 +168,7 @@ fn predict(
         })
         .collect::<Result<_, StageError>>()?;
     let mut found: Vec<Vec<Vec<f64>>> = vec![Vec::new(); features.len()];
-    show(&predictor, &description, context, nodules, context.files("slices")?, |images| {
+    show(&predictor, description, context, nodules, context.files("slices")?, |images| {
         let images = predictor.model().image_embeddings(&Images::Pixels(images.clone()), Dropout::off())?;
         for (found, values) in found.iter_mut().zip(&values) {
             found.extend(probabilities(&images, values, scale)?);
@@ -190,7 +198,7 @@ fn write_results(
     params: &ZeroShotParams,
     context: &Context<'_>,
     nodules: &[Nodule],
-    keys: &[String],
+    (keys, notes): (&[String], &[String]),
     scores: &[FeatureScores],
 ) -> Result<(), StageError> {
     let mut columns = ["pid", "nodule_id", "feature", "value"].map(str::to_owned).to_vec();
@@ -219,5 +227,7 @@ fn write_results(
     if let Some((header, rows)) = rows.split_first() {
         context.write("metrics", "metrics.csv", &table_file::csv_bytes(header, rows.to_vec())?)?;
     }
-    context.write("metrics", "summary.txt", summary(nodules.len(), &metrics).as_bytes())
+    let mut text = summary(nodules.len(), &metrics);
+    notes.iter().for_each(|note| text.extend([note, "\n"]));
+    context.write("metrics", "summary.txt", text.as_bytes())
 }

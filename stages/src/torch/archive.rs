@@ -14,7 +14,7 @@ use zip::{CompressionMethod, ZipArchive};
 use super::pickle::{Id, Pickle, PickleError, Value};
 
 /// Names under which checkpoints keep their state dict.
-const WRAPPERS: [&str; 2] = ["model", "state_dict"];
+const WRAPPERS: [&str; 4] = ["model", "state_dict", "model_state_dict", "module"];
 /// More values than any model's tree has; a bound against trees that share branches.
 const MOST_VALUES: usize = 1_000_000;
 /// How many times its own length an archive's tensors may take, as tensors can share storages. Real models
@@ -167,10 +167,46 @@ pub(crate) fn read(source: impl Read + Seek, length: u64) -> Result<BTreeMap<Str
     Ok(tensors)
 }
 
+/// What [`read`] would give, with the shape of each tensor and zeros in the place of its values: of the file no more is
+/// read than says what is in it, and how large each entry is.
+pub(crate) fn outline(
+    source: impl Read + Seek,
+    length: u64,
+) -> Result<BTreeMap<String, Tensor>, ArchiveError> {
+    let mut archive = Archive::open(source, length)?;
+    let pickle = Pickle::read(&archive.entry("data.pkl")?)?;
+    pickle.check_globals(is_of_weights)?;
+    let placements = placements(&pickle)?;
+    check_size(&placements, length)?;
+    let zero = Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
+    let mut tensors = BTreeMap::new();
+    for (name, placement) in placements {
+        let held = archive.size(&format!("data/{}", placement.storage))?;
+        if placement.bytes().is_none_or(|needed| needed > held) {
+            let what = format!("its values are not all in the file, which has {held} bytes for them");
+            return Err(ArchiveError::Tensor { name, what });
+        }
+        tensors.insert(name, zero.broadcast_as(placement.shape.as_slice())?);
+    }
+    Ok(tensors)
+}
+
 /// Whether weight files name such a class or function: tensors and what they are made of, and the modules of
 /// TorchScript, which are names only.
 fn is_of_weights(name: &str) -> bool {
-    const MADE_OF: [&str; 8] = [
+    const MADE_OF: [&str; 19] = [
+        // What training scripts keep beside the weights: read as values, and not used.
+        "argparse.Namespace",
+        "collections.defaultdict",
+        "numpy.core.multiarray.scalar",
+        "numpy._core.multiarray.scalar",
+        "numpy.core.multiarray._reconstruct",
+        "numpy._core.multiarray._reconstruct",
+        "numpy.dtype",
+        "numpy.ndarray",
+        "pathlib.PosixPath",
+        "pathlib.WindowsPath",
+        "pathlib.PurePosixPath",
         "collections.OrderedDict",
         "torch._utils._rebuild_tensor_v2",
         "torch._utils._rebuild_parameter",
@@ -241,6 +277,14 @@ impl<R: Read + Seek> Archive<R> {
         Ok(())
     }
 
+    /// How many bytes an entry claims, of those that the file has.
+    fn size(&mut self, name: &str) -> Result<u64, ArchiveError> {
+        let entry = format!("{}{name}", self.folder);
+        let file = self.zip.by_name(&entry);
+        let size = file.map(|file| file.size()).map_err(|error| error.to_string());
+        size.map(|size| size.min(self.length)).map_err(|what| ArchiveError::Entry { entry, what })
+    }
+
     /// All bytes of an entry.
     pub(super) fn entry(&mut self, name: &str) -> Result<Vec<u8>, ArchiveError> {
         let entry = format!("{}{name}", self.folder);
@@ -269,14 +313,22 @@ fn placements(pickle: &Pickle) -> Result<BTreeMap<String, Placement>, ArchiveErr
     Ok(walk.found)
 }
 
-/// The value that holds the tensors: the root, or what it wraps.
+/// The value that holds the tensors: the root, or what it wraps, perhaps more than once.
 fn state_dict(pickle: &Pickle) -> Id {
-    let Value::Dict(pairs) = pickle.value(pickle.root()) else { return pickle.root() };
-    let wrapped = |name: &str| {
-        let inner = pairs.iter().find(|&&(key, _)| pickle.text(key) == Some(name)).map(|&(_, inner)| inner);
-        inner.filter(|&inner| matches!(pickle.value(inner), Value::Dict(_)))
-    };
-    WRAPPERS.iter().find_map(|name| wrapped(name)).unwrap_or(pickle.root())
+    let mut id = pickle.root();
+    for _ in 0..WRAPPERS.len() {
+        let Value::Dict(pairs) = pickle.value(id) else { break };
+        let wrapped = |name: &str| {
+            let inner =
+                pairs.iter().find(|&&(key, _)| pickle.text(key) == Some(name)).map(|&(_, inner)| inner);
+            inner.filter(|&inner| matches!(pickle.value(inner), Value::Dict(_)))
+        };
+        match WRAPPERS.iter().find_map(|name| wrapped(name)) {
+            Some(inner) => id = inner,
+            None => break,
+        }
+    }
+    id
 }
 
 struct Walk<'a> {

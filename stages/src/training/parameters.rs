@@ -12,7 +12,11 @@ use crate::clip::frozen_weights::FrozenWeights;
 use crate::clip::heads::HeadSettings;
 use crate::clip::lora::{Encoder, LoraSettings, Position, Projection};
 use crate::clip::model::{ModelSettings, Tuning};
+use crate::preprocessing::{CLIP_MAX, CLIP_MIN, Preprocessing};
 use crate::slice::augmentation::Augmentation;
+
+/// The published training's intensity window in HU, for slices that do not say theirs.
+const PUBLISHED_WINDOW: [f64; 2] = [-1000.0, 500.0];
 
 /// What sample weights balance.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -92,11 +96,11 @@ pub struct TrainParameters {
     /// Augmentation of the volumes in training: flips, rotation and stretching by up to a tenth, noise, gamma. Needs
     /// the input `volumes`.
     pub augmentation: bool,
-    /// Lower end of the intensity window in HU, as in slice. This and the next six count only with `augmentation`.
-    pub clip_min: f64,
-    /// Upper end of the intensity window in HU, as in slice.
-    pub clip_max: f64,
-    /// Probability of a flip along each axis.
+    /// Lower end of the intensity window in HU that the slices must have; theirs if not given.
+    pub clip_min: Option<f64>,
+    /// Upper end of the intensity window in HU that the slices must have; theirs if not given.
+    pub clip_max: Option<f64>,
+    /// Probability of a flip along each axis. This and the next four count only with `augmentation`.
     pub random_flip_prob: f64,
     /// Largest rotation about each axis, in degrees.
     pub random_affine_degree: f64,
@@ -149,8 +153,8 @@ impl Default for TrainParameters {
             crop_size: 50,
             jitter: 5,
             augmentation: false,
-            clip_min: -1000.0,
-            clip_max: 500.0,
+            clip_min: None,
+            clip_max: None,
             random_flip_prob: 0.5,
             random_affine_degree: 10.0,
             random_noise_mean: 0.0,
@@ -215,10 +219,33 @@ impl TrainParameters {
         })
     }
 
+    /// The intensity window as far as it is stated.
+    pub(crate) fn window(&self) -> Preprocessing {
+        let stated = [(CLIP_MIN, self.clip_min), (CLIP_MAX, self.clip_max)];
+        let add = |window: Preprocessing, (name, value): (&str, Option<f64>)| match value {
+            Some(value) => window.with(name, value),
+            None => window,
+        };
+        stated.into_iter().fold(Preprocessing::default(), add)
+    }
+
+    /// With the intensity window that slices say they have, where none is stated.
+    #[must_use]
+    pub(crate) fn with_window(&self, slices: &Preprocessing) -> Self {
+        Self {
+            clip_min: self.clip_min.or(slices.number(CLIP_MIN)),
+            clip_max: self.clip_max.or(slices.number(CLIP_MAX)),
+            ..self.clone()
+        }
+    }
+
     /// How volumes are augmented in training, if they are.
     pub fn image_augmentation(&self) -> Option<ImageAugmentation> {
         self.augmentation.then_some(ImageAugmentation {
-            window: [self.clip_min as f32, self.clip_max as f32],
+            window: [
+                self.clip_min.unwrap_or(PUBLISHED_WINDOW[0]) as f32,
+                self.clip_max.unwrap_or(PUBLISHED_WINDOW[1]) as f32,
+            ],
             strength: Augmentation {
                 flip_probability: self.random_flip_prob,
                 most_degrees: self.random_affine_degree,
@@ -245,8 +272,6 @@ impl TrainParameters {
             self.frozen_weights = standard.frozen_weights;
         }
         if !self.augmentation {
-            self.clip_min = standard.clip_min;
-            self.clip_max = standard.clip_max;
             self.random_flip_prob = standard.random_flip_prob;
             self.random_affine_degree = standard.random_affine_degree;
             self.random_noise_mean = standard.random_noise_mean;
@@ -335,12 +360,12 @@ impl TrainParameters {
 
     fn check_augmentation(&self, problems: &mut Problems) {
         problems.count("crop_size", self.crop_size, 2, 4096);
-        // As the numbers that the window is computed with.
-        let width = self.clip_max as f32 - self.clip_min as f32;
-        if !(width > 0.0 && width.is_finite()) {
-            let what =
-                format!("is {}, not a finite number above `clip_min` {}", self.clip_max, self.clip_min);
-            problems.add("clip_max", what);
+        if let (Some(low), Some(high)) = (self.clip_min, self.clip_max) {
+            // As the numbers that the window is computed with.
+            let width = high as f32 - low as f32;
+            if !(width > 0.0 && width.is_finite()) {
+                problems.add("clip_max", format!("is {high}, not a finite number above `clip_min` {low}"));
+            }
         }
         problems.rate("random_flip_prob", self.random_flip_prob);
         problems.number("random_affine_degree", self.random_affine_degree, 0.0, 180.0);

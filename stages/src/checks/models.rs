@@ -1,0 +1,207 @@
+//! Models and those who use them: input that was made otherwise, folds that there are not, weights and calibrators of
+//! something else.
+
+use std::path::Path;
+
+use pipe_engine::stage::{Finding, Foreseen, Given, GivenSource, Preview, StageError};
+use serde::Deserialize as _;
+use serde_json::Value;
+
+use super::experiments::Experiment;
+use super::leaks;
+use super::outlook::{Outlook, error, shown, table_of};
+use super::volumes::input_of_items;
+use super::weights;
+use crate::checkpoint::Checkpoint;
+use crate::cohort::pixels::Pixels;
+use crate::kinds::calibrate::CalibrateParams;
+use crate::kinds::evaluate::EvaluateParams;
+use crate::kinds::import_experiment::ImportExperimentParams;
+use crate::preprocessing::{Preprocessing, SIZE_MM};
+use crate::training::parameters::TrainParameters;
+
+/// For kind `train`.
+pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    let Ok(params) = TrainParameters::deserialize(params) else { return Foreseen::default() };
+    let mut findings = Vec::new();
+    let slices = preview.one("slices");
+    let input = slices.map(input_of_items).unwrap_or_default();
+    if let Some(slices) = slices {
+        let stated = params.window();
+        findings.extend(difference((preview.place, preview.label, &stated), (&shown(slices), &input)));
+        if let Some(volumes) = preview.one("volumes").filter(|_| params.augmentation) {
+            let made = input_of_items(volumes);
+            findings.extend(difference((preview.place, &shown(volumes), &made), (&shown(slices), &input)));
+        }
+    }
+    let folds = preview.one("splits").map(Outlook::of).and_then(|splits| splits.folds);
+    findings.extend(folds.and_then(|folds| missing_fold(preview, u64::from(params.fold), folds)));
+    match weights::towers(preview) {
+        Err(finding) => findings.push(*finding),
+        Ok(towers) => {
+            let vision = towers.as_ref().unwrap_or(&params.architecture).vision.resolution;
+            findings.extend(window_in_crop(&params, vision, &input, preview));
+        }
+    }
+    let dataset = preview.one("dataset");
+    findings.extend(dataset.map(leaks::within).unwrap_or_default());
+    let table = dataset.and_then(table_of);
+    Outlook { input, table, folds, fold: Some(params.fold.into()), checkpoint: None }.with(findings)
+}
+
+fn missing_fold(preview: &Preview<'_>, fold: u64, folds: u64) -> Option<Finding> {
+    (fold >= folds).then(|| {
+        let message = format!(
+            "{} is of fold {fold}, but the split makes {folds} folds, 0 to {}",
+            preview.label,
+            folds - 1
+        );
+        Finding::error(preview.place, message)
+            .advise("set `folds` and the split's `n_splits` to the same number of folds")
+    })
+}
+
+/// The window that is cut from each plane must lie in it, shifted or not.
+fn window_in_crop(
+    params: &TrainParameters,
+    resolution: usize,
+    input: &Preprocessing,
+    preview: &Preview<'_>,
+) -> Option<Finding> {
+    let edge = input.number(SIZE_MM)? as usize;
+    let reach = Pixels::reach(params.crop_size, params.jitter);
+    let message = match Pixels::new(edge, params.crop_size, resolution, params.jitter) {
+        Err(error) => error.to_string(),
+        Ok(_) if reach > edge => format!(
+            "a window of {} voxels that is shifted by up to {} does not fit planes of edge {edge}",
+            params.crop_size, params.jitter
+        ),
+        Ok(_) => return None,
+    };
+    Some(
+        Finding::error(preview.place, format!("{}: {message}", preview.label))
+            .advise("make crops larger (`size_mm`), or lower train's `crop_size` or `jitter`"),
+    )
+}
+
+/// For kind `calibrate`.
+pub fn calibrate(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    let Ok(params) = CalibrateParams::deserialize(params) else { return Foreseen::default() };
+    let model = preview.one("model").map(Outlook::of).unwrap_or_default();
+    Outlook { checkpoint: Some(params.checkpoint.name().to_owned()), ..model }.with(Vec::new())
+}
+
+/// For kind `import-experiment`.
+pub fn import_experiment(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    let Ok(params) = ImportExperimentParams::deserialize(params) else { return Foreseen::default() };
+    let Some(given) = preview.one("experiment") else { return Foreseen::default() };
+    let Some(folder) = given.outside() else { return Foreseen::default() };
+    match Experiment::open(folder, &params) {
+        Err(problem) => Foreseen { findings: vec![error(&given.place, problem)], ..Foreseen::default() },
+        Ok(experiment) => {
+            let mut findings = experiment.warnings(&given.place);
+            if preview.thorough {
+                findings.extend(experiment.problems(&given.place));
+            }
+            Outlook { input: experiment.input, ..Outlook::default() }.with(findings)
+        }
+    }
+}
+
+/// For kind `evaluate`.
+pub fn evaluate(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    let Ok(params) = EvaluateParams::deserialize(params) else { return Foreseen::default() };
+    let mut findings = users(preview);
+    findings.extend(leaks::between(preview));
+    findings.extend(other_calibrators(params.checkpoint, preview));
+    findings.extend(untrained_folds(preview));
+    Foreseen { findings, ..Foreseen::default() }
+}
+
+/// For kind `zero-shot`.
+pub fn zero_shot(_params: &Value, preview: &Preview<'_>) -> Foreseen {
+    Foreseen { findings: users(preview), ..Foreseen::default() }
+}
+
+/// Planes that are given to models and were made otherwise than what these were trained on; the weights that they need.
+fn users(preview: &Preview<'_>) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    for model in preview.all("models") {
+        let trained = match model_input(model) {
+            Ok(trained) => trained,
+            Err(problem) => {
+                findings.push(error(&model.place, problem));
+                continue;
+            }
+        };
+        for slices in preview.all("slices") {
+            let input = input_of_items(slices);
+            let model = format!("what {} is trained on", shown(model));
+            let finding = difference((&slices.place, &model, &trained), (&shown(slices), &input));
+            // One of many folds will do.
+            if findings.is_empty() {
+                findings.extend(finding);
+            }
+        }
+    }
+    findings.extend(weights::towers(preview).err().map(|finding| *finding));
+    findings
+}
+
+/// How the input of models was made, or will be.
+fn model_input(given: &Given) -> Result<Preprocessing, StageError> {
+    match &given.source {
+        GivenSource::Outside(folder) => input_of_folder(folder),
+        _ => Ok(Outlook::of(given).input),
+    }
+}
+
+/// How the input of the models in a folder was made: one model's, or that of the first fold.
+pub(super) fn input_of_folder(folder: &Path) -> Result<Preprocessing, StageError> {
+    const DESCRIPTION: &str = "model.json";
+    let of_folds = (0..100).map(|fold| folder.join(format!("fold_{fold}")).join(DESCRIPTION));
+    let path = std::iter::once(folder.join(DESCRIPTION)).chain(of_folds).find(|path| path.is_file());
+    let Some(path) = path else { return Ok(Preprocessing::default()) };
+    let refuse = |problem: String| StageError::message(format!("{}: {problem}", path.display()));
+    let bytes = std::fs::read(&path).map_err(|error| refuse(error.to_string()))?;
+    let description: Value = serde_json::from_slice(&bytes).map_err(|error| refuse(error.to_string()))?;
+    let input = description.get("input").cloned().map(serde_json::from_value).transpose();
+    Ok(input.map_err(|error| refuse(error.to_string()))?.unwrap_or_default())
+}
+
+fn difference(
+    (place, first, one): (&str, &str, &Preprocessing),
+    (second, other): (&str, &Preprocessing),
+) -> Option<Finding> {
+    let difference = one.differences(other).into_iter().next()?;
+    Some(
+        Finding::error(place, difference.between(first, second))
+            .advise("make both in one way; the shipped manifests say such values once, under [vars]"),
+    )
+}
+
+/// Calibrators of another checkpoint than the one that predicts.
+fn other_calibrators(checkpoint: Checkpoint, preview: &Preview<'_>) -> Option<Finding> {
+    let calibrators = preview.all("calibrators");
+    let other = calibrators.filter_map(|given| Some((given, Outlook::of(given).checkpoint?)));
+    let (given, fitted) = other.into_iter().find(|(_, fitted)| fitted != checkpoint.name())?;
+    let message = format!(
+        "{} is fitted to checkpoint {fitted}, but {} predicts: predictions will have no calibrated columns",
+        shown(given),
+        checkpoint.name()
+    );
+    Some(Finding::warning(&given.place, message).advise("give calibrate and evaluate the same `checkpoint`"))
+}
+
+/// Folds that the split makes and nobody trains.
+fn untrained_folds(preview: &Preview<'_>) -> Option<Finding> {
+    let models: Vec<(&Given, Outlook)> =
+        preview.all("models").map(|given| (given, Outlook::of(given))).collect();
+    let (given, folds) = models.iter().find_map(|(given, outlook)| Some((given, outlook.folds?)))?;
+    let trained = models.iter().filter(|(_, outlook)| outlook.fold.is_some()).count() as u64;
+    (trained < folds).then(|| {
+        let message = format!("the split makes {folds} folds, of which {trained} are trained");
+        Finding::warning(&given.place, message)
+            .advise("set `folds` and the split's `n_splits` to the same number of folds, if all are meant")
+    })
+}
