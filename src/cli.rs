@@ -7,6 +7,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipe_engine::context::Device;
 use pipe_engine::manifest::Overrides;
 
+use crate::progress::Verbosity;
+
 /// Runs experiments that a TOML manifest describes, and computes only what has no result yet.
 #[derive(Debug, Parser)]
 #[command(name = "pipe", version, max_term_width = 100)]
@@ -152,10 +154,10 @@ pub(crate) enum CacheCommand {
 pub(crate) struct RunArguments {
     #[command(flatten)]
     pub(crate) manifest: ManifestArguments,
-    /// Run only this stage and what it needs
+    /// Run only this stage, or this instance such as train[fold=0], and what it needs
     #[arg(long, value_name = "STAGE")]
     pub(crate) only: Vec<String>,
-    /// Compute this stage anew although its result is known
+    /// Compute this stage or instance anew although its result is known
     #[arg(long, value_name = "STAGE")]
     pub(crate) force: Vec<String>,
     /// After a failure, finish what does not depend on it
@@ -176,6 +178,23 @@ pub(crate) struct RunArguments {
     /// Print one JSON object for each event on stdout
     #[arg(long)]
     pub(crate) json: bool,
+    /// Show stages with known results and lines of stages' logs, too
+    #[arg(long, short, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Show errors and results only
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+impl RunArguments {
+    /// How much is shown.
+    pub(crate) fn verbosity(&self) -> Verbosity {
+        match (self.quiet, self.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -220,9 +239,9 @@ pub(crate) enum GraphFormat {
 
 #[derive(Args, Debug)]
 pub(crate) struct GetArguments {
-    /// A run's id, `latest`, or a manifest
+    /// A run's id, the beginning of one, `latest`, or a manifest
     pub(crate) source: String,
-    /// A stage, or one output of it as STAGE.OUTPUT
+    /// A stage or one instance of it, such as train[fold=0]; one output of it as STAGE.OUTPUT
     pub(crate) stage: String,
     /// The folder to copy to; files that are there already are never replaced by others
     #[arg(long, value_name = "DIR")]

@@ -60,13 +60,18 @@ impl CliError {
         Self::Other { message: message.into(), help: help.into(), code: exit::REFUSED }
     }
 
-    /// The exit code.
-    pub(crate) fn code(&self) -> ExitCode {
-        ExitCode::from(match self {
+    /// The exit code, as a number.
+    pub(crate) fn exit_code(&self) -> u8 {
+        match self {
             CliError::Copy(_) | CliError::Run(RunError::Broken(_)) => exit::FAILED,
             CliError::Other { code, .. } => *code,
             _ => exit::REFUSED,
-        })
+        }
+    }
+
+    /// The exit code.
+    pub(crate) fn code(&self) -> ExitCode {
+        ExitCode::from(self.exit_code())
     }
 
     /// What to do about it.
@@ -100,6 +105,9 @@ impl CliError {
             )),
             CliError::Record(RecordError::Store(_)) => {
                 Some("the cache must be a folder that can be read and written".to_string())
+            }
+            CliError::Record(RecordError::Ambiguous { .. }) => {
+                Some("give more of the id; `pipe runs` tells what each of them did".to_string())
             }
             CliError::Record(RecordError::Unknown { .. }) => Some("`pipe runs` lists the runs".to_string()),
             _ => None,

@@ -15,14 +15,18 @@ mod commands;
 mod error;
 mod findings;
 mod hub;
+mod panics;
 mod progress;
+mod refusal;
 mod render;
 mod session;
+mod timing;
 
 pub use pipe_engine as engine;
 pub use pipe_stages::kinds::STAGES;
 
 use cli::{Command, CommandLine};
+use error::CliError;
 
 /// The text of a binary's `Cargo.lock`, by its path relative to the binary's `Cargo.toml`. The versions in
 /// it are part of every result's identity.
@@ -47,9 +51,19 @@ pub fn main(kinds: &[&'static dyn AnyStage], lock: &str) -> ExitCode {
     one_thread_for_small_operations();
     #[cfg(debug_assertions)]
     arm_fault();
-    let command = CommandLine::parse().command;
+    panics::install();
+    match panics::caught(|| command(CommandLine::parse().command, kinds, lock)) {
+        Err(code) => code,
+        Ok(Ok(_)) if render::output_is_lost() => ExitCode::from(error::exit::FAILED),
+        Ok(Ok(code)) => code,
+        Ok(Err(error)) => render::error(&error),
+    }
+}
+
+fn command(command: Command, kinds: &[&'static dyn AnyStage], lock: &str) -> Result<ExitCode, CliError> {
+    panics::panic_on_demand("command");
     let registry = Registry::new(kinds.to_vec(), lock);
-    let outcome = match command {
+    match command {
         Command::Run(options) => commands::run::run(&options, &registry),
         Command::Check(options) => commands::check::check(&options, &registry),
         Command::Plan(options) => commands::plan::plan(&options, &registry),
@@ -64,11 +78,6 @@ pub fn main(kinds: &[&'static dyn AnyStage], lock: &str) -> ExitCode {
         Command::Schema => commands::schema::schema(&registry),
         Command::Init(options) => commands::init::init(&options),
         Command::Completions(options) => commands::completions::completions(&options),
-    };
-    match outcome {
-        Ok(_) if render::output_is_lost() => ExitCode::from(error::exit::FAILED),
-        Ok(code) => code,
-        Err(error) => render::error(&error),
     }
 }
 

@@ -35,6 +35,17 @@ pub(crate) fn line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// How many characters a line on a terminal has; `None` where nobody looks at one.
+pub(crate) fn width(stream: &console::Term) -> Option<usize> {
+    let (_, columns) = stream.is_term().then(|| stream.size_checked()).flatten()?;
+    Some(usize::from(columns)).filter(|columns| *columns > 0)
+}
+
+/// A text that fits, cut where it is too long.
+pub(crate) fn fitted(text: &str, width: usize) -> String {
+    console::truncate_str(text, width, "…").into_owned()
+}
+
 /// Bytes for people.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
@@ -77,7 +88,8 @@ fn colourful() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// An error with those that led to it.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Ran, Workspace};
+use support::{Ran, Workspace, has_part, wait_until};
 
 /// How much of everything is tried.
 fn share(part: usize, full: usize) -> usize {
@@ -184,7 +184,7 @@ fn any_reading_may_fail() {
     }
 }
 
-/// A real disk without room, in a namespace of its own; passes by where the system allows no such thing.
+/// A real disk without room, in a namespace of its own; skipped where the system allows no such thing.
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_told_and_room_is_enough_to_go_on() {
@@ -204,13 +204,20 @@ fn a_full_disk_is_told_and_room_is_enough_to_go_on() {
             .current_dir(workspace.path("."))
             .env_remove("PIPE_CACHE")
             .output();
-        let Ok(output) = output else { return };
-        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let told = output.as_ref().map_or_else(
+            |error| error.to_string(),
+            |output| String::from_utf8_lossy(&output.stderr).into_owned(),
+        );
+        let cannot_mount = |code: Option<i32>| matches!(code, Some(1 | 77)) && !told.contains("pipe");
+        let may_mount = output.as_ref().is_ok_and(|output| met > 0 || !cannot_mount(output.status.code()));
+        if !has_part("mount", may_mount, "a_full_disk_is_told_and_room_is_enough_to_go_on") {
+            return;
+        }
+        let output = output.unwrap();
         match output.status.code() {
             Some(0) => met += 1,
             // There was room enough.
             Some(3) => continue,
-            Some(1 | 77) if met == 0 && !told.contains("pipe") => return,
             code => panic!("{kilobytes} kB: {code:?} {told}"),
         }
         assert!(told.contains("No space left on device"), "{told}");
@@ -328,19 +335,25 @@ fn an_interrupt_ends_a_run_within_two_seconds() {
     let workspace = Workspace::new();
     // One step of a whole stage that does not listen.
     workspace.write("p.toml", "[stage.phantom]\nparams = { patients = 4000, shape = [160, 160, 120] }\n");
-    for signal in ["-INT", "-TERM"] {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_pipe"))
-            .args(["run", "p.toml"])
-            .current_dir(workspace.path("."))
-            .env_remove("PIPE_CACHE")
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        while !workspace.path(".pipe/claims").is_dir() {
-            std::thread::sleep(Duration::from_millis(10));
-        }
+    let took = |signal: &str| {
+        let _ = fs::remove_dir_all(workspace.path(".pipe"));
+        let mut child = workspace.start(&["run", "p.toml"]);
+        let is_claimed =
+            || fs::read_dir(workspace.path(".pipe/claims")).is_ok_and(|mut it| it.next().is_some());
+        wait_until(Duration::from_secs(60), "the stage is begun", is_claimed);
         std::thread::sleep(Duration::from_millis(300));
+        let interrupted = Instant::now();
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());
         assert_eq!(child.wait().unwrap().code(), Some(130));
+        let took = interrupted.elapsed();
+        // The record tells that it was no crash.
+        let runs = workspace.pipe_ok(&["runs"]).stdout;
+        assert!(runs.contains("  interrupted  "), "{runs}");
+        took
+    };
+    for signal in ["-INT", "-TERM"] {
+        // A machine that is busy may be slow once.
+        let quickest = (0..3).map(|_| took(signal)).find(|took| *took < Duration::from_secs(2));
+        assert!(quickest.is_some(), "{signal}: three times more than two seconds");
     }
 }

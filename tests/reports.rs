@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::{Ran, Workspace};
+use support::{Ran, Workspace, wait_until};
 
 const KEY: &str = "sk-test-0123456789-never-shown";
 
@@ -325,14 +325,16 @@ fn an_interrupt_does_not_wait_for_an_answer() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    while server.count() == 0 {
+    wait_until(Duration::from_secs(60), "the service is asked", || {
         assert!(child.try_wait().unwrap().is_none());
-        std::thread::sleep(Duration::from_millis(10));
-    }
+        server.count() > 0
+    });
     assert_eq!(server.seen()[0].header("authorization"), None);
     let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
     assert!(killed.success());
     // The service is silent for ten minutes, and the stage patient for two.
+    let has_ended = || child.try_wait().unwrap().is_some();
+    wait_until(Duration::from_secs(30), "the run ends", has_ended);
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }
 

@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use support::Workspace;
+use support::{Workspace, wait_until};
 
 /// How many processes; `PIPE_PROCESSES` says otherwise.
 fn processes() -> usize {
@@ -100,9 +100,7 @@ fn the_work_of_a_killed_process_is_taken_over() {
         ),
     );
     let mut first = start(&workspace, &["run", "p.toml"]);
-    while *asked.lock().unwrap() == 0 {
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    wait_until(Duration::from_secs(60), "the service is asked", || *asked.lock().unwrap() > 0);
     let mut second = start(&workspace, &["run", "p.toml", "--json"]);
     let mut lines = BufReader::new(second.stdout.take().unwrap()).lines();
     let waiting = lines.by_ref().map(|line| line.unwrap()).find(|line| line.contains("\"waiting\"")).unwrap();

@@ -94,6 +94,51 @@ impl Store {
     }
 }
 
+/// A file that is touched every few seconds until this is dropped, so that other hosts see that its writer lives.
+#[derive(Debug)]
+pub struct Touched {
+    path: PathBuf,
+    held: Arc<Held>,
+}
+
+impl Store {
+    /// Touches a file now and then, as long as the value lives.
+    pub fn keep_touched(&self, path: &Path) -> Touched {
+        self.claims().hold(path);
+        Touched { path: path.to_path_buf(), held: Arc::clone(&self.claims().held) }
+    }
+}
+
+impl Drop for Touched {
+    fn drop(&mut self) {
+        self.held.state.lock().unwrap_or_else(PoisonError::into_inner).0.remove(&self.path);
+    }
+}
+
+/// What can be known of the process that writes a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// It runs, or it has touched the file lately.
+    Lives,
+    /// It has ended, or has not touched the file for a minute.
+    Gone,
+}
+
+impl Writer {
+    /// What has become of the process with that mark (see [`process_mark`]), which keeps a file touched. `None` for what
+    /// is no mark.
+    pub fn of(path: &Path, mark: &str) -> Option<Self> {
+        let owner: Owner = mark.parse().ok()?;
+        let is_gone = owner.has_ended() || (!owner.is_here() && is_silent(path));
+        Some(if is_gone { Self::Gone } else { Self::Lives })
+    }
+}
+
+/// This process, as [`Writer::of`] knows it again.
+pub fn process_mark() -> String {
+    Owner::this_process().to_string()
+}
+
 impl Drop for Claim {
     fn drop(&mut self) {
         self.held.state.lock().unwrap_or_else(PoisonError::into_inner).0.remove(&self.path);

@@ -26,12 +26,13 @@ mod records;
 mod results;
 mod resume;
 mod sealed;
+mod sequence;
 mod sighting;
 mod store;
 mod sweep;
 
 pub use atomic::{append, create_folder, create_new_folder, create_to_append, write_atomically};
-pub use claims::{Claim, Claimed};
+pub use claims::{Claim, Claimed, Touched, Writer, process_mark};
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::{Error, Result};
 pub use index::{Entry, Form, Index, IndexBuilder, check_name};

@@ -38,6 +38,11 @@ impl Owner {
         self.host == host_name() && (is_gone(self.process) || is_another())
     }
 
+    /// Whether it is a process of this host, of which everything can be known.
+    pub(crate) fn is_here(&self) -> bool {
+        self.host == host_name()
+    }
+
     /// The process, for people.
     pub(crate) fn in_words(&self) -> String {
         let host = self.host.rsplit_once('-').map_or(self.host.as_str(), |(name, _)| name);

@@ -376,3 +376,17 @@ fn describe_origin(binding: &InputBinding) -> String {
 pub(crate) fn shown_path(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
+
+/// The path of something that is not there: against which folder it was read, and whether it lies in the current one.
+pub(crate) fn missing_path(root: &Path, path: &Path) -> String {
+    let Ok(name) = path.strip_prefix(root) else { return path.display().to_string() };
+    let text = format!("{} in {}", name.display(), root.display());
+    let here = std::env::current_dir().ok().filter(|here| here != root && here.join(name).exists());
+    match here {
+        Some(here) => format!(
+            "{text}; there is one in {}, where the command was started, but paths are read against                             the manifest's root",
+            here.display()
+        ),
+        None => text,
+    }
+}

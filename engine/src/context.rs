@@ -174,6 +174,9 @@ impl<'a> Reporter<'a> {
         if let Some(file) = file.as_mut() {
             let _ = writeln!(file, "{line}");
         }
+        drop(file);
+        let (stage, line) = (self.label.clone(), line.to_owned());
+        self.observer.event(&Event::Log { stage, line });
     }
 
     fn progress(&self, done: u64, total: u64, note: &str) {

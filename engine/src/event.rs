@@ -44,6 +44,13 @@ pub enum Event {
         /// A short remark.
         note: String,
     },
+    /// A stage instance has written a line to its log.
+    Log {
+        /// The instance.
+        stage: String,
+        /// The line.
+        line: String,
+    },
     /// A stage instance has its result.
     StageFinished {
         /// The instance.

@@ -9,6 +9,7 @@ use crate::context::Device;
 use crate::looks::Looked;
 use crate::lookup::look_up;
 use crate::manifest::{Instance, Pipeline};
+use crate::naming::is_among;
 use crate::preimage::{Change, Preimage};
 use crate::record::{InstanceRecord, InstanceStatus, read_run, run_ids};
 use crate::registry::Registry;
@@ -138,7 +139,7 @@ impl Planner<'_> {
             }
             Err(error) => return Err(error),
         };
-        let forced = self.force.contains(&instance.stage);
+        let forced = is_among(self.force, &instance.stage, &instance.label);
         match look_up(&self.binder, instance, bound.fingerprint) {
             Some(record) if !forced => {
                 let fate = Fate::Cached { from_run: record.run.clone() };

@@ -12,6 +12,7 @@ use crate::event::{Event, Observer, Silent, Status, Summary};
 use crate::execute::Executor;
 use crate::looks::Looked;
 use crate::manifest::{Instance, Pipeline};
+use crate::naming::{self, Named, is_among};
 pub use crate::options::{RunError, RunOptions};
 use crate::publish::{self, CopiedOut, CopyError};
 use crate::record::{Elsewhere, RecordWriter, RunHeader, utc};
@@ -38,7 +39,7 @@ pub fn run(
     let pool = thread_pool(options.jobs)?;
     let memo = InputMemo::open(store, !options.verify);
     let record = RecordWriter::create(store)?;
-    record.header(header(pipeline, registry, options, &record.run))?;
+    record.header(header(pipeline, registry, options))?;
     let selected = selected(pipeline, &options.only);
     let blobs = store.sight_anew();
     observer.event(&Event::Started {
@@ -194,7 +195,7 @@ fn headline_in_a_line(executor: &Executor<'_>) -> Option<String> {
     }
 }
 
-/// Refuses names that are no stages of the pipeline.
+/// Refuses names that mean no stage, instance or output of the pipeline.
 ///
 /// # Errors
 /// [`RunError::UnknownStage`].
@@ -202,12 +203,20 @@ pub fn check_stages<'a>(
     pipeline: &Pipeline,
     names: impl IntoIterator<Item = &'a String>,
 ) -> Result<(), RunError> {
-    let known: BTreeSet<&str> = pipeline.instances.iter().map(|instance| instance.stage.as_str()).collect();
-    match names.into_iter().find(|name| !known.contains(name.as_str())) {
+    let is_there = |named: &Named<'_>, instance: &Instance| {
+        let has = |output: &str| instance.kind.about().outputs.iter().any(|spec| spec.name == output);
+        named.means(&instance.stage, &instance.label) && named.output.is_none_or(has)
+    };
+    let is_unknown =
+        |name: &&String| !pipeline.instances.iter().any(|instance| is_there(&Named::read(name), instance));
+    match names.into_iter().find(is_unknown) {
         None => Ok(()),
         Some(name) => Err(RunError::UnknownStage {
             name: name.clone(),
-            known: known.into_iter().collect::<Vec<_>>().join(", "),
+            known: naming::known(
+                &Named::read(name),
+                pipeline.instances.iter().map(|instance| (instance.stage.as_str(), instance.label.as_str())),
+            ),
         }),
     }
 }
@@ -235,10 +244,13 @@ fn thread_pool(jobs: usize) -> Result<rayon::ThreadPool, RunError> {
         .map_err(problem)
 }
 
-fn header(pipeline: &Pipeline, registry: &Registry, options: &RunOptions, run: &str) -> RunHeader {
+/// What a run is; its record fills in its own name.
+fn header(pipeline: &Pipeline, registry: &Registry, options: &RunOptions) -> RunHeader {
     RunHeader {
         version: 1,
-        run: run.to_string(),
+        sequence: None,
+        run: String::new(),
+        process: None,
         pipeline: pipeline.name.clone(),
         manifest: pipeline.manifest.clone(),
         started: utc(SystemTime::now()),
@@ -261,8 +273,8 @@ fn selected(pipeline: &Pipeline, only: &[String]) -> BTreeSet<usize> {
     if only.is_empty() {
         return all.collect();
     }
-    let mut waiting: Vec<usize> =
-        all.filter(|position| only.contains(&pipeline.instances[*position].stage)).collect();
+    let is_named = |instance: &Instance| is_among(only, &instance.stage, &instance.label);
+    let mut waiting: Vec<usize> = all.filter(|position| is_named(&pipeline.instances[*position])).collect();
     let mut selected = BTreeSet::new();
     while let Some(position) = waiting.pop() {
         if selected.insert(position) {

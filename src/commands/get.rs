@@ -1,6 +1,6 @@
 //! `pipe get`
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use pipe_cache::{ArtifactRef, InputMemo, Store};
 use pipe_engine::export::{Export, Exported};
 use pipe_engine::input::Selector;
 use pipe_engine::manifest::{InputBinding, InputSource, Instance, Overrides};
+use pipe_engine::naming::{self, Named};
 use pipe_engine::plan::known_results;
 use pipe_engine::publish::{Copyable, copy_out, write_out};
 use pipe_engine::record::read_run;
@@ -18,7 +19,7 @@ use pipe_stages::exports::EXPORTS;
 
 use crate::cli::GetArguments;
 use crate::error::{CliError, exit};
-use crate::{render, session};
+use crate::{render, session, timing};
 
 /// An instance of the pipeline or run that was asked for.
 struct Found {
@@ -31,32 +32,35 @@ struct Found {
     given: BTreeMap<String, PathBuf>,
 }
 
+impl Found {
+    fn is_meant_by(&self, named: &Named<'_>) -> bool {
+        named.means(&self.stage, &self.label)
+    }
+}
+
 pub(crate) fn get(arguments: &GetArguments, registry: &Registry) -> Result<ExitCode, CliError> {
-    let (stage, output) = match arguments.stage.split_once('.') {
-        Some((stage, output)) => (stage, Some(output)),
-        None => (arguments.stage.as_str(), None),
-    };
+    let named = Named::read(&arguments.stage);
     let (store, all) = if Path::new(&arguments.source).is_file() {
         from_manifest(arguments, registry)?
     } else {
         from_run(arguments)?
     };
-    let found: Vec<&Found> = all.iter().filter(|instance| instance.stage == stage).collect();
+    let found: Vec<&Found> = all.iter().filter(|found| found.is_meant_by(&named)).collect();
     if found.is_empty() {
-        let known: BTreeSet<&str> = all.iter().map(|instance| instance.stage.as_str()).collect();
-        let known = known.into_iter().collect::<Vec<_>>().join(", ");
-        return Err(CliError::refused(format!("there is no stage `{stage}`"), format!("stages: {known}")));
+        let names = all.iter().map(|found| (found.stage.as_str(), found.label.as_str()));
+        let help = format!("stages: {}", naming::known(&named, names));
+        return Err(CliError::refused(format!("there is no stage `{}`", named.name), help));
     }
     if let Some(instance) = found.iter().find(|instance| instance.outputs.is_none()) {
         return Err(CliError::Other {
             message: format!("{} is not computed", instance.label),
-            help: format!("run the pipeline first; `pipe plan` tells what `{stage}` waits for"),
+            help: format!("run the pipeline first; `pipe plan` tells what `{}` waits for", named.name),
             code: exit::FAILED,
         });
     }
     let files = match &arguments.format {
-        Some(format) => exported(arguments, format, output, &store, &all, stage)?,
-        None => copied(arguments, output, &store, &found, registry)?,
+        Some(format) => exported(arguments, format, &named, &store, &all)?,
+        None => copied(arguments, named.output, &store, &found, registry)?,
     };
     render::line(&format!("{files} files copied to {}", arguments.to.display()));
     Ok(ExitCode::SUCCESS)
@@ -86,20 +90,21 @@ fn copied(
 fn exported(
     arguments: &GetArguments,
     format: &str,
-    output: Option<&str>,
+    named: &Named<'_>,
     store: &Arc<Store>,
     all: &[Found],
-    stage: &str,
 ) -> Result<usize, CliError> {
-    let kind = all.iter().find(|instance| instance.stage == stage).map_or("", |found| found.kind.as_str());
+    let stage = named.name;
+    let kind = all.iter().find(|found| found.is_meant_by(named)).map_or("", |found| found.kind.as_str());
     let export = form(format, kind, stage)?;
-    if let Some(output) = output {
+    if let Some(output) = named.output {
         let message = format!("`{format}` is a form of `{stage}` as a whole, not of `{stage}.{output}`");
         return Err(CliError::refused(message, format!("give `{stage}`")));
     }
     let instances: Vec<Exported> =
         all.iter().filter_map(|found| exportable(arguments, store, found)).collect();
-    let chosen: Vec<&Exported> = instances.iter().filter(|instance| instance.stage == stage).collect();
+    let chosen: Vec<&Exported> =
+        instances.iter().filter(|instance| named.means(&instance.stage, &instance.label)).collect();
     let mut files = 0;
     // A file that is there already is told as such, not as a failure of the form.
     let mut differs = None;
@@ -181,6 +186,7 @@ fn from_run(arguments: &GetArguments) -> Result<(Arc<Store>, Vec<Found>), CliErr
     }
     let store = session::nearest_store(&arguments.cache)?;
     let run = read_run(&store, &arguments.source)?;
+    render::line(&format!("from run {}, begun {}", run.header.run, timing::minute(&run.header.started)));
     let found = run.instances.into_iter().map(|record| Found {
         outputs: (!record.outputs.is_empty()).then_some(record.outputs),
         stage: record.stage,

@@ -1,16 +1,16 @@
 //! `pipe run`
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
 use pipe_cache::Store;
 use pipe_engine::context::{Cancel, Devices};
-use pipe_engine::event::{Observer, Status, Summary};
+use pipe_engine::event::{Event, Observer, Status, Summary};
 use pipe_engine::manifest::Pipeline;
 use pipe_engine::preflight::check_tables;
-use pipe_engine::record::{GitState, Surroundings};
+use pipe_engine::record::{GitState, Surroundings, end_interrupted};
 use pipe_engine::registry::Registry;
 use pipe_engine::run::{RunOptions, run as run_pipeline};
 use pipe_engine::unchanged::{self, Asked};
@@ -18,18 +18,29 @@ use pipe_engine::unchanged::{self, Asked};
 use crate::cli::{ExecutorName, RunArguments};
 use crate::error::{CliError, exit};
 use crate::progress::{Display, JsonLines};
-use crate::{findings, hub, render, session};
+use crate::{findings, hub, panics, refusal, render, session};
 
 /// How long a run may take to stop by itself.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitCode, CliError> {
+    let outcome = run_or_refuse(arguments, registry);
+    if let Err(error) = &outcome
+        && arguments.json
+    {
+        refusal::events(error).iter().for_each(|event| render::out(&event.to_string()));
+    }
+    outcome
+}
+
+fn run_or_refuse(arguments: &RunArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     let devices = session::devices(arguments.device)?;
     if arguments.executor == ExecutorName::Slurm {
         return Err(CliError::refused("the Slurm executor is not built yet", "run with --executor local"));
     }
+    let verbosity = arguments.verbosity();
     let observer: Box<dyn Observer> =
-        if arguments.json { Box::new(JsonLines) } else { Box::new(Display::new()) };
+        if arguments.json { Box::new(JsonLines(verbosity)) } else { Box::new(Display::new(verbosity)) };
     if let Some(summary) = run_unchanged(arguments, &devices, registry, observer.as_ref())? {
         return Ok(exit_code(&summary));
     }
@@ -44,9 +55,27 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
     let signalled = Arc::clone(&cancel);
     // Without a handler an interrupt still leaves a good cache; it only ends less politely.
     let _ = ctrlc::set_handler(move || interrupt(&signalled));
-    quiet_panics();
-    let summary = run_pipeline(&pipeline, registry, &store, &options, observer.as_ref(), &cancel)?;
+    let noting = Noting { observer: observer.as_ref(), runs: store.runs() };
+    let summary = run_pipeline(&pipeline, registry, &store, &options, &noting, &cancel)?;
     Ok(exit_code(&summary))
+}
+
+/// Notes where the run's record is, for what has no other way to know it.
+struct Noting<'a> {
+    observer: &'a dyn Observer,
+    runs: PathBuf,
+}
+
+impl Observer for Noting<'_> {
+    fn event(&self, event: &Event) {
+        if let Event::Started { run, .. } = event {
+            panics::set_run(self.runs.join(run));
+        }
+        if let Event::StageStarted { .. } = event {
+            panics::panic_on_demand("stage");
+        }
+        self.observer.event(event);
+    }
 }
 
 /// Refuses to publish where the cache is: files would be put among its own.
@@ -112,6 +141,10 @@ fn interrupt(cancel: &Cancel) {
     cancel.cancel();
     std::thread::spawn(|| {
         std::thread::sleep(PATIENCE);
+        // A record without an end would say that the run was killed.
+        if let Some(folder) = panics::run_folder() {
+            let _ = end_interrupted(&folder);
+        }
         render::line("interrupted in the middle of a step: the next run computes it again");
         std::process::exit(i32::from(exit::INTERRUPTED));
     });
@@ -129,11 +162,6 @@ pub(super) fn memory_bytes() -> Option<u64> {
 
 pub(super) fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
-/// A panic in a stage's code is told as that stage's failure; the default hook would tell it twice.
-fn quiet_panics() {
-    std::panic::set_hook(Box::new(|_| {}));
 }
 
 fn surroundings(root: &Path) -> Surroundings {

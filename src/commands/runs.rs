@@ -1,12 +1,16 @@
 //! `pipe runs`
 
 use std::process::ExitCode;
+use std::time::SystemTime;
 
-use pipe_engine::record::{read_run, run_ids};
+use pipe_engine::record::{RunRecord, RunState, read_run, run_ids};
 
 use crate::cli::CacheArguments;
 use crate::error::CliError;
-use crate::{render, session};
+use crate::{render, session, timing};
+
+/// The heads of the columns.
+const HEADS: [&str; 6] = ["run", "state", "begun (UTC)", "took", "pipeline", "result and changes"];
 
 pub(crate) fn runs(arguments: &CacheArguments) -> Result<ExitCode, CliError> {
     let store = session::nearest_store(arguments)?;
@@ -15,25 +19,117 @@ pub(crate) fn runs(arguments: &CacheArguments) -> Result<ExitCode, CliError> {
         render::line("no runs yet");
         return Ok(ExitCode::SUCCESS);
     }
-    let mut lines = Vec::new();
-    for id in ids {
-        lines.push(match read_run(&store, &id) {
-            Err(error) => format!("{id:24}  {error}"),
-            Ok(run) => {
-                let field = |name: &str| run.summary.as_ref().and_then(|summary| summary.get(name)).cloned();
-                let status = field("status").and_then(|status| status.as_str().map(str::to_string));
-                let count = |name: &str| field(name).and_then(|count| count.as_u64()).unwrap_or(0);
-                let status = status.unwrap_or_else(|| "unfinished".to_string());
-                format!(
-                    "{id:24}  {status:11}  {:16}  {:4} executed  {:4} known  {}",
-                    run.header.pipeline,
-                    count("executed"),
-                    count("cached"),
-                    run.header.set.join(" ")
-                )
-            }
-        });
-    }
-    render::out(&lines.join("\n"));
+    let rows: Vec<Row> = ids
+        .into_iter()
+        .map(|id| match read_run(&store, &id) {
+            Ok(run) => Row::of(&run),
+            Err(error) => Row::Unreadable { id, error: error.to_string() },
+        })
+        .collect();
+    render::out(&text(&rows, render::width(&console::Term::stdout())));
     Ok(ExitCode::SUCCESS)
+}
+
+/// A run in the list.
+enum Row {
+    /// Its columns.
+    Told([String; 6]),
+    /// A record that cannot be told.
+    Unreadable { id: String, error: String },
+}
+
+impl Row {
+    fn of(run: &RunRecord) -> Self {
+        let header = &run.header;
+        let field = |name: &str| run.summary.as_ref().and_then(|summary| summary.get(name));
+        let seconds = field("seconds").and_then(serde_json::Value::as_f64).or_else(|| so_far(run));
+        let headline = field("headline").and_then(|text| text.as_str()).map(str::to_owned);
+        let rest: Vec<String> = headline
+            .into_iter()
+            .chain(header.profiles.iter().map(|profile| format!("profile {profile}")))
+            .chain(header.set.iter().cloned())
+            .collect();
+        Self::Told([
+            header.run.clone(),
+            run.state().word().to_owned(),
+            timing::to_the_minute(&header.started),
+            seconds.map_or_else(|| "?".to_owned(), timing::duration),
+            header.pipeline.clone(),
+            rest.join("  "),
+        ])
+    }
+}
+
+/// How long a run that goes on has taken.
+fn so_far(run: &RunRecord) -> Option<f64> {
+    if run.state() != RunState::Running {
+        return None;
+    }
+    // The folder is as old as the run, and its clock is the file system's, as that of the next file is.
+    let begun = std::fs::metadata(&run.folder).and_then(|folder| folder.created()).ok()?;
+    Some(SystemTime::now().duration_since(begun).ok()?.as_secs_f64())
+}
+
+/// A line for each run where all of them fit, or nobody measures; else two, and the second is cut.
+fn text(rows: &[Row], width: Option<usize>) -> String {
+    let told: Vec<&[String; 6]> = rows
+        .iter()
+        .filter_map(|row| if let Row::Told(columns) = row { Some(columns) } else { None })
+        .collect();
+    let heads = HEADS.map(str::to_owned);
+    let widths: [usize; 6] = std::array::from_fn(|column| {
+        let lengths = told.iter().copied().chain([&heads]).map(|row| row[column].chars().count());
+        lengths.max().unwrap_or(0)
+    });
+    let whole = widths.iter().sum::<usize>() + 2 * (widths.len() - 1);
+    let is_narrow = width.is_some_and(|width| whole > width);
+    let is_terminal = width.is_some();
+    let width = width.unwrap_or(usize::MAX);
+    let line = |columns: &[String], widths: &[usize]| {
+        let cells: Vec<String> =
+            columns.iter().zip(widths).map(|(text, &width)| format!("{text:width$}")).collect();
+        cells.join("  ").trim_end().to_owned()
+    };
+    // A program that reads the list counts on a run in its first line.
+    let has_heads = is_terminal && !is_narrow;
+    let mut lines = if has_heads { vec![line(&heads, &widths)] } else { Vec::new() };
+    for row in rows {
+        match row {
+            Row::Unreadable { id, error } => lines.push(format!("{id}  {error}")),
+            Row::Told(columns) if !is_narrow => lines.push(line(columns, &widths)),
+            Row::Told([run, state, begun, took, pipeline, rest]) => {
+                lines.push(render::fitted(&format!("{run}  {state:11}  {took}"), width));
+                let second = format!("    {begun} UTC  {pipeline}  {rest}");
+                lines.push(render::fitted(second.trim_end(), width));
+            }
+        }
+    }
+    lines.join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rows() -> Vec<Row> {
+        let row = |state: &str, took: &str, rest: &str| {
+            let id = "20261128-084326-123-abc";
+            Row::Told([id, state, "2026-11-28 08:43", took, "phantom", rest].map(str::to_owned))
+        };
+        vec![
+            row("running", "1 min 12 s", ""),
+            row("ok", "2 min 31 s", "AUROC 0.860 [0.792, 0.920]  train.lr=3e-4  pipeline.seed=2"),
+        ]
+    }
+
+    #[test]
+    fn the_list_fits_the_terminal() {
+        for width in [20, 60, 80, 140] {
+            let text = text(&rows(), Some(width));
+            assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
+        }
+        insta::assert_snapshot!(text(&rows(), Some(60)), @"");
+        insta::assert_snapshot!(text(&rows(), Some(140)), @"");
+        assert!(!text(&rows(), None).contains("begun (UTC)"));
+    }
 }

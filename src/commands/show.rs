@@ -6,7 +6,7 @@ use pipe_engine::record::{InstanceRecord, InstanceStatus, RunRecord, read_run};
 
 use crate::cli::ShowArguments;
 use crate::error::CliError;
-use crate::{render, session};
+use crate::{render, session, timing};
 
 pub(crate) fn show(arguments: &ShowArguments) -> Result<ExitCode, CliError> {
     let store = session::nearest_store(&arguments.cache)?;
@@ -17,13 +17,11 @@ pub(crate) fn show(arguments: &ShowArguments) -> Result<ExitCode, CliError> {
 
 fn text(run: &RunRecord) -> String {
     let header = &run.header;
-    let status =
-        run.summary.as_ref().and_then(|summary| summary.get("status")).and_then(|status| status.as_str());
     let mut lines = vec![
         format!("run       {}", header.run),
-        format!("status    {}", status.unwrap_or("unfinished")),
+        format!("status    {}", run.state().word()),
         format!("pipeline  {} ({})", header.pipeline, header.manifest.display()),
-        format!("started   {}", header.started),
+        format!("started   {}", timing::second(&header.started)),
         format!("program   {}, code {}", header.surroundings.program, header.code.short()),
         format!(
             "host      {}, {} jobs, device {}",

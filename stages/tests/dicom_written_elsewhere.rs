@@ -2,7 +2,10 @@
 //! writes where Python has it.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-#![allow(clippy::print_stderr, reason = "a skipped test says so")]
+
+#[path = "../../tests/support/require.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod require;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -81,8 +84,8 @@ fn compressed_fixtures_are_read_exactly() {
 fn what_pydicom_writes_is_read_exactly() {
     let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
     let has = Command::new(&python).args(["-c", "import pydicom, numpy"]).output();
-    if !has.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no python3 with pydicom and numpy (PYTHON names another)");
+    let has = has.is_ok_and(|output| output.status.success());
+    if !require::has_part("python", has, "what_pydicom_writes_is_read_exactly") {
         return;
     }
     let out = tempfile::tempdir().unwrap();

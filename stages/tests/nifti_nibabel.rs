@@ -1,7 +1,11 @@
 //! Files that nibabel writes, in every variant, against what nibabel reads in them.
 //!
-//! Needs a `python3` (or the one that `PYTHON` names) with nibabel and numpy; passes with a note
-//! where there is none.
+//! Needs a `python3` (or the one that `PYTHON` names) with nibabel and numpy; skipped where there is none, unless
+//! `PIPE_REQUIRE` names `python`.
+
+#[path = "../../tests/support/require.rs"]
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod require;
 
 use std::path::Path;
 use std::process::Command;
@@ -26,7 +30,8 @@ struct Case {
 fn cases(folder: &Path) -> Option<Vec<Case>> {
     let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
     let found = Command::new(&python).args(["-c", "import nibabel, numpy"]).output();
-    if !found.is_ok_and(|output| output.status.success()) {
+    let found = found.is_ok_and(|output| output.status.success());
+    if !require::has_part("python", found, "what_nibabel_writes_reads_as_nibabel_reads_it") {
         return None;
     }
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/nifti_nibabel.py");
@@ -53,13 +58,9 @@ fn close(found: f64, expected: f64) -> bool {
 }
 
 #[test]
-#[allow(clippy::print_stderr, reason = "a test that was not run says so")]
 fn what_nibabel_writes_reads_as_nibabel_reads_it() {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let Some(cases) = cases(folder.path()) else {
-        eprintln!("skipped: no python3 with nibabel and numpy");
-        return;
-    };
+    let Some(cases) = cases(folder.path()) else { return };
     assert_eq!(cases.len(), 160);
     for case in cases {
         let name = &case.name;

@@ -7,6 +7,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+mod require;
+
+pub use require::{has_part, wait_until};
+
 /// A folder to run the program in.
 pub struct Workspace {
     folder: tempfile::TempDir,
@@ -133,6 +137,18 @@ impl Workspace {
             .output()
             .unwrap();
         self.ran(&output)
+    }
+
+    /// Starts the program and does not wait for it.
+    pub fn start(&self, arguments: &[&str]) -> std::process::Child {
+        Command::new(env!("CARGO_BIN_EXE_pipe"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_remove("PIPE_CACHE")
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .spawn()
+            .unwrap()
     }
 
     /// Runs the program and insists on success.

@@ -22,6 +22,7 @@ use crate::event::{Event, FailedItem, Observer};
 use crate::items::BoundItems;
 use crate::lookup::{class_of, look_up};
 use crate::manifest::Instance;
+use crate::naming::is_among;
 use crate::quick::Known;
 use crate::requests::{Secrets, Turns};
 use crate::stage::{Busy, StageError, Work};
@@ -100,7 +101,7 @@ impl Executor<'_> {
     ) -> Result<Executed, Failure> {
         let instance = self.instance(position)?;
         let upstream = |index: usize| self.result(index);
-        let is_wanted = !must_rebuild && !self.force.contains(&instance.stage);
+        let is_wanted = !must_rebuild && !self.is_forced(instance);
         let sight = self.binder.sight(instance, &upstream);
         if is_wanted
             && let Some(known) = sight.and_then(|sight| self.binder.known(sight))
@@ -180,7 +181,7 @@ impl Executor<'_> {
     }
 
     fn compute(&self, instance: &Instance, bound: &Bound, device: Device) -> Result<Executed, Failure> {
-        let forced = self.force.contains(&instance.stage);
+        let forced = self.is_forced(instance);
         let store = self.binder.store;
         let fingerprint = bound.fingerprint;
         store.record_preimage(fingerprint, &bound.preimage.to_json())?;
@@ -247,6 +248,11 @@ impl Executor<'_> {
             items_cached,
             warnings: record.warnings,
         })
+    }
+
+    /// Whether its result is to be computed anew although it is known.
+    fn is_forced(&self, instance: &Instance) -> bool {
+        is_among(&self.force, &instance.stage, &instance.label)
     }
 
     fn instance(&self, position: usize) -> Result<&Instance, StageError> {

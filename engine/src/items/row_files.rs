@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use pipe_cache::{Form, InputMemo};
 
-use crate::bind::shown_path;
+use crate::bind::missing_path;
 use crate::input::{Files, InputFile};
 use crate::stage::{FileColumn, ItemFile, LeadsTo, StageError};
 
@@ -95,7 +95,7 @@ impl RowFiles {
     fn lacks(&self, what: &str, name: &str) -> String {
         match self {
             RowFiles::Root(root) => {
-                format!("there is no {what} {}", shown_path(root, &root.join(Path::new(name))))
+                format!("there is no {what} {}", missing_path(root, &root.join(Path::new(name))))
             }
             RowFiles::Within(files) => format!("{} has no {what} {name}", files.shown),
         }
@@ -132,18 +132,20 @@ mod tests {
             (LeadsTo::File, "./whole", Ok(Found::One("whole".to_string()))),
             (LeadsTo::File, "two.a", Ok(pair.clone())),
             (LeadsTo::File, "two.b", Ok(pair)),
-            (LeadsTo::File, "lone.b", Err("there is no file lone.a, the other half of lone.b")),
-            (LeadsTo::File, "none", Err("there is no file none")),
+            (LeadsTo::File, "lone.b", Err("there is no file lone.a in ROOT, the other half of lone.b")),
+            (LeadsTo::File, "none", Err("there is no file none in ROOT")),
             (LeadsTo::File, "series", Err("series is a folder, expected a file")),
             (LeadsTo::Folder, "series/", Ok(series.clone())),
             (LeadsTo::Folder, "whole", Err("whole is a file, expected a folder")),
-            (LeadsTo::Folder, "none", Err("there is no folder none")),
+            (LeadsTo::Folder, "none", Err("there is no folder none in ROOT")),
             (LeadsTo::FileOrFolder, "series", Ok(series)),
             (LeadsTo::FileOrFolder, "whole", Ok(Found::One("whole".to_string()))),
-            (LeadsTo::FileOrFolder, "none", Err("there is no file or folder none")),
+            (LeadsTo::FileOrFolder, "none", Err("there is no file or folder none in ROOT")),
         ];
         for (leads_to, cell, expected) in table {
-            assert_eq!(find(leads_to, cell), expected.map_err(str::to_string), "{leads_to:?} {cell}");
+            let root = folder.path().display().to_string();
+            let expected = expected.map_err(|text| text.replace("ROOT", &root));
+            assert_eq!(find(leads_to, cell), expected, "{leads_to:?} {cell}");
         }
     }
 }

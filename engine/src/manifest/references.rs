@@ -10,7 +10,7 @@ use super::hub::HubFile;
 use super::node::Node;
 use super::problem::{Problem, Problems, did_you_mean};
 use super::stage_table::{GivenInput, StageSpec};
-use crate::bind::shown_path;
+use crate::bind::{missing_path, shown_path};
 use crate::stage::{InputForm, InputSpec, OutputForm, OutputSpec};
 
 /// What an input's text means.
@@ -160,7 +160,8 @@ fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems:
     };
     let (code, message) = match std::fs::metadata(path) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            ("missing-file", format!("`{}`: there is no {} {}", spec.name, noun(spec.form), shown))
+            let missing = missing_path(root, path);
+            ("missing-file", format!("`{}`: there is no {} {missing}", spec.name, noun(spec.form)))
         }
         Err(error) => ("unreadable", format!("`{}`: cannot read {shown}: {error}", spec.name)),
         Ok(metadata) => {

@@ -14,8 +14,9 @@ use serde_json::Value;
 
 pub(crate) use self::measures::{peak_memory, utc};
 pub(crate) use self::read::read_header;
-pub use self::read::{RecordError, RunRecord, read_run, run_ids};
+pub use self::read::{RecordError, RunRecord, RunState, read_run, run_ids};
 pub(crate) use self::write::RecordWriter;
+pub use self::write::end_interrupted;
 use crate::input::Selector;
 
 /// Facts about the place of a run, which the binary finds out and the engine writes down.
@@ -68,8 +69,15 @@ impl Elsewhere {
 pub struct RunHeader {
     /// The record format's version.
     pub version: u32,
+    /// Its place in the order in which runs began, whatever clocks said; none in records of before there was one. Written
+    /// near the beginning, where it is looked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
     /// The run's id.
     pub run: String,
+    /// The process that writes the record, which it keeps touched while it goes on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub process: Option<String>,
     /// The pipeline's name.
     pub pipeline: String,
     /// The manifest as it was given.

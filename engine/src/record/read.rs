@@ -6,7 +6,7 @@ use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use pipe_cache::{Error, Store};
+use pipe_cache::{Error, Store, Writer};
 use serde_json::Value;
 
 use super::{InstanceRecord, InstanceStatus, Line, RunHeader};
@@ -16,6 +16,40 @@ pub(crate) const FILE: &str = "record.jsonl";
 
 /// The line that tells how a run ended has fewer bytes.
 const LAST_LINE: u64 = 4096;
+
+/// The number of a run lies within so many bytes.
+const FIRST_BYTES: u64 = 128;
+
+/// What has become of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RunState {
+    /// It ended and all stages have their results.
+    Ok,
+    /// It ended, and a stage failed.
+    Failed,
+    /// It was asked to stop.
+    Interrupted,
+    /// Its process lives.
+    Running,
+    /// Its process is gone and has not told of an end.
+    Killed,
+    /// It has not told of an end, and was written by a program that does not say which process it was.
+    Unfinished,
+}
+
+impl RunState {
+    /// The state in a word.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Running => "running",
+            Self::Killed => "killed",
+            Self::Unfinished => "unfinished",
+        }
+    }
+}
 
 /// A run as its record tells it.
 #[derive(Clone, Debug)]
@@ -43,6 +77,22 @@ impl RunRecord {
     /// Whether the run has ended well.
     pub fn is_ok(&self) -> bool {
         self.summary.as_ref().and_then(|summary| summary.get("status")).is_some_and(|status| status == "ok")
+    }
+
+    /// What has become of it, as far as can be told.
+    pub fn state(&self) -> RunState {
+        let status = self.summary.as_ref().and_then(|summary| summary.get("status")?.as_str());
+        let writer = || Writer::of(&self.path(), self.header.process.as_deref()?);
+        match status {
+            Some("ok") => RunState::Ok,
+            Some("interrupted") => RunState::Interrupted,
+            Some(_) => RunState::Failed,
+            None => match writer() {
+                Some(Writer::Lives) => RunState::Running,
+                Some(Writer::Gone) => RunState::Killed,
+                None => RunState::Unfinished,
+            },
+        }
     }
 
     /// Refuses a record in which something cannot be read.
@@ -74,6 +124,14 @@ pub enum RecordError {
         /// The cache that was looked at.
         cache: PathBuf,
     },
+    /// Several runs begin like that.
+    #[error("`{name}` may be any of {}", shown(ids))]
+    Ambiguous {
+        /// What was asked for.
+        name: String,
+        /// The runs, the last one first.
+        ids: Vec<String>,
+    },
     /// The run was killed before it wrote anything.
     #[error("the record {} is empty", path.display())]
     Empty {
@@ -90,7 +148,15 @@ pub enum RecordError {
     },
 }
 
-/// The ids of all runs, newest first.
+/// The first few of many.
+fn shown(ids: &[String]) -> String {
+    const MOST: usize = 10;
+    let more = ids.len().saturating_sub(MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", ids.iter().take(MOST).map(String::as_str).collect::<Vec<_>>().join(", "))
+}
+
+/// The ids of all runs, the one that began last first.
 ///
 /// # Errors
 /// When the folder of runs is there and cannot be read.
@@ -101,38 +167,64 @@ pub fn run_ids(store: &Store) -> Result<Vec<String>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::io("read", &folder)(error)),
     };
-    let mut ids = Vec::new();
+    let mut runs = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::io("read", &folder))?;
-        if entry.path().join(FILE).is_file() {
-            ids.extend(entry.file_name().into_string().ok());
+        let record = entry.path().join(FILE);
+        if record.is_file()
+            && let Ok(id) = entry.file_name().into_string()
+        {
+            runs.push((sequence_of(&record), id));
         }
     }
-    ids.sort_unstable_by(|a, b| b.cmp(a));
-    Ok(ids)
+    // Runs of before there were numbers come first, in the order of their ids, which begin with the time.
+    runs.sort_unstable_by(|a, b| b.cmp(a));
+    Ok(runs.into_iter().map(|(_, id)| id).collect())
+}
+
+/// A run's number, from the beginning of its record, where it stands behind the version. Ids alone are listed so often that
+/// whole records must not be read for them.
+fn sequence_of(record: &Path) -> Option<u64> {
+    let mut beginning = Vec::new();
+    File::open(record).and_then(|file| file.take(FIRST_BYTES).read_to_end(&mut beginning)).ok()?;
+    let text = String::from_utf8_lossy(&beginning);
+    let (_, rest) = text.split_once("\"sequence\":")?;
+    let end = rest.find(|c: char| !c.is_ascii_digit())?;
+    rest[..end].parse().ok()
+}
+
+/// The largest number of a run that is there; 0 for none.
+pub(super) fn largest_sequence(store: &Store) -> u64 {
+    let Ok(entries) = fs::read_dir(store.runs()) else { return 0 };
+    entries.flatten().filter_map(|entry| sequence_of(&entry.path().join(FILE))).max().unwrap_or(0)
+}
+
+/// The id that a person means: by the whole of it, a unique beginning, or `latest`.
+fn id_of(store: &Store, name: &str) -> Result<String, RecordError> {
+    let unknown = || RecordError::Unknown { name: name.to_string(), cache: store.root().to_path_buf() };
+    let is_id = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
+    if is_id && store.runs().join(name).join(FILE).is_file() {
+        return Ok(name.to_owned());
+    }
+    let mut ids = run_ids(store)?;
+    if name != "latest" {
+        ids.retain(|id| is_id && id.starts_with(name));
+        if ids.len() > 1 {
+            return Err(RecordError::Ambiguous { name: name.to_owned(), ids });
+        }
+    }
+    ids.into_iter().next().ok_or_else(unknown)
 }
 
 /// The record of a run: by its id, a unique beginning of it, or `latest`.
 ///
 /// # Errors
-/// When there is no such run or its record cannot be read.
+/// When there is no such run, there are several, or its record cannot be read.
 pub fn read_run(store: &Store, name: &str) -> Result<RunRecord, RecordError> {
-    let ids = run_ids(store)?;
-    let unknown = || RecordError::Unknown { name: name.to_string(), cache: store.root().to_path_buf() };
-    let id = if name == "latest" {
-        ids.first().ok_or_else(unknown)?
-    } else if let Some(id) = ids.iter().find(|id| *id == name) {
-        id
-    } else {
-        let mut matching = ids.iter().filter(|id| !name.is_empty() && id.starts_with(name));
-        match (matching.next(), matching.next()) {
-            (Some(id), None) => id,
-            _ => return Err(unknown()),
-        }
-    };
-    let mut run = read_record(&store.runs().join(id))?;
+    let id = id_of(store, name)?;
+    let mut run = read_record(&store.runs().join(&id))?;
     if let Some(since) = run.unchanged_since.take() {
-        if !ids.contains(&since) {
+        if !store.runs().join(&since).join(FILE).is_file() {
             let problem = format!("it says that all is as run {since} left it, which is not there");
             return Err(RecordError::Unreadable { path: run.path(), problem });
         }

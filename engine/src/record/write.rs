@@ -1,22 +1,26 @@
 //! Writing a run's record.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use pipe_cache::{Error, Store, append, create_folder, create_new_folder, create_to_append};
+use pipe_cache::{
+    Error, Store, Touched, append, create_folder, create_new_folder, create_to_append, process_mark,
+};
 use serde_json::Value;
 
-use super::read::FILE;
+use super::read::{FILE, largest_sequence};
 use super::{InstanceRecord, Line, RunHeader, utc};
-use crate::event::Summary;
+use crate::event::{Status, Summary};
 
 /// Writes a run's record.
 pub(crate) struct RecordWriter {
     pub(crate) run: String,
     pub(crate) folder: PathBuf,
+    sequence: u64,
     file: Mutex<File>,
+    _touched: Touched,
 }
 
 impl RecordWriter {
@@ -24,6 +28,7 @@ impl RecordWriter {
     pub(crate) fn create(store: &Store) -> Result<Self, Error> {
         let runs = store.runs();
         create_folder(&runs)?;
+        let sequence = store.next_in_sequence(|| largest_sequence(store))?;
         let now = SystemTime::now();
         let milliseconds = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.subsec_millis());
         let stamp = utc(now).replace(['-', ':', 'Z'], "").replace('T', "-");
@@ -36,10 +41,14 @@ impl RecordWriter {
         let run = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
         let path = folder.join(FILE);
         let file = create_to_append(&path).map_err(Error::io("write", &path))?;
-        Ok(Self { run, folder, file: Mutex::new(file) })
+        let touched = store.keep_touched(&path);
+        Ok(Self { run, folder, sequence, file: Mutex::new(file), _touched: touched })
     }
 
+    /// Writes what the run is; what is this writer's own is filled in.
     pub(crate) fn header(&self, header: RunHeader) -> Result<(), Error> {
+        let (sequence, run) = (Some(self.sequence), self.run.clone());
+        let header = RunHeader { sequence, run, process: Some(process_mark()), ..header };
         self.line(&Line::Run(Box::new(header)))
     }
 
@@ -67,4 +76,17 @@ impl RecordWriter {
         let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         append(&file, &bytes).map_err(Error::io("write the record of", &self.folder))
     }
+}
+
+/// Ends the record of a run that is left in the middle of a step, since nobody will do it then.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn end_interrupted(folder: &Path) -> Result<(), Error> {
+    let path = folder.join(FILE);
+    let file = File::options().append(true).open(&path).map_err(Error::io("write", &path))?;
+    let summary = serde_json::json!({ "status": Status::Interrupted });
+    let mut bytes = serde_json::to_vec(&Line::Finished { summary }).unwrap_or_default();
+    bytes.push(b'\n');
+    append(&file, &bytes).map_err(Error::io("write", &path))
 }

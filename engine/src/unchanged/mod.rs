@@ -145,7 +145,6 @@ impl Unchanged {
         let Self { started, note, header } = self;
         let record = RecordWriter::create(store)?;
         record.header(RunHeader {
-            run: record.run.clone(),
             started: utc(SystemTime::now()),
             jobs: options.jobs,
             surroundings: options.surroundings.clone(),
