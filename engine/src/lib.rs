@@ -9,6 +9,7 @@ pub mod context;
 pub mod event;
 mod execute;
 pub mod export;
+pub mod foreign;
 pub mod foresee;
 pub mod gc;
 mod graph;
