@@ -110,6 +110,18 @@ pub enum SegmentationError {
         /// The labels that were looked for.
         labels: Option<Vec<u32>>,
     },
+    /// All pieces are left out for their size.
+    #[error(
+        "all {pieces} pieces have fewer than min_voxels = {min_voxels} voxels: the largest has {largest}"
+    )]
+    TooSmall {
+        /// How many there are.
+        pieces: usize,
+        /// What is asked for.
+        min_voxels: u64,
+        /// The largest one's voxels.
+        largest: u64,
+    },
     /// The mask falls into too many pieces.
     #[error("the mask falls into more than {MOST_PIECES} pieces")]
     Pieces,
@@ -125,7 +137,8 @@ fn labels_in_words(labels: Option<&[u32]>) -> String {
 /// The nodules of a mask, by label, then in the order of their first voxels.
 ///
 /// # Errors
-/// [`SegmentationError`] when the mask cannot be read, holds values that are no labels, or no label at all.
+/// [`SegmentationError`] when the mask cannot be read, holds values that are no labels, or no label at
+/// all, or none of the size asked for.
 pub fn pieces(mask: Scan, parameters: &SegmentationParameters) -> Result<Vec<Piece>, SegmentationError> {
     let affine = mask.affine(parameters.orientation)?;
     let [columns, rows, _] = mask.header().shape;
@@ -145,7 +158,12 @@ pub fn pieces(mask: Scan, parameters: &SegmentationParameters) -> Result<Vec<Pie
     if found.is_empty() {
         return Err(SegmentationError::Empty { labels: parameters.labels.clone() });
     }
-    Ok(numbered(found, parameters.min_voxels, &affine))
+    let largest = found.iter().map(|sums| sums.voxels).max().unwrap_or(0);
+    let min_voxels = parameters.min_voxels;
+    if largest < min_voxels {
+        return Err(SegmentationError::TooSmall { pieces: found.len(), min_voxels, largest });
+    }
+    Ok(numbered(found, min_voxels, &affine))
 }
 
 /// The label of a value; `None` for one that is no label.
