@@ -21,12 +21,12 @@ pub(crate) const COORDINATES: [&str; 3] = ["coordX", "coordY", "coordZ"];
 pub enum Orientation {
     /// The one that ITK takes; forms that disagree are an error, and so is a header without codes.
     Auto,
-    /// As `auto`, and where both codes are 0, ITK's placement: axes along L, P and S, the first voxel at the origin.
-    Itk,
     /// The sform.
     Sform,
     /// The qform.
     Qform,
+    /// As `auto`, and where both codes are 0, ITK's placement: axes along L, P and S, the first voxel at the origin.
+    Itk,
 }
 
 impl From<Orientation> for orientation::Orientation {
