@@ -83,9 +83,14 @@ pub(super) fn summary(summary: &Summary) -> String {
         Status::Interrupted => "interrupted; run it again to go on",
     };
     let failed = if *failed > 0 { format!(", {failed} failed") } else { String::new() };
+    let warnings = match summary.warnings {
+        0 => String::new(),
+        1 => "; 1 warning".to_string(),
+        count => format!("; {count} warnings"),
+    };
     format!(
         "{word}: {executed} stages executed, {cached} known{failed}; {items_executed} items executed, \
-         {items_cached} known; {seconds:.2} s (run {run})"
+         {items_cached} known{warnings}; {seconds:.2} s (run {run})"
     )
 }
 

@@ -55,7 +55,7 @@ pub(crate) fn publish_stage(
             "{} is no longer given, but has been changed since it was published: it stays",
             path.display()
         );
-        observer.event(&Event::Warning { text });
+        observer.event(&Event::Warning { stage: None, text });
     }
     observer.event(&Event::Published {
         stage: stage.to_string(),

@@ -25,7 +25,18 @@ use serde_json::Value;
 pub use self::files::{report, text_encode};
 pub use self::models::{calibrate, import_experiment};
 pub use self::tables::passed_on;
-pub use self::volumes::{crop, import_crops, slice};
+pub use self::volumes::{import_crops, slice};
+use crate::inspections;
+
+/// For kind `dicom`.
+pub fn dicom(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    and(passed_on(params, preview), inspections::points_in_series(params, preview))
+}
+
+/// For kind `crop`.
+pub fn crop(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    and(volumes::crop(params, preview), inspections::points(params, preview))
+}
 
 /// For kind `split`.
 pub fn split(params: &Value, preview: &Preview<'_>) -> Foreseen {

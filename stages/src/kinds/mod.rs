@@ -31,7 +31,7 @@ pub static STAGES: &[&dyn AnyStage] = &[
     },
     &Whole(lidc::Lidc),
     &Checked { kind: PerItem(locate::Locate), rows: None, given: Some(checks::passed_on) },
-    &Checked { kind: PerItem(dicom::Dicom), rows: Some(inspections::dicom), given: Some(checks::passed_on) },
+    &Checked { kind: PerItem(dicom::Dicom), rows: Some(inspections::dicom), given: Some(checks::dicom) },
     &Checked { kind: PerItem(crop::Crop), rows: Some(inspections::crop), given: Some(checks::crop) },
     &Checked { kind: PerItem(import_crops::ImportCrops), rows: None, given: Some(checks::import_crops) },
     &Checked { kind: PerItem(slice::Slice), rows: None, given: Some(checks::slice) },
