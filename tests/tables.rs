@@ -116,10 +116,10 @@ fn words_for_missing_values_are_blank_cells() {
     let check = checked(&workspace);
     assert!(check.stdout.contains("nothing wrong found"), "{}", check.stdout);
     workspace.pipe_ok(&["run", "p.toml"]);
-    for number in 0..words.len() {
+    for (number, word) in words.iter().enumerate() {
         let report = workspace.read(&format!("out/P{number}_1.txt")).to_lowercase();
         for foreign in ["nan", "na ", "n/a", "null", "none", "suspicion", "margin", "pleural", "#"] {
-            assert!(!report.contains(foreign), "{}: {report}", words[number]);
+            assert!(!report.contains(foreign), "{word}: {report}");
         }
     }
     // A name is never blank in silence.

@@ -5,7 +5,7 @@
 //! What is wrong for sure is told by [`crate::preflight`].
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::bind::shown_path;
 use crate::input::list_items;
@@ -140,7 +140,7 @@ fn looks_damaged(name: &str) -> bool {
 }
 
 /// Files of a folder that are no items.
-fn left_out(pipeline: &Pipeline, binding: &InputBinding, folder: &PathBuf) -> Option<Finding> {
+fn left_out(pipeline: &Pipeline, binding: &InputBinding, folder: &Path) -> Option<Finding> {
     let extension = binding.spec.extension?;
     let shown = shown_path(&pipeline.root, folder);
     let left_out = list_items(folder, &shown, extension).ok()?.left_out;

@@ -64,7 +64,7 @@ pub(crate) struct Executed {
 /// How an instance failed.
 pub(crate) struct Failure {
     pub(crate) error: StageError,
-    pub(crate) fingerprint: Option<Digest>,
+    pub(crate) fingerprint: Option<Box<Digest>>,
     pub(crate) failed_items: Vec<FailedItem>,
     pub(crate) items_executed: usize,
     pub(crate) items_cached: usize,
@@ -215,7 +215,7 @@ impl Executor<'_> {
         };
         let (outputs, items_executed, items_cached) = outcome.map_err(|mut failure| {
             reporter.log(&format!("failed: {}", failure.error));
-            failure.fingerprint = Some(fingerprint);
+            failure.fingerprint = Some(Box::new(fingerprint));
             failure.warnings = reporter.warnings();
             failure
         })?;

@@ -284,7 +284,7 @@ impl<'a> Set<'a> {
             .chain(found.gone.iter().cloned())
             .chain([self.folder.join(FILE)])
             .collect();
-        if self.folder.is_dir() && carry_over(self.folder, new, self.folder, &replaced).is_err() {
+        if self.folder.is_dir() && carry_over(self.folder, new, &replaced).is_err() {
             return Ok(false);
         }
         for copy in found.wanted.iter().filter_map(|position| self.copies.get(*position)) {
@@ -323,7 +323,7 @@ fn write_account(path: &Path, bytes: &[u8]) -> Result<(), CopyError> {
 }
 
 /// What is in a folder and is not replaced, as hard links in another.
-fn carry_over(from: &Path, to: &Path, top: &Path, replaced: &BTreeSet<PathBuf>) -> io::Result<()> {
+fn carry_over(from: &Path, to: &Path, replaced: &BTreeSet<PathBuf>) -> io::Result<()> {
     for entry in fs::read_dir(from)? {
         let entry = entry?;
         let (path, target) = (entry.path(), to.join(entry.file_name()));
@@ -332,7 +332,7 @@ fn carry_over(from: &Path, to: &Path, top: &Path, replaced: &BTreeSet<PathBuf>) 
         if kind.is_dir() {
             fs::create_dir(&target)?;
             fs::set_permissions(&target, entry.metadata()?.permissions())?;
-            carry_over(&path, &target, top, replaced)?;
+            carry_over(&path, &target, replaced)?;
         } else if kind.is_file() && !replaced.contains(&path) {
             fs::hard_link(&path, &target)?;
         } else if !kind.is_file() {

@@ -142,7 +142,7 @@ impl<'a> Account<'a> {
         let interrupted = failure.error.is_interrupted();
         let mut record = self.instance_record(instance, seconds);
         record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
-        record.fingerprint = failure.fingerprint;
+        record.fingerprint = failure.fingerprint.map(|fingerprint| *fingerprint);
         record.items_executed = failure.items_executed;
         record.items_cached = failure.items_cached;
         record.error = Some(failure.error.to_string());

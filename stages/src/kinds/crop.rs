@@ -172,7 +172,7 @@ fn crop_group(
     let volumes = crop_scan(scan, &points, &parameters).map_err(refuse)?;
     let signature = signature(open()?).map_err(|error| refuse(error.into()))?;
     let preprocessing = params.preprocessing()?;
-    let write = |((volume, origin_lps), item): ((Result<Vec<f32>, _>, Option<[f64; 3]>), &Item)| {
+    let written = volumes.into_iter().zip(origins).zip(group).map(|((volume, origin_lps), item)| {
         let volume = volume.map_err(|error| {
             StageError::message(format!("{}: nodule {} in {shown}: {error}", item.place(), item.name)).advise(
                 "coordinates must be LPS millimetres; for RAS ones change the sign of coordX and coordY",
@@ -181,8 +181,8 @@ fn crop_group(
         let made = Made { preprocessing: preprocessing.clone(), scan: signature.clone(), origin_lps };
         let shown = format!("nodule {} in {shown}", item.name);
         write_volume(params.size_mm, &volume, (params.store, &made), &shown)
-    };
-    Ok(volumes.into_iter().zip(origins).zip(group).map(write).collect())
+    });
+    Ok(written.collect())
 }
 
 fn point(item: &Item) -> Result<LpsPoint, StageError> {

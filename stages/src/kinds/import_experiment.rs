@@ -170,17 +170,11 @@ pub(crate) fn input(
 }
 
 /// What to say where neither arguments nor parameters tell how intensities were windowed.
-fn window_not_stated(
-    arguments: &BTreeMap<String, Value>,
-    params: &ImportExperimentParams,
-) -> Option<String> {
+fn window_not_stated(arguments: &BTreeMap<String, Value>, params: &ImportExperimentParams) -> Option<String> {
     let absent = |name: &str| arguments.get(name).is_none_or(Value::is_null);
     let given = [(CLIP_MIN, params.clip_min), (CLIP_MAX, params.clip_max)];
-    let missing: Vec<&str> = given
-        .iter()
-        .filter(|(name, value)| value.is_none() && absent(name))
-        .map(|(name, _)| *name)
-        .collect();
+    let missing: Vec<&str> =
+        given.iter().filter(|(name, value)| value.is_none() && absent(name)).map(|(name, _)| *name).collect();
     (!missing.is_empty()).then(|| {
         format!(
             "{ARGUMENTS} does not state {}: the published window, -1000 to 500 HU, is taken for the models'",
@@ -298,9 +292,15 @@ mod tests {
             ("Namespace(clip_min=-1000)", Some("args.txt does not state clip_max: ")),
             ("Namespace(clip_min=None, lr=0.1)", Some("args.txt does not state clip_min and clip_max: ")),
         ] {
-            let warning = window_not_stated(&arguments::parse(text).expect("arguments"));
+            let warning = window_not_stated(
+                &arguments::parse(text).expect("arguments"),
+                &ImportExperimentParams::default(),
+            );
             assert_eq!(warning.is_some(), expected.is_some(), "{text}");
             assert!(warning.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{text}");
         }
+        let stated =
+            ImportExperimentParams { clip_min: Some(-300.0), clip_max: Some(500.0), ..Default::default() };
+        assert_eq!(window_not_stated(&BTreeMap::new(), &stated), None);
     }
 }
