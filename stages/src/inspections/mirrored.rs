@@ -6,7 +6,7 @@
 //!
 //! | looked at | said |
 //! |---|---|
-//! | at least 90 % of the twins in tissue, at least half of the points not | an error: the points are RAS |
+//! | at least 80 % of the twins in tissue, at least half of the points not | an error: the points are RAS |
 //! | at least 30 % of the points of ten nodules or more not in tissue | a warning with both shares |
 //!
 //! "Tissue" is a mean of 3 × 3 × 3 voxels above −750 HU: solid nodules are near 0, ground glass near −600, lung is near
@@ -34,8 +34,9 @@ const FEWEST: usize = 5;
 const FEWEST_DOUBTFUL: usize = 10;
 /// Means above this are tissue, in HU.
 const TISSUE: f64 = -750.0;
-/// Shares of twins in tissue and of points out of it that prove that points are mirrored.
-const PROVING: [f64; 2] = [0.9, 0.5];
+/// Shares of twins in tissue and of points out of it that prove that points are mirrored. One in ten true points may
+/// lie in a cavity or in faint ground glass.
+const PROVING: [f64; 2] = [0.8, 0.5];
 /// The share of points out of tissue that is told.
 const DOUBTFUL: f64 = 0.3;
 /// Memory for the voxels around the points of one scan.
@@ -236,7 +237,7 @@ mod tests {
     #[test]
     fn a_cohort_is_judged_by_its_shares() {
         let (proof, doubt) = (Some(true), Some(false));
-        let table: [(&str, &[(usize, bool, bool)], Option<bool>); 10] = [
+        let table: [(&str, &[(usize, bool, bool)], Option<bool>); 11] = [
             (
                 "LPS: some twins meet tissue, too",
                 &[(26, true, false), (12, true, true), (2, false, false)],
@@ -248,6 +249,7 @@ mod tests {
             ("another scan's points", &[(24, false, false), (6, true, true)], doubt),
             ("both in tissue, as in a mass", &[(40, true, true)], None),
             ("too few", &[(4, false, true)], None),
+            ("RAS, nodules with cavities", &[(33, false, true), (7, false, false)], proof),
             ("few, all RAS", &[(5, false, true)], proof),
             ("few, some off", &[(3, false, false), (4, true, false)], None),
             ("none", &[], None),
