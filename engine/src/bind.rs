@@ -377,6 +377,12 @@ pub(crate) fn shown_path(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
 }
 
+/// What a path begins with that a shell would replace: `~`, or the name of a variable.
+pub(crate) fn shell_head(text: &str) -> Option<&str> {
+    let is_shell = text.starts_with('~') || text.starts_with('$');
+    is_shell.then(|| text.split('/').next().unwrap_or(text))
+}
+
 /// The path of something that is not there: against which folder it was read, and whether it lies in the current one.
 pub(crate) fn missing_path(root: &Path, path: &Path) -> String {
     let Ok(name) = path.strip_prefix(root) else { return path.display().to_string() };

@@ -94,6 +94,7 @@ fn check_table(
     let source = binder.open_table(&InputSource::Path(path.to_path_buf()), &|_| None)?;
     match (binder.item_source(instance)?, instance.kind.work()) {
         (Some(ItemSource::Rows(rows)), Work::Items(stage)) if rows.input == binding.spec.name => {
+            items::refuse(rows::published(&source, &rows, &binder.pipeline.publish)?)?;
             check_rows(instance, stage, &source, &rows)
         }
         _ => {

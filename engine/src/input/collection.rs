@@ -9,9 +9,6 @@ use std::path::{Path, PathBuf};
 use super::list_folder;
 use crate::stage::StageError;
 
-/// What published folders say of where they come from; no item, and nothing that somebody has left there.
-const PROVENANCE: &str = "provenance.json";
-
 /// How many names are told.
 const TOLD: usize = 3;
 
@@ -37,7 +34,6 @@ pub fn list_items(folder: &Path, shown: &str, extension: &str) -> Result<Listing
     let mut others: Vec<String> = Vec::new();
     for (name, path) in files {
         match item_of(&name, extension) {
-            None if name == PROVENANCE => {}
             None => others.push(name),
             Some(item) => {
                 let first = listing.items.insert(item.to_string(), path);
@@ -134,7 +130,6 @@ mod tests {
             "README.md",
             "old/P1_1.txt",
             "LICENSE",
-            "provenance.json",
             ".P1_1.txt.swp",
             "._P1_1.txt",
             "Thumbs.db",

@@ -10,6 +10,7 @@ use pipe_cache::{Digest, Form, Hashed, Index, IndexBuilder, InputMemo, Stamp, St
 
 use super::file::Place;
 use super::{InputError, InputFile, list_items};
+use crate::publish::provenance::{FILE, Provenance};
 use crate::stage::StageError;
 
 /// What file managers leave in folders; Apple's are hidden files.
@@ -277,7 +278,8 @@ fn is_folder(entry: &fs::DirEntry, path: &Path) -> Result<bool, InputError> {
     Ok(metadata.is_dir())
 }
 
-/// The files of a folder and of those in it, by name: links followed, hidden files and those of file managers left out.
+/// The files of a folder and of those in it, by name: links followed, hidden files, those of file managers and what a
+/// published folder says of itself left out.
 pub(crate) fn list_folder(
     folder: &Path,
     prefix: &str,
@@ -298,6 +300,9 @@ pub(crate) fn list_folder(
             });
         };
         if name.starts_with('.') || LEFT_BY_SYSTEMS.contains(&name.as_str()) {
+            continue;
+        }
+        if name == FILE && Provenance::read(folder).is_some() {
             continue;
         }
         let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };

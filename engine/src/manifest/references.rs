@@ -10,7 +10,7 @@ use super::hub::HubFile;
 use super::node::Node;
 use super::problem::{Problem, Problems, did_you_mean};
 use super::stage_table::{GivenInput, StageSpec};
-use crate::bind::{missing_path, shown_path};
+use crate::bind::{missing_path, shell_head, shown_path};
 use crate::stage::{InputForm, InputSpec, OutputForm, OutputSpec};
 
 /// What an input's text means.
@@ -177,7 +177,7 @@ fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems:
             ("wrong-form", format!("`{}` needs a {}, but {shown} is {found}", spec.name, noun(spec.form)))
         }
     };
-    let mut help = match text_head(node) {
+    let mut help = match node.as_text().and_then(shell_head) {
         Some(head) => format!("`{head}` is put in by a shell, and not here: write the path out"),
         None => give,
     };
@@ -185,13 +185,6 @@ fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems:
         help = format!("{help}; or use the word \"{}\"", spec.keywords.join("\" or \""));
     }
     problems.add(Problem::at(node.origin.clone(), code, message).help(help));
-}
-
-/// What a path begins with that a shell would replace: `~`, or the name of a variable.
-fn text_head(node: &Node) -> Option<&str> {
-    let text = node.as_text()?;
-    let is_shell = text.starts_with('~') || text.starts_with('$');
-    is_shell.then(|| text.split('/').next().unwrap_or(text))
 }
 
 fn form_words(form: OutputForm) -> &'static str {

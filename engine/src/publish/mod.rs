@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use pipe_cache::{ArtifactRef, Digest, Error, Form, Hashed, InputMemo, Stamp, Store, is_abandoned, own_mark};
 
-pub(crate) use self::conflicts::{plain_path, publisher_of, refuse_conflicts};
+pub(crate) use self::conflicts::{plain_path, publisher_of, real_path, refuse_conflicts};
 pub(crate) use self::folder::publish_stage;
 use crate::bind::Done;
 use crate::input::Selector;

@@ -101,7 +101,7 @@ impl Provenance {
     }
 
     /// What a folder says of itself; `None` where it says nothing that is understood.
-    pub(super) fn read(folder: &Path) -> Option<Self> {
+    pub(crate) fn read(folder: &Path) -> Option<Self> {
         let read: Self = serde_json::from_slice(&fs::read(folder.join(FILE)).ok()?).ok()?;
         (read.pipe_provenance == VERSION).then_some(read)
     }
