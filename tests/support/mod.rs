@@ -9,6 +9,7 @@ use std::process::{Command, Output};
 
 mod require;
 
+#[allow(unused_imports, reason = "each test file uses a part of it")]
 pub use require::{has_part, wait_until};
 
 /// A folder to run the program in.
