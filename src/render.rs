@@ -46,6 +46,24 @@ pub(crate) fn fitted(text: &str, width: usize) -> String {
     console::truncate_str(text, width, "…").into_owned()
 }
 
+/// A line broken between words into lines that fit; those that go on are set in.
+pub(crate) fn wrapped(text: &str, width: usize) -> String {
+    let indent = text.len() - text.trim_start_matches(' ').len();
+    let mut lines = vec![" ".repeat(indent)];
+    let mut is_first = true;
+    for word in text.trim_start_matches(' ').split(' ') {
+        let line = lines.last().map_or(0, |line| console::measure_text_width(line));
+        if !is_first && line + 1 + console::measure_text_width(word) > width {
+            lines.push(format!("{}{word}", " ".repeat(indent + 2)));
+        } else if let Some(line) = lines.last_mut() {
+            line.push_str(if is_first { "" } else { " " });
+            line.push_str(word);
+        }
+        is_first = false;
+    }
+    lines.join("\n")
+}
+
 /// Bytes for people.
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
@@ -57,6 +75,9 @@ pub(crate) fn size(bytes: u64) -> String {
     }
     if unit == 0 { format!("{bytes} B") } else { format!("{value:.1} {}", UNITS[unit]) }
 }
+
+/// Messages about manifests are broken into lines no wider than this.
+const WIDEST: usize = 100;
 
 /// Whether something could not be written on stdout.
 static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
@@ -104,7 +125,8 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 
 fn problems(problems: &[Problem]) {
     let theme = if colourful() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(100).with_links(false);
+    let width = width(&console::Term::stderr()).unwrap_or(WIDEST).min(WIDEST);
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
     for problem in problems {
         let mut text = String::new();
         match handler.render_report(&mut text, &Shown::new(problem)) {
@@ -169,5 +191,17 @@ impl Diagnostic for Shown {
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         let span = self.span?;
         Some(Box::new(std::iter::once(LabeledSpan::new_with_span(Some("here".to_string()), span))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_broken_between_words() {
+        assert_eq!(wrapped("  help: one two three", 13), "  help: one\n    two three");
+        assert_eq!(wrapped("short", 80), "short");
+        assert_eq!(wrapped("/a/path/that/is/longer", 5), "/a/path/that/is/longer");
     }
 }

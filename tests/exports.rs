@@ -69,6 +69,61 @@ fn a_checkpoint_is_a_whole_model_with_its_adapters_added() {
     assert!(other.stderr.contains("is there already and differs"), "{}", other.stderr);
 }
 
+/// The folder that is exported, imported again, has the same states in it.
+#[test]
+fn an_exported_experiment_is_imported_with_its_last_state() {
+    let workspace = workspace(&["train.tuning=ft"]);
+    let settings = ["--set", "train.tuning=ft"];
+    let get = |what: &[&str]| workspace.pipe_ok(&[&["get", "p.toml"][..], what, &settings].concat());
+    get(&["train", "--to", "e", "--format", "experiment"]);
+    get(&["train", "--to", "stored"]);
+    workspace.write("i.toml", "[stage.import-experiment]\ninputs = { experiment = \"e\" }\n");
+    workspace.pipe_ok(&["run", "i.toml"]);
+    workspace.pipe_ok(&["get", "latest", "import-experiment", "--to", "imported"]);
+    for name in ["best_both", "last"] {
+        let read = |folder: &str| {
+            read_tensors(&workspace.path(&format!("{folder}/fold_1/{name}.safetensors"))).unwrap()
+        };
+        let (stored, imported) = (read("stored"), read("imported"));
+        assert_eq!(values(&imported, "classifier_image.weight"), values(&stored, "classifier_image.weight"));
+    }
+}
+
+#[test]
+fn volumes_are_read_by_other_programs_where_they_lie() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "p.toml",
+        "[stage.phantom]\nparams = { patients = 2, shape = [72, 72, 36] }\n\
+         [stage.crop]\nparams = { size_mm = 21, sampling = \"exact\" }\ninputs = { dataset = \"@phantom\" }\n\
+         [stage.slice]\ninputs = { volumes = \"@crop\" }\n",
+    );
+    workspace.pipe_ok(&["run", "p.toml"]);
+    for (stage, form) in [("crop", "pt"), ("crop", "nii"), ("crop", "png"), ("slice", "png")] {
+        workspace.pipe_ok(&["get", "latest", stage, "--format", form, "--to", &format!("{stage}-{form}")]);
+    }
+    workspace.pipe_ok(&["get", "latest", "phantom", "--to", "phantom"]);
+    // Both are the same picture: the slices have the published window.
+    for entry in fs::read_dir(workspace.path("slice-png")).unwrap().flatten() {
+        let twin = workspace.path("crop-png").join(entry.file_name());
+        assert_eq!(fs::read(entry.path()).unwrap(), fs::read(twin).unwrap());
+    }
+    let test = "volumes_are_read_by_other_programs_where_they_lie";
+    let python = std::env::var_os("PYTHON").unwrap_or_else(|| "python3".into());
+    let has = |packages: &str| {
+        let found = Command::new(&python).args(["-c", &format!("import {packages}")]).output();
+        found.is_ok_and(|output| output.status.success())
+    };
+    if !has_part("python", has("nibabel, numpy"), test) || !has_part("torch", has("torch"), test) {
+        return;
+    }
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/read_volumes.py");
+    let output = Command::new(&python).arg(script).arg(workspace.path("")).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(told.starts_with("compared "), "{told}");
+}
+
 #[test]
 fn a_form_that_is_not_there_is_told_with_those_that_are() {
     let workspace = workspace(&["train.epochs=1"]);
@@ -77,8 +132,8 @@ fn a_form_that_is_not_there_is_told_with_those_that_are() {
     let unknown = get(&["train", "--to", "x", "--format", "onnx"]);
     assert_eq!(unknown.code, 2, "{}", unknown.stderr);
     assert!(unknown.stderr.contains("have no form `onnx`") && unknown.stderr.contains("experiment:"));
-    let none = get(&["crop", "--to", "x", "--format", "pt"]);
-    assert!(none.stderr.contains("the results of `crop` have no form `pt`"), "{}", none.stderr);
+    let none = get(&["split", "--to", "x", "--format", "pt"]);
+    assert!(none.stderr.contains("the results of `split` have no form `pt`"), "{}", none.stderr);
     let part = get(&["train.model", "--to", "x", "--format", "pt"]);
     assert!(part.stderr.contains("as a whole"), "{}", part.stderr);
     assert!(!workspace.path("x").exists());
@@ -114,6 +169,10 @@ fn an_experiment_is_a_folder_that_the_published_scripts_read() {
         let whole = read_tensors(&workspace.path(&format!("e/fold_{fold}/best_both.pt"))).unwrap();
         assert!(whole.contains_key("transformer.resblocks.0.attn.in_proj_weight"));
         assert!(fs::metadata(workspace.path(&format!("e/fold_{fold}/cal_{fold}.pkl"))).unwrap().len() > 100);
+        workspace.pipe_ok(&[&["get", "p.toml", "train", "--to", "stored"][..], &settings].concat());
+        let last = read_tensors(&workspace.path(&format!("e/fold_{fold}/ckpt.pt"))).unwrap();
+        let stored = read_tensors(&workspace.path(&format!("stored/fold_{fold}/last.safetensors"))).unwrap();
+        assert_eq!(values(&last, "classifier_image.weight"), values(&stored, "classifier_image.weight"));
     }
     let given = [0.0, 0.2, 0.5, 0.9, 1.0];
     let test = "an_experiment_is_a_folder_that_the_published_scripts_read";

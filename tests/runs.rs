@@ -10,14 +10,13 @@ use std::time::Duration;
 
 use support::{Workspace, wait_until};
 
-/// Two quick stages, the first in two variants.
+/// A quick stage in two variants.
 fn workspace() -> Workspace {
     let workspace = Workspace::new();
     workspace.write("nodules.csv", "pid,nodule_id,margin\n1,1,Poorly defined\n2,1,Sharp\n");
     workspace.write(
         "p.toml",
-        "[stage.report]\nforeach = { stream = [\"a\", \"b\"] }\ninputs = { dataset = \"nodules.csv\" }\n\
-         [stage.text-encode]\nforeach = { stream = [\"a\", \"b\"] }\ninputs = { reports = \"@report\" }\n",
+        "[stage.report]\nforeach = { stream = [\"a\", \"b\"] }\ninputs = { dataset = \"nodules.csv\" }\n",
     );
     workspace
 }
@@ -116,15 +115,12 @@ fn labels_are_names_wherever_a_stage_is_named() {
     let only = workspace.pipe_ok(&["run", "p.toml", "--json", "--only", "report[stream=b]"]);
     assert_eq!(only.executed(), ["report[stream=b]"]);
     let forced = ["run", "p.toml", "--json", "--force", "report[stream=b]"];
-    assert_eq!(
-        workspace.pipe_ok(&forced).executed(),
-        ["report[stream=a]", "report[stream=b]", "text-encode[stream=a]", "text-encode[stream=b]"]
-    );
+    assert_eq!(workspace.pipe_ok(&forced).executed(), ["report[stream=a]", "report[stream=b]"]);
     assert_eq!(workspace.pipe_ok(&forced).executed(), ["report[stream=b]"]);
     let output = ["run", "p.toml", "--json", "--force", "report[stream=a].reports"];
     assert_eq!(workspace.pipe_ok(&output).executed(), ["report[stream=a]"]);
-    let planned = workspace.pipe_ok(&["plan", "p.toml", "--force", "text-encode[stream=a]"]).stdout;
-    assert!(planned.contains("1 instances run, 3 have"), "{planned}");
+    let planned = workspace.pipe_ok(&["plan", "p.toml", "--force", "report[stream=a]"]).stdout;
+    assert!(planned.contains("1 instances run, 1 have"), "{planned}");
     for (name, files) in [("report[stream=a]", 2), ("report[stream=a].reports", 2), ("report", 4)] {
         let to = format!("got/{name}");
         let got = workspace.pipe_ok(&["get", "latest", name, "--to", &to]);

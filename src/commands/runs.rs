@@ -128,8 +128,13 @@ mod tests {
             let text = text(&rows(), Some(width));
             assert!(text.lines().all(|line| line.chars().count() <= width), "{width}:\n{text}");
         }
-        insta::assert_snapshot!(text(&rows(), Some(60)), @"");
-        insta::assert_snapshot!(text(&rows(), Some(140)), @"");
+        let narrow = text(&rows(), Some(60));
+        let expected = "20261128-084326-123-abc  running      1 min 12 s\n    2026-11-28 08:43 UTC  phantom\n\
+                        20261128-084326-123-abc  ok           2 min 31 s\n    2026-11-28 08:43 UTC  phantom  AUROC 0.860 [0.792, 0.92…";
+        assert_eq!(narrow, expected);
+        let wide = text(&rows(), Some(160));
+        assert!(wide.starts_with("run  ") && wide.contains("  begun (UTC)  "), "{wide}");
+        assert_eq!(wide.lines().count(), 3);
         assert!(!text(&rows(), None).contains("begun (UTC)"));
     }
 }

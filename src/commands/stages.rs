@@ -6,6 +6,7 @@ use pipe_engine::preimage::canonical_text;
 use pipe_engine::registry::Registry;
 use pipe_engine::stage::{AnyStage, Column, InputForm, InputSpec, ItemSource, OutputForm, Work};
 use pipe_stages::columns::{Described, described};
+use pipe_stages::exports::EXPORTS;
 use serde_json::{Value, json};
 
 use crate::cli::StagesArguments;
@@ -66,6 +67,15 @@ fn explain(kind: &dyn AnyStage) -> String {
     if !parameters.is_empty() {
         lines.push("\nparameters".to_string());
         lines.extend(parameters);
+    }
+    let forms: Vec<String> = EXPORTS
+        .iter()
+        .filter(|export| export.kind == about.name)
+        .map(|export| format!("  {}\n      {}", export.name, export.summary))
+        .collect();
+    if !forms.is_empty() {
+        lines.push("\nforms, for `pipe get --format`".to_string());
+        lines.extend(forms);
     }
     lines.join("\n")
 }

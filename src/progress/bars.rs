@@ -23,7 +23,9 @@ impl Bars {
 
     /// A line that stays, above those that change.
     pub(super) fn line(&self, text: &str) {
-        let _ = self.all.println(text);
+        let width = render::width(&console::Term::stderr()).unwrap_or(usize::MAX);
+        let lines = text.lines().map(|line| render::wrapped(line, width));
+        lines.for_each(|line| drop(self.all.println(line)));
     }
 
     /// Does something while the terminal is as it was.

@@ -27,4 +27,12 @@ impl Checkpoint {
             Checkpoint::Last => "last",
         }
     }
+
+    /// What the published training calls its file, without the ending.
+    pub fn published(self) -> &'static str {
+        match self {
+            Checkpoint::Last => "ckpt",
+            best => best.name(),
+        }
+    }
 }

@@ -66,7 +66,7 @@ impl Experiment {
         let mut findings = Vec::new();
         for (number, folder) in &self.folds {
             let checkpoints =
-                ["best_both", "best_pred", "best_clip"].map(|name| folder.join(format!("{name}.pt")));
+                ["best_both", "best_pred", "best_clip", "ckpt"].map(|name| folder.join(format!("{name}.pt")));
             let there: Vec<&PathBuf> = checkpoints.iter().filter(|path| path.is_file()).collect();
             if there.is_empty() {
                 let message = format!("{} has no checkpoint best_*.pt", folder.display());

@@ -79,8 +79,10 @@ pub(super) fn write(chosen: &[&Exported], all: &[Exported], sink: &mut Sink<'_>)
         if position == 0 {
             sink("args.txt", arguments(&stored.file, &folds)?.as_bytes())?;
         }
-        for name in stored.names().into_iter().filter(|name| name != Checkpoint::Last.name()) {
-            sink(&format!("fold_{fold}/{name}.pt"), &checkpoint(&stored.whole(&name)?, &name)?)?;
+        for name in stored.names() {
+            let published =
+                if name == Checkpoint::Last.name() { Checkpoint::Last.published() } else { &name };
+            sink(&format!("fold_{fold}/{published}.pt"), &checkpoint(&stored.whole(&name)?, published)?)?;
         }
         for calibrator in all.iter().filter(|other| is_calibrator_of(other, instance)) {
             let file = calibrator.file("calibrator")?;

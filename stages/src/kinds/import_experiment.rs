@@ -58,7 +58,8 @@ pub struct ImportExperimentParams {
 /// The arguments' file.
 const ARGUMENTS: &str = "args.txt";
 /// The checkpoints that the published training keeps.
-const CHECKPOINTS: [Checkpoint; 3] = [Checkpoint::BestBoth, Checkpoint::BestPred, Checkpoint::BestClip];
+const CHECKPOINTS: [Checkpoint; 4] =
+    [Checkpoint::BestBoth, Checkpoint::BestPred, Checkpoint::BestClip, Checkpoint::Last];
 
 impl Stage for ImportExperiment {
     type Params = ImportExperimentParams;
@@ -70,7 +71,7 @@ impl Stage for ImportExperiment {
             InputSpec::new(
                 "experiment",
                 InputForm::Tree,
-                "args.txt and, for each fold, fold_k/best_*.pt and, if calibrated, fold_k/cal_k.pkl",
+                "args.txt and, for each fold, fold_k/best_*.pt, ckpt.pt (the last state) and, if calibrated, cal_k.pkl",
             ),
             InputSpec::new(
                 "splits",
@@ -81,7 +82,7 @@ impl Stage for ImportExperiment {
         ],
         outputs: &[OutputSpec {
             name: "models",
-            summary: "fold_k/ with best_*.safetensors (all tensors), model.json and, if calibrated, calibrator.json",
+            summary: "fold_k/ with best_*.safetensors and last.safetensors (all tensors), model.json and, if calibrated, calibrator.json",
             form: OutputForm::Tree,
         }],
         random: false,
@@ -96,7 +97,7 @@ impl Stage for ImportExperiment {
         (input == "experiment").then(|| {
             let folds = (0..MOST_FOLDS).flat_map(|fold| {
                 let checkpoints =
-                    CHECKPOINTS.map(|checkpoint| format!("fold_{fold}/{}.pt", checkpoint.name()));
+                    CHECKPOINTS.map(|checkpoint| format!("fold_{fold}/{}.pt", checkpoint.published()));
                 checkpoints.into_iter().chain([format!("fold_{fold}/cal_{fold}.pkl")])
             });
             folds.chain([ARGUMENTS.to_string()]).collect()
@@ -204,7 +205,8 @@ fn import_fold(
     let mut known: Option<ModelFile> = None;
     for checkpoint in CHECKPOINTS {
         let name = checkpoint.name();
-        let Some(file) = experiment.get(&format!("fold_{fold}/{name}.pt")) else { continue };
+        let published = format!("fold_{fold}/{}.pt", checkpoint.published());
+        let Some(file) = experiment.get(&published) else { continue };
         let place = |error: &dyn std::error::Error| refuse(&file, &chain(error));
         let tensors = read_tensors(&file.path()?).map_err(|error| place(&error))?;
         check_arguments(arguments, &tensors).map_err(|error| place(&error))?;

@@ -15,6 +15,22 @@ use crate::clip::Tensors;
 
 /// `{"model": state_dict}` of f32 tensors, as a file of that name without its ending.
 pub(crate) fn checkpoint(tensors: &Tensors, name: &str) -> Result<Vec<u8>, ArchiveError> {
+    archive(&pickle(tensors), tensors.iter().map(|(name, tensor)| (name.as_str(), tensor)), name)
+}
+
+/// One f32 tensor, as a file of that name without its ending.
+pub(crate) fn tensor(tensor: &Tensor, name: &str) -> Result<Vec<u8>, ArchiveError> {
+    let mut pickle = PickleWriter::new();
+    describe(&mut pickle, 0, tensor);
+    archive(&pickle.finish(), [(name, tensor)].into_iter(), name)
+}
+
+/// A pickle and the storages that it names by their positions.
+fn archive<'a>(
+    pickle: &[u8],
+    storages: impl Iterator<Item = (&'a str, &'a Tensor)>,
+    name: &str,
+) -> Result<Vec<u8>, ArchiveError> {
     let mut archive = ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default().compression_method(CompressionMethod::Stored);
     let mut entry = |entry: &str, bytes: &[u8]| -> Result<(), ArchiveError> {
@@ -23,9 +39,9 @@ pub(crate) fn checkpoint(tensors: &Tensors, name: &str) -> Result<Vec<u8>, Archi
         archive.start_file(format!("{name}/{entry}"), options)?;
         Ok(archive.write_all(bytes)?)
     };
-    entry("data.pkl", &pickle(tensors))?;
+    entry("data.pkl", pickle)?;
     entry("byteorder", b"little")?;
-    for (position, (name, tensor)) in tensors.iter().enumerate() {
+    for (position, (name, tensor)) in storages.enumerate() {
         entry(&format!("data/{position}"), &storage(name, tensor)?)?;
     }
     entry("version", b"3\n")?;
