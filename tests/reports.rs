@@ -228,8 +228,9 @@ fn a_prompt_of_ones_own_counts_by_content() {
     workspace.write("prompt.txt", "Lang, bitte: {features}");
     assert_eq!((run_ok(&workspace, &set), server.count()), (3, 6));
     workspace.write("prompt.txt", "Nichts.");
-    let error = failure(&workspace, &set);
-    assert!(error.contains("prompt.txt: it has no {features}"), "{error}");
+    let refused = run(&workspace, &set);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("prompt.txt: it has no {features}"), "{}", refused.stderr);
     assert_eq!(server.count(), 6);
 }
 
