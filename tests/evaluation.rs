@@ -27,7 +27,13 @@ fn workspace() -> Workspace {
 #[test]
 fn thresholds_comparisons_and_subgroups_are_given_where_asked_for() {
     let workspace = workspace();
-    workspace.pipe_ok(&["run", "p.toml"]);
+    let ran = workspace.pipe_ok(&["run", "p.toml"]);
+    // So few cases are warned of, where people see it and in the last line.
+    for stage in ["calibrate[fold=0]", "calibrate[fold=1]", "evaluate", "zero-shot"] {
+        assert!(ran.stderr.contains(&format!("  warning: {stage}: ")), "{stage} in {}", ran.stderr);
+    }
+    let is_last = |line: &str| line.starts_with("done: ") && line.contains(" warnings; ");
+    assert!(ran.stderr.lines().any(is_last), "{}", ran.stderr);
     assert!(
         !workspace.path("e/operating_points.csv").exists() && !workspace.path("e/subgroups.csv").exists()
     );

@@ -231,7 +231,8 @@ fn masks_that_do_not_fit_are_refused_with_their_row() {
     workspace.write("mask.nii", nii_bytes(&volume(&mask())).unwrap());
     let elsewhere = Affine { translation: [500.0, 0.0, 0.0], ..affine() };
     let voxels = mask();
-    let far = Volume { affine: elsewhere, ..volume(&voxels) };
+    let shape = [48, 40, 23];
+    let far = Volume { affine: elsewhere, shape, voxels: &voxels[..shape.iter().product()] };
     workspace.write("far.nii", nii_bytes(&far).unwrap());
     let run = |table: &str| {
         workspace.write("masks.csv", table);

@@ -68,7 +68,14 @@ impl Store {
     pub fn claim(&self, key: Digest) -> Result<Claimed> {
         let folder = self.root().join("claims");
         create_folder(&folder)?;
-        let path = folder.join(key.to_string());
+        self.claim_file(folder.join(key.to_string()))
+    }
+
+    /// Asks to be the one that has a claim of that name, in whatever folder; it is gone when the claim is dropped.
+    ///
+    /// # Errors
+    /// When the file cannot be written or read.
+    pub fn claim_file(&self, path: PathBuf) -> Result<Claimed> {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let content = format!("{HEADER}{}\n{number}\n", Owner::this_process());
         // What is taken over may be lost to another process at once.

@@ -45,6 +45,9 @@ pub struct ResultRecord {
     pub run: String,
     /// How long that took.
     pub seconds: f64,
+    /// What whoever uses the outputs should know of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// What became of a result that was handed in.
@@ -214,6 +217,7 @@ mod tests {
             outputs: BTreeMap::from([("model".to_string(), artifact)]),
             run: "run".to_string(),
             seconds: 1.5,
+            warnings: Vec::new(),
         }
     }
 
@@ -252,6 +256,21 @@ mod tests {
         fs::create_dir_all(store.result_folder(other)).unwrap();
         fs::write(store.result_folder(other).join("any.json"), &bytes).unwrap();
         assert_eq!(store.result(other, "any"), None);
+    }
+
+    #[test]
+    fn warnings_are_kept_with_a_result_and_a_record_without_them_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let [key, old] = [&b"key"[..], b"old"].map(Digest::of);
+        let warned = ResultRecord { warnings: vec!["few cases".to_string()], ..record("any", b"one") };
+        store.record_result(key, &warned).unwrap();
+        assert_eq!(store.result(key, "any"), Some(warned));
+        // Without warnings a record has the fields that it had before there were any.
+        store.record_result(old, &record("any", b"one")).unwrap();
+        let bytes = fs::read(store.result_folder(old).join("any.json")).unwrap();
+        assert!(!String::from_utf8(bytes).unwrap().contains("warnings"));
+        assert_eq!(store.result(old, "any"), Some(record("any", b"one")));
     }
 
     #[test]

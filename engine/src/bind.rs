@@ -16,7 +16,7 @@ use crate::looks::Looked;
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
 use crate::preimage::Preimage;
 use crate::registry::Registry;
-use crate::stage::{Filling, InputForm, ItemSource, StageError, Work};
+use crate::stage::{Filling, InputForm, InputSpec, ItemSource, StageError, Work};
 use crate::table::Table;
 
 /// The outputs of an instance that has its result.
@@ -24,6 +24,7 @@ use crate::table::Table;
 pub(crate) struct Done {
     pub(crate) outputs: BTreeMap<String, ArtifactRef>,
     pub(crate) run: String,
+    pub(crate) fingerprint: Digest,
 }
 
 /// What binding needs besides the instance.
@@ -214,7 +215,7 @@ impl Binder<'_> {
         form: Form,
         upstream: &dyn Fn(usize) -> Option<Done>,
     ) -> Result<InputValue, StageError> {
-        let files = self.open_files(source, form, upstream)?;
+        let files = self.open_files(binding.spec, source, form, upstream)?;
         Ok(InputValue::Files(match instance.kind.files(&instance.params, binding.spec.name) {
             Some(names) => files.part(&names)?,
             None => files,
@@ -289,12 +290,19 @@ impl Binder<'_> {
     /// A folder or collection.
     pub(crate) fn open_files(
         &self,
+        spec: &InputSpec,
         source: &InputSource,
         form: Form,
         upstream: &dyn Fn(usize) -> Option<Done>,
     ) -> Result<Files, StageError> {
         match source {
-            InputSource::Path(path) => Ok(Files::outside(self.memo, path, form)?),
+            InputSource::Path(path) => match spec.extension {
+                Some(extension) => {
+                    let shown = shown_path(&self.pipeline.root, path);
+                    Files::items_outside(self.memo, path, &shown, extension)
+                }
+                None => Ok(Files::outside(self.memo, path, form)?),
+            },
             _ => {
                 let (artifact, shown) = self.artifact(source, upstream)?;
                 Ok(Files::stored(self.store, artifact.digest, shown)?)
@@ -367,6 +375,12 @@ fn describe_origin(binding: &InputBinding) -> String {
 /// A path as people know it: relative to the project's root where it lies within.
 pub(crate) fn shown_path(root: &Path, path: &Path) -> String {
     path.strip_prefix(root).unwrap_or(path).display().to_string()
+}
+
+/// What a path begins with that a shell would replace: `~`, or the name of a variable.
+pub(crate) fn shell_head(text: &str) -> Option<&str> {
+    let is_shell = text.starts_with('~') || text.starts_with('$');
+    is_shell.then(|| text.split('/').next().unwrap_or(text))
 }
 
 /// The path of something that is not there: against which folder it was read, and whether it lies in the current one.

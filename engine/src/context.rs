@@ -15,7 +15,7 @@ use pipe_cache::{ResumePoint, check_name, create_folder, create_to_append};
 use crate::event::{Event, Observer};
 use crate::input::{Files, Input, InputError, InputFile, InputValue};
 use crate::requests::{RequestLimits, Secrets, Turns, sleep_until};
-use crate::stage::{Interrupted, StageError};
+use crate::stage::{Interrupted, Item, StageError};
 use crate::table::Table;
 
 /// The device a run computes on.
@@ -115,11 +115,50 @@ pub(crate) struct Reporter<'a> {
     pub(crate) log: PathBuf,
     pub(crate) file: Mutex<Option<fs::File>>,
     pub(crate) observer: &'a dyn Observer,
+    warnings: Mutex<Warnings>,
+}
+
+/// So many warnings of an instance are kept; the log has all.
+const MOST_WARNINGS: usize = 200;
+
+/// What an instance had to warn of.
+#[derive(Default)]
+struct Warnings {
+    kept: Vec<String>,
+    /// How many more there were.
+    more: usize,
+}
+
+impl Warnings {
+    fn add(&mut self, text: &str) {
+        match self.kept.len() < MOST_WARNINGS {
+            true => self.kept.push(text.to_string()),
+            false => self.more += 1,
+        }
+    }
+
+    fn told(&self) -> Vec<String> {
+        let more = (self.more > 0).then(|| format!("{} more warnings are in the log of the run", self.more));
+        self.kept.iter().cloned().chain(more).collect()
+    }
 }
 
 impl<'a> Reporter<'a> {
     pub(crate) fn new(label: &str, log: PathBuf, observer: &'a dyn Observer) -> Self {
-        Self { label: label.to_string(), log, file: Mutex::new(None), observer }
+        Self { label: label.to_string(), log, file: Mutex::new(None), observer, warnings: Mutex::default() }
+    }
+
+    /// Tells what whoever uses the result should know; it is kept with the result.
+    pub(crate) fn warn(&self, text: &str) {
+        self.log(&format!("warning: {text}"));
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).add(text);
+        let stage = Some(self.label.clone());
+        self.observer.event(&Event::Warning { stage, text: text.to_string() });
+    }
+
+    /// All that was warned of so far.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).told()
     }
 
     /// Adds a line to the log. A log that cannot be written does not stop the work.
@@ -265,6 +304,12 @@ impl Context<'_> {
         self.reporter.log(line);
     }
 
+    /// Tells people what they should know of the result: a whole sentence, lower-case at its beginning. It goes to the log, to
+    /// the terminal and into the records, and is told again by every run that finds this result.
+    pub fn warn(&self, text: &str) {
+        self.reporter.warn(text);
+    }
+
     /// Tells how far the work is.
     pub fn progress(&self, done: u64, total: u64, note: &str) {
         self.reporter.progress(done, total, note);
@@ -288,6 +333,8 @@ pub struct ItemContext<'a> {
     pub(crate) secrets: &'a Secrets,
     pub(crate) limits: RequestLimits,
     pub(crate) turns: &'a Turns,
+    /// What was warned of, by item, until the item's result is committed.
+    pub(crate) warned: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
 impl ItemContext<'_> {
@@ -297,6 +344,20 @@ impl ItemContext<'_> {
             InputValue::File(file) => Some(file),
             _ => None,
         }
+    }
+
+    /// Tells people what they should know of an item's result, whose name is put before it. It goes where
+    /// [`Context::warn`]'s goes, and is told again wherever this item's result is used.
+    pub fn warn(&self, item: &Item, text: &str) {
+        let text = format!("{}: {text}", item.name);
+        self.reporter.warn(&text);
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        warned.entry(item.name.clone()).or_default().push(text);
+    }
+
+    /// What an item's result is to be kept with.
+    pub(crate) fn take_warnings(&self, item: &str) -> Vec<String> {
+        self.warned.lock().unwrap_or_else(PoisonError::into_inner).remove(item).unwrap_or_default()
     }
 
     /// Whether the shared files are still as they were when they were hashed.

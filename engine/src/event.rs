@@ -100,8 +100,11 @@ pub enum Event {
         /// What differs.
         detail: String,
     },
-    /// Something went wrong that takes nothing from the run's results.
+    /// What people should know of a stage's result, computed now or before; or something went wrong that takes nothing
+    /// from the run's results.
     Warning {
+        /// The instance, if it is one's result.
+        stage: Option<String>,
         /// What, and what it means.
         text: String,
     },
@@ -113,6 +116,11 @@ pub enum Event {
         to: PathBuf,
         /// Files written anew.
         files: usize,
+        /// Files removed that the stage no longer gives.
+        removed: usize,
+        /// The run whose results were there before, if they were another's.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaced_run: Option<String>,
     },
     /// A stage's headline, for people.
     Headline {
@@ -153,6 +161,10 @@ pub struct Summary {
     pub items_cached: usize,
     /// Time taken.
     pub seconds: f64,
+    /// Warnings that the results carry, old and new.
+    pub warnings: usize,
+    /// What came out, in a line, where a kind says it so.
+    pub headline: Option<String>,
 }
 
 /// How a run ended, in a word.

@@ -5,13 +5,14 @@
 use serde_json::Value;
 
 use crate::manifest::{InputBinding, InputSource, Instance, Pipeline};
+use crate::oddities;
 use crate::stage::{Finding, Given, GivenSource, Preview};
 
 /// What is wrong with what the instances of a pipeline are given, in their order; each finding once. With `thorough`, also
 /// what takes seconds to look at.
 pub fn foresee(pipeline: &Pipeline, thorough: bool) -> Vec<Finding> {
     let mut foreseen: Vec<Value> = Vec::with_capacity(pipeline.instances.len());
-    let mut findings: Vec<Finding> = Vec::new();
+    let mut findings: Vec<Finding> = oddities::look(pipeline);
     for instance in &pipeline.instances {
         let given: Vec<Given> = instance
             .inputs

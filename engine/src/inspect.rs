@@ -189,7 +189,11 @@ fn same_content(root: &Path, paths: &BTreeMap<PathBuf, String>) -> Vec<Finding> 
                     shown_path(root, other)
                 );
                 let advice = "take one of them out of the table, unless both are meant";
-                findings.push(Finding::warning(place, message).advise(advice));
+                findings.push(
+                    Finding::warning(place, message)
+                        .advise(advice)
+                        .of_kind("files with the content of another one"),
+                );
             }
         }
     }

@@ -143,7 +143,10 @@ impl Planner<'_> {
         match look_up(&self.binder, instance, bound.fingerprint) {
             Some(record) if !forced => {
                 let fate = Fate::Cached { from_run: record.run.clone() };
-                Ok((fate, Some(Done { outputs: record.outputs, run: record.run })))
+                Ok((
+                    fate,
+                    Some(Done { outputs: record.outputs, run: record.run, fingerprint: bound.fingerprint }),
+                ))
             }
             _ => {
                 let reasons =

@@ -1,12 +1,13 @@
-//! What can be known to be wrong before the first stage runs: the tables outside the store.
+//! What can be known to be wrong before the first stage runs: tables and folders of items outside the store.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use pipe_cache::{InputMemo, Store};
 
-use crate::bind::{Binder, TableSource};
+use crate::bind::{Binder, TableSource, shown_path};
 use crate::context::Device;
+use crate::input::list_items;
 use crate::items::rows::{NamedRows, UsedColumns};
 use crate::items::{self, rows};
 use crate::looks::Looked;
@@ -15,7 +16,8 @@ use crate::manifest::{InputBinding, InputSource, Instance, ManifestError, Pipeli
 use crate::registry::Registry;
 use crate::stage::{AnyItems, InputForm, ItemSource, RowItems, StageError, Work};
 
-/// Reads every table that lies outside the store: its columns, its rows, the files that the rows name.
+/// Reads every table that lies outside the store: its columns, its rows, the files that the rows name; and lists every
+/// folder of items.
 ///
 /// # Errors
 /// All problems found, each at the input that gave the table.
@@ -54,7 +56,7 @@ fn check_input(
     path: &Path,
 ) -> Result<(), StageError> {
     if binding.spec.form != InputForm::Table {
-        return Ok(());
+        return check_items(binder, binding, path);
     }
     let sight = binder.sight_of_table(instance, binding, path);
     if sight.is_some_and(|sight| binder.is_known_good(sight)) {
@@ -63,6 +65,22 @@ fn check_input(
     check_table(binder, instance, binding, path)?;
     if let Some(sight) = sight {
         binder.note_good(sight);
+    }
+    Ok(())
+}
+
+/// Whether a folder has one file for each item.
+fn check_items(binder: &Binder<'_>, binding: &InputBinding, path: &Path) -> Result<(), StageError> {
+    let Some(extension) = binding.spec.extension else { return Ok(()) };
+    let shown = shown_path(&binder.pipeline.root, path);
+    let listing = list_items(path, &shown, extension)?;
+    if listing.items.is_empty() {
+        let message = format!("{shown}: there is no file NAME.{extension}");
+        let found = match listing.left_out.first() {
+            Some(first) => format!("give a folder of such files; this one has {first}"),
+            None => "give a folder of such files; this one is empty".to_string(),
+        };
+        return Err(StageError::message(message).advise(found));
     }
     Ok(())
 }
@@ -76,6 +94,7 @@ fn check_table(
     let source = binder.open_table(&InputSource::Path(path.to_path_buf()), &|_| None)?;
     match (binder.item_source(instance)?, instance.kind.work()) {
         (Some(ItemSource::Rows(rows)), Work::Items(stage)) if rows.input == binding.spec.name => {
+            items::refuse(rows::published(&source, &rows, &binder.pipeline.publish)?)?;
             check_rows(instance, stage, &source, &rows)
         }
         _ => {
@@ -110,12 +129,13 @@ fn check_rows(
 }
 
 fn problem(binding: &InputBinding, error: StageError) -> Problem {
-    let help = error.advice.clone().or_else(|| {
-        binding
-            .variable
-            .as_ref()
-            .map(|name| format!("correct the table, or give another with --set {name}=PATH"))
+    let (code, correct) = match binding.spec.form {
+        InputForm::Table => ("table", "correct the table"),
+        _ => ("folder", "correct the folder"),
+    };
+    let help = error.full_advice().or_else(|| {
+        binding.variable.as_ref().map(|name| format!("{correct}, or give another with --set {name}=PATH"))
     });
-    let problem = Problem::at(binding.origin.clone(), "table", error.to_string()).help("correct the table");
+    let problem = Problem::at(binding.origin.clone(), code, error.to_string()).help(correct);
     problem.maybe_help(help)
 }

@@ -60,6 +60,9 @@ impl Binder<'_> {
     ) -> Option<Digest> {
         let mut look = self.begin("table", instance);
         look.text(binding.spec.name);
+        for (_, folder) in &self.pipeline.publish {
+            look.text(folder.as_os_str().as_encoded_bytes());
+        }
         look.files(vec![path.to_path_buf()])?;
         self.see_rows(instance, binding, &|_| None, &mut look)?;
         look.finish()

@@ -83,13 +83,15 @@ pub fn run(
         (false, 0) => Status::Ok,
         (false, _) => Status::Failed,
     };
+    summary.headline = headline_in_a_line(&executor);
     summary.seconds = started.elapsed().as_secs_f64();
     record.finished(&summary).map_err(RunError::Broken)?;
     tidy_up(&executor, summary.executed > 0);
     let headlines = tell_headlines(&executor, &pool);
     let is_all = options.only.is_empty() && options.force.is_empty();
     if is_all && summary.status == Status::Ok {
-        let finding = Finding { blobs, known: schedule.known(), published, headlines };
+        let headline = summary.headline.clone();
+        let finding = Finding { blobs, known: schedule.known(), published, headlines, headline };
         // Without the note the next run finds the same with more work.
         let _ = unchanged::note(&executor, options, finding, &|| publish(&executor, &pool, &Silent).ok());
     }
@@ -122,7 +124,7 @@ fn tidy_up(executor: &Executor<'_>, has_executed: bool) {
     {
         if let Err(error) = outcome {
             let text = format!("{what}: {}", StageError::from(error));
-            executor.observer.event(&Event::Warning { text });
+            executor.observer.event(&Event::Warning { stage: None, text });
         }
     }
 }
@@ -137,7 +139,8 @@ fn publish(
     let results = |position| executor.result(position);
     let mut copied = CopiedOut::default();
     for (stage, folder) in &pipeline.publish {
-        let copy = || publish::publish_stage(&executor.binder, stage, folder, &results, observer);
+        let copy =
+            || publish::publish_stage(&executor.binder, stage, folder, &results, (observer, executor.cancel));
         let is_lost = |outcome: &Result<CopiedOut, CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
         let mut outcome = copy();
         // Damage below damage is found only when the upper one is repaired.
@@ -176,6 +179,20 @@ fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Vec<(Str
         }
     }
     told
+}
+
+/// The first stage's headline in a line, and how many others have one.
+fn headline_in_a_line(executor: &Executor<'_>) -> Option<String> {
+    let Binder { pipeline, store, .. } = &executor.binder;
+    let instances = pipeline.instances.iter().enumerate();
+    let mut lines = instances.filter_map(|(position, instance)| {
+        publish::headline_in_a_line(store, instance, &executor.result(position)?)
+    });
+    let first = lines.next()?;
+    match lines.count() {
+        0 => Some(first),
+        more => Some(format!("{first} (and {more} more)")),
+    }
 }
 
 /// Refuses names that mean no stage, instance or output of the pipeline.

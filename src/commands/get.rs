@@ -83,7 +83,7 @@ fn copied(
         }
     }
     let memo = InputMemo::open(store, true);
-    Ok(copy_out(store, &memo, &copies, &arguments.to, false)?.written)
+    Ok(copy_out(store, &memo, &copies, &arguments.to)?.written)
 }
 
 /// Writes a form of the results.

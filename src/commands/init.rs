@@ -18,6 +18,9 @@ const FILES: &[(&str, &str)] = &[
     ("pipelines/prompts.toml", include_str!("../../pipelines/prompts.toml")),
     ("pipelines/phantom.toml", include_str!("../../pipelines/phantom.toml")),
     ("pipelines/control.toml", include_str!("../../pipelines/control.toml")),
+    ("pipelines/sample.toml", include_str!("../../pipelines/sample.toml")),
+    ("dataset_csv/sample.csv", include_str!("../../dataset_csv/sample.csv")),
+    ("dataset_csv/README.md", include_str!("../../dataset_csv/README.md")),
     (".gitignore", "/.pipe/\n/results/\n"),
 ];
 

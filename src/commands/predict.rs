@@ -134,12 +134,15 @@ fn manifest(arguments: &PredictArguments, image: &Path, model: &Path) -> Result<
     ))
 }
 
-/// Keeps what went wrong, for the end.
+/// Keeps what went wrong, for the end, and shows what there is to warn of.
 #[derive(Default)]
 struct Failures(Mutex<Option<(String, Option<String>)>>);
 
 impl Observer for Failures {
     fn event(&self, event: &Event) {
+        if let Event::Warning { text, .. } = event {
+            render::line(&format!("warning: {text}"));
+        }
         if let Event::StageFailed { error, advice, .. } = event
             && let Ok(mut first) = self.0.lock()
         {

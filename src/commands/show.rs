@@ -74,6 +74,9 @@ fn instance_line(record: &InstanceRecord, width: usize, run: &str) -> String {
             artifact.form, artifact.digest, artifact.files
         ));
     }
+    for warning in &record.warnings {
+        line.push_str(&format!("\n    warning: {warning}"));
+    }
     if let Some(error) = &record.error {
         line.push_str(&format!("\n    {error}"));
     }

@@ -4,9 +4,10 @@ use std::process::ExitCode;
 
 use pipe_engine::preimage::canonical_text;
 use pipe_engine::registry::Registry;
-use pipe_engine::stage::{AnyStage, InputSpec, OutputForm};
+use pipe_engine::stage::{AnyStage, Column, InputForm, InputSpec, ItemSource, OutputForm, Work};
+use pipe_stages::columns::{Described, described};
 use pipe_stages::exports::EXPORTS;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::cli::StagesArguments;
 use crate::error::CliError;
@@ -44,6 +45,13 @@ fn explain(kind: &dyn AnyStage) -> String {
         lines.push("\ninputs".to_string());
         lines.extend(about.inputs.iter().map(input_line));
     }
+    for input in about.inputs.iter().filter(|input| input.form == InputForm::Table) {
+        let columns = column_lines(kind, input);
+        if !columns.is_empty() {
+            lines.push(format!("\ncolumns of {}", input.name));
+            lines.extend(columns);
+        }
+    }
     lines.push("\noutputs".to_string());
     for output in about.outputs {
         let form = match output.form {
@@ -73,7 +81,10 @@ fn explain(kind: &dyn AnyStage) -> String {
 }
 
 fn input_line(input: &InputSpec) -> String {
-    let mut notes = vec![input.form.to_string()];
+    let mut notes = vec![match input.extension {
+        Some(extension) => format!("{} of .{extension}", input.form),
+        None => input.form.to_string(),
+    }];
     if input.optional {
         notes.push("optional".to_string());
     }
@@ -85,6 +96,52 @@ fn input_line(input: &InputSpec) -> String {
         notes.push("also under params".to_string());
     }
     format!("  {} ({})\n      {}", input.name, notes.join(", "), input.summary)
+}
+
+/// The columns that a kind reads of a table with default parameters, and those that a choice of one adds.
+fn column_lines(kind: &dyn AnyStage, input: &InputSpec) -> Vec<String> {
+    let mut known: Vec<Column> = Vec::new();
+    let mut lines = Vec::new();
+    let schema = kind.schema();
+    let properties = schema.get("properties").and_then(Value::as_object);
+    let choices = properties.into_iter().flatten().flat_map(|(name, property)| {
+        let choice = move |value: &str| (format!(" with {name} = {value:?}"), json!({ name: value }));
+        choice_names(resolve(property, &schema)).into_iter().map(choice).collect::<Vec<_>>()
+    });
+    for (condition, params) in [(String::new(), json!({}))].into_iter().chain(choices) {
+        let Ok(params) = kind.canonical(params) else { continue };
+        for column in columns(kind, &params, input.name) {
+            if known.iter().all(|other| other.name != column.name) {
+                lines.push(column_line(&column, &condition));
+                known.push(column);
+            }
+        }
+    }
+    lines
+}
+
+fn columns(kind: &dyn AnyStage, params: &Value, input: &str) -> Vec<Column> {
+    let Work::Items(stage) = kind.work() else { return kind.columns(params, input) };
+    match stage.items(params, &|_| false) {
+        Ok(ItemSource::Rows(rows)) if rows.input == input => {
+            let files =
+                rows.files.iter().map(|file| Column { name: file.name.into(), required: !file.optional });
+            rows.name.into_iter().chain(files.collect::<Vec<_>>()).chain(rows.columns).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn column_line(column: &Column, condition: &str) -> String {
+    let need = if column.required { "required" } else { "optional" };
+    let mut line = format!("  {} ({need}{condition})", column.name);
+    if let Some(Described { meaning, values, .. }) = described(&column.name) {
+        line += &format!("\n      {meaning}");
+        if !values.is_empty() {
+            line += &format!(": {}", values.join(", "));
+        }
+    }
+    line
 }
 
 fn parameter_lines(schema: &Value, root: &Value, kind: &dyn AnyStage, prefix: &str) -> Vec<String> {
@@ -111,13 +168,17 @@ fn description(property: &Value, target: &Value) -> String {
     text.unwrap_or("").replace('\n', " ")
 }
 
-fn choices(schema: &Value) -> String {
+fn choice_names(schema: &Value) -> Vec<&str> {
     let listed = schema.get("enum").or_else(|| schema.get("oneOf")).and_then(Value::as_array);
-    let names: Vec<&str> = listed
+    listed
         .into_iter()
         .flatten()
         .filter_map(|choice| choice.as_str().or_else(|| choice.get("const")?.as_str()))
-        .collect();
+        .collect()
+}
+
+fn choices(schema: &Value) -> String {
+    let names = choice_names(schema);
     if names.is_empty() { String::new() } else { format!(" One of: {}.", names.join(", ")) }
 }
 

@@ -19,6 +19,9 @@ const SILENCE: Duration = Duration::from_secs(30);
 /// How lines of a stage's log begin that tell of an epoch, which are shown where there is no live display.
 const EPOCH: &str = "epoch ";
 
+/// So many warnings of a stage are shown; `pipe show` has all.
+const SHOWN_WARNINGS: usize = 3;
+
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verbosity {
@@ -50,6 +53,8 @@ struct State {
     instances: usize,
     ended: BTreeSet<String>,
     running: BTreeMap<String, Running>,
+    /// What was told of each stage's result.
+    warned: BTreeMap<String, BTreeSet<String>>,
     /// What is told at the end.
     failures: Vec<Event>,
     not_run: Vec<String>,
@@ -148,7 +153,24 @@ impl Shown {
         let mut state = self.state();
         state.running.remove(stage);
         state.ended.insert(stage.to_owned());
-        format!("({} of {})", state.ended.len().min(state.instances), state.instances)
+        let far = format!("({} of {})", state.ended.len().min(state.instances), state.instances);
+        let more = state.warned.remove(stage).map_or(0, |texts| texts.len()).saturating_sub(SHOWN_WARNINGS);
+        drop(state);
+        if more > 0 {
+            self.line(&format!("  warning: {stage}: {more} more, which `pipe show latest` lists"));
+        }
+        far
+    }
+
+    /// Shows a warning of a stage's result once, as long as there are few of the stage.
+    fn warn(&self, stage: &str, text: &str) {
+        let mut state = self.state();
+        let of_stage = state.warned.entry(stage.to_owned()).or_default();
+        let is_shown = of_stage.insert(text.to_owned()) && of_stage.len() <= SHOWN_WARNINGS;
+        drop(state);
+        if is_shown {
+            self.line(&format!("  warning: {stage}: {text}"));
+        }
     }
 
     fn advance(&self, stage: &str, done: u64, total: u64, note: &str) {
@@ -228,10 +250,11 @@ impl Shown {
                     aside.display()
                 ));
             }
-            Event::Warning { text } => self.line(&format!("  warning: {text}")),
+            Event::Warning { stage: Some(stage), text } => self.warn(stage, text),
+            Event::Warning { stage: None, text } => self.line(&format!("  warning: {text}")),
             Event::Conflict { stage, detail } => self.line(&format!("  warning: {stage}: {detail}")),
-            Event::Published { stage, to, files } if *files > 0 => {
-                self.line(&format!("  {stage}: {files} files published to {}", to.display()));
+            Event::Published { stage, to, files, removed, replaced_run } if *files + *removed > 0 => {
+                self.line(&words::published(stage, to, [*files, *removed], replaced_run.as_ref()));
             }
             Event::Published { .. } => {}
             Event::Headline { text, .. } => match &self.bars {

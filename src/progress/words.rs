@@ -1,5 +1,7 @@
 //! What is said of a run's events, as lines of text. Where they go is not known here.
 
+use std::path::Path;
+
 use pipe_engine::event::{Event, FailedItem, Status, Summary};
 
 use crate::timing;
@@ -34,6 +36,21 @@ pub(super) fn finished(stage: &str, items_executed: usize, items_cached: usize, 
     format!("  {stage}: {items}{}", timing::duration(seconds))
 }
 
+/// Where files have gone, and what was there before them.
+pub(super) fn published(
+    stage: &str,
+    folder: &Path,
+    [files, removed]: [usize; 2],
+    replaced_run: Option<&String>,
+) -> String {
+    let removed = match removed {
+        0 => String::new(),
+        count => format!("; {count} removed that it no longer gives"),
+    };
+    let replaced = replaced_run.map(|run| format!(", in place of those of run {run}")).unwrap_or_default();
+    format!("  {stage}: {files} files published to {}{replaced}{removed}", folder.display())
+}
+
 /// Why an instance failed, all of it.
 pub(super) fn failed(event: &Event) -> Vec<String> {
     let Event::StageFailed { stage, error, advice, failed_items, log } = event else { return Vec::new() };
@@ -66,9 +83,14 @@ pub(super) fn summary(summary: &Summary) -> String {
         Status::Interrupted => "interrupted; run it again to go on",
     };
     let failed = if *failed > 0 { format!(", {failed} failed") } else { String::new() };
+    let warnings = match summary.warnings {
+        0 => String::new(),
+        1 => "; 1 warning".to_string(),
+        count => format!("; {count} warnings"),
+    };
     format!(
         "{word}: {executed} stages executed, {cached} known{failed}; {items_executed} items executed, \
-         {items_cached} known; {seconds:.2} s (run {run})"
+         {items_cached} known{warnings}; {seconds:.2} s (run {run})"
     )
 }
 

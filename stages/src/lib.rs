@@ -8,6 +8,7 @@ pub mod checkpoint;
 mod checks;
 pub mod clip;
 mod cohort;
+pub mod columns;
 pub mod crop;
 pub mod device;
 pub mod evaluation;

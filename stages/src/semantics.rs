@@ -50,6 +50,34 @@ pub const SEMANTIC_COLUMNS: [SemanticFeature; 17] = [
     feature("paracicatricial_emphysema", "paracicatricial emphysema", PRESENCE),
 ];
 
+/// A word without what tables write in different ways: blanks around and between.
+pub fn one_way(word: &str) -> String {
+    word.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Whether two cells hold the same word: tables differ in capitals and blanks.
+pub fn is_same_word(a: &str, b: &str) -> bool {
+    let (mut a, mut b) = (a.split_whitespace(), b.split_whitespace());
+    loop {
+        match (a.next(), b.next()) {
+            (None, None) => return true,
+            (Some(a), Some(b)) if a.to_lowercase() == b.to_lowercase() => {}
+            _ => return false,
+        }
+    }
+}
+
+/// The known value that a cell of a column holds, as it is spelled here; the cell itself where it is none.
+pub fn spelled<'a>(column: &str, cell: &'a str) -> &'a str {
+    let feature = SEMANTIC_COLUMNS.iter().find(|feature| feature.name == column);
+    let values = match feature {
+        Some(feature) => feature.values,
+        None if column == SUSPICION => &SUSPICION_LEVELS,
+        None => return cell,
+    };
+    values.iter().find(|value| is_same_word(value, cell)).copied().unwrap_or(cell)
+}
+
 /// Column of the margin's conspicuity.
 pub const CONSPICUITY: &str = "nodule_margin_conspicuity";
 /// Column of the kind of margin.
@@ -100,6 +128,23 @@ mod tests {
         for feature in SEMANTIC_COLUMNS {
             let values: HashSet<&&str> = feature.values.iter().collect();
             assert_eq!(values.len(), feature.values.len(), "{}", feature.name);
+        }
+    }
+
+    #[test]
+    fn words_are_alike_but_for_capitals_and_blanks() {
+        assert!(
+            is_same_word(" pure  GROUND glass", "Pure ground glass") && !is_same_word("Solid", "Part-solid")
+        );
+        assert!(is_same_word("", " ") && !is_same_word("Solid", "Solid nodule"));
+        for (column, cell, expected) in [
+            (CONSISTENCY, "SOLID", "Solid"),
+            (SUSPICION, "moderately  low", "Moderately Low"),
+            ("necrosis", "present", "Present"),
+            (SHAPE, "dumbbell", "dumbbell"),
+            ("sex", "f", "f"),
+        ] {
+            assert_eq!(spelled(column, cell), expected);
         }
     }
 

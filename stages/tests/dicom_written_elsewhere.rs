@@ -94,7 +94,6 @@ fn what_pydicom_writes_is_read_exactly() {
     let cases = cases(out.path());
     assert!(cases.len() >= 20, "only {} cases", cases.len());
     cases.iter().for_each(|case| check(case));
-    eprint!("{} cases; {}", cases.len(), String::from_utf8_lossy(&run.stderr));
 }
 
 /// What a decoder of compressed pixels makes of damaged data is not known, but it is no panic, and the

@@ -217,7 +217,10 @@ fn orientations_that_place_nothing_are_refused_by_name() {
             affine(nifti_1(false), &[(254, &zeros[..2]), (256, &nan)]),
             "the qform (quatern_b, byte 256) is not",
         ),
-        (affine(nifti_1(false), &[(252, &zeros[..4]), (84, &zeros[..4])]), "pixdim[2] (byte 84) is 0"),
+        (
+            affine(nifti_1(false), &[(252, &zeros[..4])]),
+            "sform_code (byte 254) and qform_code (byte 252) are 0",
+        ),
         (affine(nifti_2(false), &[(400, &nan_2)]), "the sform (srow_x, byte 400) is not finite"),
         (affine(nifti_2(false), &[(432, &zeros)]), "the sform (srow_x, byte 400) is singular"),
         (affine(nifti_2(false), &[(400, &large_2)]), "the sform (srow_x, byte 400) is singular"),

@@ -1,12 +1,16 @@
 //! Metrics, calibration and weights against the reference's numbers (SPEC section 5).
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
 use pipe_stages::numerics::random::RandomKey;
 use pipe_stages::semantics::SEMANTIC_COLUMNS;
-use pipe_stages::statistics::bootstrap::Bootstrap;
+use pipe_stages::statistics::bootstrap::{Bootstrap, Evaluation, Interval};
 use pipe_stages::statistics::calibration::{BetaCalibrator, CalibrationKind};
+use pipe_stages::statistics::clusters::Clusters;
+use pipe_stages::statistics::decision::Proportion;
+use pipe_stages::statistics::delong::delong;
 use pipe_stages::statistics::metrics::{auroc, average_precision, brier};
 use pipe_stages::statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
 use serde::Deserialize;
@@ -59,7 +63,9 @@ fn metrics_equal_the_reference() {
 fn evaluation_has_the_reference_values_inside_its_intervals() {
     for case in fixture::<Vec<MetricCase>>("metrics.json") {
         let bootstrap = Bootstrap { draws: 500, ..Bootstrap::new(RandomKey::new(42, "evaluate")) };
-        let evaluations = bootstrap.evaluate(&flags(&case.y), &[case.s]).expect("evaluated");
+        let evaluations = bootstrap
+            .evaluate(&flags(&case.y), &Clusters::of_single_cases(case.y.len()), &[case.s])
+            .expect("evaluated");
         let evaluation = evaluations.first().expect("one vector");
         let auroc = evaluation.auroc.expect("both classes");
         let auprc = evaluation.auprc.expect("positive cases");
@@ -69,6 +75,83 @@ fn evaluation_has_the_reference_values_inside_its_intervals() {
             assert!(interval.low < interval.value && interval.value < interval.high, "{interval:?}");
         }
     }
+}
+
+/// Nodules of patients, with what `tests/oracles/clusters.py` says of them by definitions of its own.
+#[derive(Deserialize)]
+struct Clustered {
+    patients: Vec<u32>,
+    labels: Vec<bool>,
+    first: Vec<f64>,
+    second: Vec<f64>,
+    variance_first: f64,
+    variance_second: f64,
+    variance_difference: f64,
+    variance_of_independent_cases: f64,
+    threshold: f64,
+    sensitivity: Interval,
+    specificity: Interval,
+    bootstrap: BTreeMap<String, Interval>,
+}
+
+#[test]
+fn variances_of_clustered_cases_equal_an_independent_computation() {
+    let case: Clustered = fixture("clusters.json");
+    let patients = Clusters::new(&case.patients);
+    assert!(patients.count() < patients.cases());
+    let alone = Clusters::of_single_cases(case.labels.len());
+    // Beside scores that say nothing a difference has the variance of the one AUROC.
+    let flat = vec![0.5; case.labels.len()];
+    for (clusters, first, second, expected) in [
+        (&patients, &case.first, &flat, case.variance_first),
+        (&patients, &flat, &case.second, case.variance_second),
+        (&patients, &case.first, &case.second, case.variance_difference),
+        (&alone, &case.first, &case.second, case.variance_of_independent_cases),
+    ] {
+        let found = delong(&case.labels, clusters, first, second).expect("scores").expect("both classes");
+        let difference = (found.standard_error * found.standard_error - expected).abs();
+        assert!(difference < 1e-12, "{found:?}: {expected} differs by {difference:e}");
+    }
+}
+
+#[test]
+fn shares_of_clustered_cases_equal_an_independent_computation() {
+    let case: Clustered = fixture("clusters.json");
+    for (class, expected) in [(true, &case.sensitivity), (false, &case.specificity)] {
+        let outcome =
+            |(label, score): (&bool, &f64)| (*label == class).then_some((*score >= case.threshold) == class);
+        let outcomes: Vec<Option<bool>> = case.labels.iter().zip(&case.first).map(outcome).collect();
+        let found = Proportion::of(&outcomes, &Clusters::new(&case.patients)).expect("cases");
+        let found = [found.value, found.low, found.high];
+        let difference = greatest_difference(&found, &[expected.value, expected.low, expected.high]);
+        assert!(difference < 1e-12, "{class}: {found:?} and {expected:?} differ by {difference:e}");
+    }
+}
+
+/// Both draw at random: 4000 draws here, 20,000 there. An end's own error is about 0.02 of the interval's width.
+#[test]
+fn bootstrap_intervals_of_clustered_cases_are_those_of_an_independent_computation() {
+    let case: Clustered = fixture("clusters.json");
+    let bootstrap = Bootstrap { draws: 4000, ..Bootstrap::new(RandomKey::new(42, "evaluate")) };
+    let intervals = |clusters: &Clusters| {
+        let found = bootstrap.evaluate(&case.labels, clusters, &[&case.first]).expect("evaluated");
+        let Evaluation { auroc, auprc, brier, youden } = found[0];
+        let youden = youden.expect("both classes");
+        let [auroc, auprc] = [auroc, auprc].map(|interval| interval.expect("both classes"));
+        [auroc, auprc, brier, youden.sensitivity, youden.specificity]
+    };
+    let names = ["auroc", "auprc", "brier", "sensitivity", "specificity"];
+    for (name, found) in names.iter().zip(intervals(&Clusters::new(&case.patients))) {
+        let expected = &case.bootstrap[*name];
+        assert!((found.value - expected.value).abs() < 1e-12, "{name}: {found:?} {expected:?}");
+        let width = expected.high - expected.low;
+        let ends = greatest_difference(&[found.low, found.high], &[expected.low, expected.high]);
+        assert!(ends < 0.06 * width, "{name}: {found:?} and {expected:?} differ by {}", ends / width);
+    }
+    // Taken as independent, the same nodules would promise too much.
+    let expected = &case.bootstrap["auroc"];
+    let [alone, ..] = intervals(&Clusters::of_single_cases(case.labels.len()));
+    assert!(alone.high - alone.low < 0.94 * (expected.high - expected.low), "{alone:?} {expected:?}");
 }
 
 #[derive(Deserialize)]

@@ -1,10 +1,11 @@
 //! Running a kind item by item: what is known already is taken, the rest is computed in groups, side by side,
 //! and each item is committed as soon as it is there. Processes that want the same items share the work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use pipe_cache::{ArtifactRef, ItemOutcome, ItemWriter};
+use pipe_cache::{ArtifactRef, Digest, Hasher, ItemJournal, ItemOutcome, ItemWriter};
 use rayon::prelude::*;
 
 use super::feed::{Feed, Group, Rest, group_items};
@@ -35,6 +36,7 @@ impl Executor<'_> {
             secrets: &self.secrets,
             limits: instance.resources.requests,
             turns,
+            warned: Mutex::default(),
         }
     }
 
@@ -51,9 +53,11 @@ impl Executor<'_> {
         let known = |one: &BoundItem| journal.get(one.key, store).filter(|_| !forced);
         let mut outcomes: BTreeMap<&str, ItemOutcome> = BTreeMap::new();
         let mut missing: Vec<&BoundItem> = Vec::new();
+        let mut warnings = Vec::new();
         for one in &items.list {
             match known(one) {
                 Some(outcome) => {
+                    warnings.extend(self.known_warnings(one, &journal));
                     outcomes.insert(&one.item.name, outcome);
                 }
                 None => missing.push(one),
@@ -77,6 +81,9 @@ impl Executor<'_> {
                 computed.into_iter().partition(|(_, outcome)| outcome.is_ok());
             items_executed = good.len();
             items_known += found.len();
+            let by_others: BTreeSet<&str> = found.iter().map(|(name, _)| *name).collect();
+            let found_items = items.list.iter().filter(|one| by_others.contains(one.item.name.as_str()));
+            warnings.extend(found_items.flat_map(|one| self.known_warnings(one, &journal)));
             outcomes.extend(good.into_iter().filter_map(|(name, outcome)| Some((name, outcome.ok()?))));
             outcomes.extend(found);
             self.tell_conflicts(instance, journal.merge(writer)?);
@@ -95,6 +102,8 @@ impl Executor<'_> {
                 return Err(Failure { items_executed, items_cached, ..error.into() });
             }
         }
+        // Not before all items are there: until then it may be tried again and again.
+        warnings.iter().for_each(|text| context.reporter.warn(text));
         let artifact = self.gather((instance, params), stage, items, &outcomes)?;
         let name = instance.kind.about().outputs.first().map_or("items", |output| output.name);
         Ok((BTreeMap::from([(name.to_string(), artifact)]), items_executed, items_known))
@@ -122,7 +131,7 @@ impl Executor<'_> {
                 .iter()
                 .zip(computed)
                 .map(|(one, bytes)| {
-                    let outcome = bytes.and_then(|bytes| self.commit_item(one, &bytes, writer));
+                    let outcome = bytes.and_then(|bytes| self.commit_item(one, &bytes, writer, context));
                     if let Err(error) = &outcome {
                         failed.fetch_add(1, Ordering::Relaxed);
                         context.log(&format!("item {}: {error}", one.item.name));
@@ -174,11 +183,28 @@ impl Executor<'_> {
         one: &BoundItem,
         bytes: &[u8],
         writer: &ItemWriter,
+        context: &ItemContext<'_>,
     ) -> Result<ItemOutcome, StageError> {
-        let digest = self.binder.store.put(bytes)?;
-        let outcome = ItemOutcome { digest, size: bytes.len() as u64 };
-        writer.commit(one.key, outcome)?;
-        Ok(outcome)
+        let keep = |key: Digest, bytes: &[u8]| -> Result<ItemOutcome, StageError> {
+            let digest = self.binder.store.put(bytes)?;
+            let outcome = ItemOutcome { digest, size: bytes.len() as u64 };
+            writer.commit(key, outcome)?;
+            Ok(outcome)
+        };
+        // First, so that no item is ever known without its warnings.
+        let warnings = context.take_warnings(&one.item.name);
+        if !warnings.is_empty() {
+            keep(warnings_key(one), &serde_json::to_vec(&warnings)?)?;
+        }
+        keep(one.key, bytes)
+    }
+
+    /// What an item's known result carries. Warnings that cannot be read are lost; the result is not.
+    fn known_warnings(&self, one: &BoundItem, journal: &ItemJournal) -> Vec<String> {
+        let store = self.binder.store;
+        let kept = journal.get(warnings_key(one), store);
+        let bytes = kept.and_then(|kept| store.read(kept.digest).ok()).unwrap_or_default();
+        serde_json::from_slice(&bytes).unwrap_or_default()
     }
 
     fn tell_conflicts(&self, instance: &Instance, conflicts: usize) {
@@ -189,6 +215,13 @@ impl Executor<'_> {
             self.observer.event(&Event::Conflict { stage: instance.label.clone(), detail });
         }
     }
+}
+
+/// Where a journal has what an item's result carries.
+fn warnings_key(one: &BoundItem) -> Digest {
+    let mut hasher = Hasher::new("pipe item warnings, version 1");
+    hasher.field(one.key.as_bytes());
+    hasher.finish()
 }
 
 /// The failure of a stage whose items failed: the first error that is not a consequence of another.
@@ -217,5 +250,5 @@ fn items_failure(
         let message = if text.contains(name) { text } else { format!("item {name}: {text}") };
         StageError { source: message.into(), advice: error.advice }
     };
-    Some(Failure { error, fingerprint: None, failed_items, items_executed, items_cached })
+    Some(Failure { failed_items, items_executed, items_cached, ..error.into() })
 }

@@ -57,20 +57,31 @@ pub(crate) struct Executed {
     pub(crate) executed: bool,
     pub(crate) items_executed: usize,
     pub(crate) items_cached: usize,
+    /// What its result carries, and what was found in this run.
+    pub(crate) warnings: Vec<String>,
 }
 
 /// How an instance failed.
 pub(crate) struct Failure {
     pub(crate) error: StageError,
-    pub(crate) fingerprint: Option<Digest>,
+    pub(crate) fingerprint: Option<Box<Digest>>,
     pub(crate) failed_items: Vec<FailedItem>,
     pub(crate) items_executed: usize,
     pub(crate) items_cached: usize,
+    /// What was warned of before it failed.
+    pub(crate) warnings: Vec<String>,
 }
 
 impl From<StageError> for Failure {
     fn from(error: StageError) -> Self {
-        Self { error, fingerprint: None, failed_items: Vec::new(), items_executed: 0, items_cached: 0 }
+        Self {
+            error,
+            fingerprint: None,
+            failed_items: Vec::new(),
+            items_executed: 0,
+            items_cached: 0,
+            warnings: Vec::new(),
+        }
     }
 }
 
@@ -157,7 +168,7 @@ impl Executor<'_> {
     /// An instance whose result is known.
     fn cached(&self, instance: &Instance, known: Known, record: ResultRecord) -> Executed {
         Executed {
-            done: Done { outputs: record.outputs, run: record.run },
+            done: Done { outputs: record.outputs, run: record.run, fingerprint: known.fingerprint },
             fingerprint: known.fingerprint,
             origins: self.binder.origins(instance),
             items: known.items.map(|(_, listing)| listing),
@@ -165,6 +176,7 @@ impl Executor<'_> {
             executed: false,
             items_executed: 0,
             items_cached: known.items.map_or(0, |(count, _)| count),
+            warnings: record.warnings,
         }
     }
 
@@ -203,11 +215,14 @@ impl Executor<'_> {
         };
         let (outputs, items_executed, items_cached) = outcome.map_err(|mut failure| {
             reporter.log(&format!("failed: {}", failure.error));
-            failure.fingerprint = Some(fingerprint);
+            failure.fingerprint = Some(Box::new(fingerprint));
+            failure.warnings = reporter.warnings();
             failure
         })?;
         let seconds = started.elapsed().as_secs_f64();
-        let record = ResultRecord { class, outputs: outputs.clone(), run: self.run.clone(), seconds };
+        let warnings = reporter.warnings();
+        let record =
+            ResultRecord { class, outputs: outputs.clone(), run: self.run.clone(), seconds, warnings };
         let mut run = self.run.clone();
         let mut outputs = outputs;
         if let RecordOutcome::Conflict(first) = store.record_result(fingerprint, &record)? {
@@ -223,7 +238,7 @@ impl Executor<'_> {
         // One that stays behind does no harm: nobody asks for it again.
         let _ = resume.clear();
         Ok(Executed {
-            done: Done { outputs, run },
+            done: Done { outputs, run, fingerprint },
             fingerprint,
             origins: self.binder.origins(instance),
             items: listing,
@@ -231,6 +246,7 @@ impl Executor<'_> {
             executed: true,
             items_executed,
             items_cached,
+            warnings: record.warnings,
         })
     }
 

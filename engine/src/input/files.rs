@@ -9,7 +9,12 @@ use rayon::prelude::*;
 use pipe_cache::{Digest, Form, Hashed, Index, IndexBuilder, InputMemo, Stamp, Store};
 
 use super::file::Place;
-use super::{InputError, InputFile};
+use super::{InputError, InputFile, list_items};
+use crate::publish::provenance::{FILE, Provenance};
+use crate::stage::StageError;
+
+/// What file managers leave in folders; Apple's are hidden files.
+const LEFT_BY_SYSTEMS: [&str; 3] = ["Thumbs.db", "desktop.ini", "Desktop.ini"];
 
 /// A folder or a collection with known content.
 #[derive(Clone, Debug)]
@@ -50,6 +55,33 @@ impl Files {
     pub fn outside(memo: &InputMemo, folder: &Path, form: Form) -> Result<Self, InputError> {
         let mut paths = Vec::new();
         list_folder(folder, "", 0, &mut paths)?;
+        Self::of_paths(memo, folder, form, paths)
+    }
+
+    /// A folder's items outside the store, as files with an extension.
+    ///
+    /// # Errors
+    /// Two files for one item; when something cannot be read or named.
+    pub fn items_outside(
+        memo: &InputMemo,
+        folder: &Path,
+        shown: &str,
+        extension: &str,
+    ) -> Result<Self, StageError> {
+        let items = list_items(folder, shown, extension)?.items.into_values();
+        let named = |path: PathBuf| {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned());
+            (name.unwrap_or_default(), path)
+        };
+        Ok(Self::of_paths(memo, folder, Form::Collection, items.map(named).collect())?)
+    }
+
+    fn of_paths(
+        memo: &InputMemo,
+        folder: &Path,
+        form: Form,
+        mut paths: Vec<(String, PathBuf)>,
+    ) -> Result<Self, InputError> {
         paths.sort_unstable();
         let hash = |(_, path): &(String, PathBuf)| memo.digest(path);
         let hashed: Vec<_> = paths.par_iter().with_min_len(16).map(hash).collect();
@@ -246,7 +278,8 @@ fn is_folder(entry: &fs::DirEntry, path: &Path) -> Result<bool, InputError> {
     Ok(metadata.is_dir())
 }
 
-/// The files of a folder and of those in it, by name: links followed, hidden files left out.
+/// The files of a folder and of those in it, by name: links followed, hidden files, those of file managers and what a
+/// published folder says of itself left out.
 pub(crate) fn list_folder(
     folder: &Path,
     prefix: &str,
@@ -266,7 +299,10 @@ pub(crate) fn list_folder(
                 problem: "has a name that is not UTF-8".to_string(),
             });
         };
-        if name.starts_with('.') {
+        if name.starts_with('.') || LEFT_BY_SYSTEMS.contains(&name.as_str()) {
+            continue;
+        }
+        if name == FILE && Provenance::read(folder).is_some() {
             continue;
         }
         let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };

@@ -3,6 +3,7 @@
 //! Reading checks the content: a stored blob against its name, a file outside the store against the digest
 //! that the fingerprint was made with.
 
+mod collection;
 mod file;
 mod files;
 
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+pub use self::collection::{Listing, list_items};
 pub use self::file::InputFile;
 pub use self::files::Files;
 pub(crate) use self::files::list_folder;

@@ -11,7 +11,7 @@ use pipe_cache::{Digest, Form, Hasher};
 use crate::bind::{Binder, Done, TableSource};
 use crate::input::Files;
 use crate::manifest::{InputSource, Instance};
-use crate::stage::{Item, ItemFile, ItemSource, Named, OutputForm, StageError, Work};
+use crate::stage::{InputSpec, Item, ItemFile, ItemSource, Named, OutputForm, StageError, Work};
 
 /// How many problems of a table are told at once.
 const TOLD: usize = 10;
@@ -81,7 +81,8 @@ pub(crate) fn bind(
 ) -> Result<BoundItems, StageError> {
     let (table, items) = match source {
         ItemSource::Collection { input } => {
-            let files = binder.open_files(single_source(instance, input)?, Form::Collection, upstream)?;
+            let (spec, given) = single_source(instance, input)?;
+            let files = binder.open_files(spec, given, Form::Collection, upstream)?;
             (None, collection_items(input, &files)?)
         }
         ItemSource::Rows(rows) => {
@@ -149,10 +150,14 @@ fn collection_items(input: &str, files: &Files) -> Result<Vec<BoundRows>, StageE
     Ok(items)
 }
 
-pub(crate) fn single_source<'a>(instance: &'a Instance, input: &str) -> Result<&'a InputSource, StageError> {
+/// The one artifact that is given to an input.
+pub(crate) fn single_source<'a>(
+    instance: &'a Instance,
+    input: &str,
+) -> Result<(&'a InputSpec, &'a InputSource), StageError> {
     let binding = instance.inputs.iter().find(|binding| binding.spec.name == input);
     binding
-        .and_then(|binding| binding.sources.first())
+        .and_then(|binding| Some((binding.spec, binding.sources.first()?)))
         .ok_or_else(|| StageError::message(format!("{} has no input `{input}`", instance.label)))
 }
 

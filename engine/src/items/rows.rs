@@ -1,15 +1,17 @@
 //! Rows as items: their names, the values and files that each uses.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use pipe_cache::{Digest, Form};
 use rayon::prelude::*;
 
-use super::row_files::Found;
+use super::row_files::{Found, RowFiles};
 use super::{BoundRows, refuse};
-use crate::bind::{Binder, Done, TableSource};
+use crate::bind::{Binder, Done, TableSource, shell_head};
 use crate::manifest::Instance;
+use crate::publish::real_path;
 use crate::stage::{Column, FileColumn, Item, ItemFile, Named, RowItems, StageError};
 use crate::table::{Row, Table, TableError};
 
@@ -32,12 +34,12 @@ pub(super) fn bind(
     rows: &RowItems,
     upstream: &dyn Fn(usize) -> Option<Done>,
 ) -> Result<(TableSource, Vec<BoundRows>), StageError> {
-    let source = binder.open_table(super::single_source(instance, rows.input)?, upstream)?;
+    let source = binder.open_table(super::single_source(instance, rows.input)?.1, upstream)?;
     let named = named_rows(&source.table, rows)?;
     let companions = match rows.companion {
         Some((input, extension)) => {
-            let given = super::single_source(instance, input)?;
-            Some((input, extension, binder.open_files(given, Form::Collection, upstream)?))
+            let (spec, given) = super::single_source(instance, input)?;
+            Some((input, extension, binder.open_files(spec, given, Form::Collection, upstream)?))
         }
         None => None,
     };
@@ -59,7 +61,8 @@ pub(super) fn bind(
         }
         if let (Some((_, extension, files)), Some(shared)) = (&companions, &companion) {
             let wanted = format!("{}{extension}", item.name);
-            match files.get(&wanted) {
+            // Capitals of an extension from outside are its owner's.
+            match files.item(&item.name) {
                 Some(file) => {
                     item.files.insert(Arc::clone(shared), ItemFile::One(file));
                 }
@@ -205,12 +208,49 @@ pub(crate) fn find(
                 Err(why) => {
                     let place = format!("{}:{}: `{}`", source.table.source, row.line, column.name);
                     let problem = StageError::message(format!("{place}: {why}"));
-                    problems.push(problem.advise(CORRECT_THE_PATH));
+                    problems.push(problem.advise(match shell_head(cell) {
+                        Some(head) => {
+                            format!("`{head}` is put in by a shell, and not here: write the path out")
+                        }
+                        None => CORRECT_THE_PATH.to_string(),
+                    }));
                 }
             }
         }
     }
     Ok((found, problems))
+}
+
+/// Cells that lead to what a stage of the same manifest publishes: it would be read before it is written, or written over.
+///
+/// # Errors
+/// A blank cell where a file must be.
+pub(crate) fn published(
+    source: &TableSource,
+    rows: &RowItems,
+    publish: &[(String, PathBuf)],
+) -> Result<Vec<StageError>, StageError> {
+    let RowFiles::Root(root) = &source.files else { return Ok(Vec::new()) };
+    let folders: Vec<(&str, PathBuf)> =
+        publish.iter().map(|(stage, folder)| (stage.as_str(), real_path(folder))).collect();
+    let mut problems = Vec::new();
+    if folders.is_empty() {
+        return Ok(problems);
+    }
+    for column in &rows.files {
+        for row in source.table.rows() {
+            let Some(cell) = cell(&source.table, row, column)? else { continue };
+            let path = real_path(&root.join(cell));
+            let Some((stage, _)) = folders.iter().find(|(_, folder)| path.starts_with(folder)) else {
+                continue;
+            };
+            let place = format!("{}:{}: `{}`", source.table.source, row.line, column.name);
+            let message = format!("{place}: {cell} lies in what stage `{stage}` publishes");
+            let advice = "name files that this manifest does not write, or publish to another folder";
+            problems.push(StageError::message(message).advise(advice));
+        }
+    }
+    Ok(problems)
 }
 
 fn cell<'a>(table: &'a Table, row: &'a Row, column: &FileColumn) -> Result<Option<&'a str>, TableError> {

@@ -10,7 +10,7 @@ use super::hub::HubFile;
 use super::node::Node;
 use super::problem::{Problem, Problems, did_you_mean};
 use super::stage_table::{GivenInput, StageSpec};
-use crate::bind::{missing_path, shown_path};
+use crate::bind::{missing_path, shell_head, shown_path};
 use crate::stage::{InputForm, InputSpec, OutputForm, OutputSpec};
 
 /// What an input's text means.
@@ -177,7 +177,10 @@ fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems:
             ("wrong-form", format!("`{}` needs a {}, but {shown} is {found}", spec.name, noun(spec.form)))
         }
     };
-    let mut help = give;
+    let mut help = match node.as_text().and_then(shell_head) {
+        Some(head) => format!("`{head}` is put in by a shell, and not here: write the path out"),
+        None => give,
+    };
     if !spec.keywords.is_empty() {
         help = format!("{help}; or use the word \"{}\"", spec.keywords.join("\" or \""));
     }

@@ -1,15 +1,17 @@
 //! From a manifest file to a pipeline.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::document::document_schema;
 use super::layers::{self, Overrides};
 use super::node::{Content, Node, Origin};
-use super::pipeline::{Instance, Pipeline};
+use super::pipeline::{InputSource, Instance, Pipeline};
 use super::problem::{ManifestError, Problem, Problems};
 use super::{instances, references, schema_check, stage_table};
+use crate::bind::shown_path;
 use crate::graph;
+use crate::publish::{plain_path, publisher_of, refuse_conflicts};
 use crate::registry::Registry;
 
 /// The seed of a manifest that states none.
@@ -74,41 +76,38 @@ fn read_publish(
     problems: &mut Problems,
 ) -> Vec<(String, PathBuf)> {
     let inputs: BTreeSet<&PathBuf> = instances.iter().flat_map(Instance::paths).collect();
+    let inputs: Vec<&PathBuf> = inputs.into_iter().collect();
     let stages = tree.get("stage").map_or(&[][..], Node::entries);
     let mut folders: Vec<(String, PathBuf)> = Vec::new();
     for (key, stage) in stages {
         let Some(node) = stage.get("publish") else { continue };
         let Some(text) = node.as_text() else { continue };
         let folder = plain_path(&root.join(text));
-        let mut refuse = |message: String| {
-            let help = "give each stage a folder of its own, such as \"results/evaluate\"";
+        if let Err((message, help)) = refuse_conflicts(text, (&folder, root), &inputs, &folders) {
             problems.add(Problem::at(node.origin.clone(), "publish", message).help(help));
-        };
-        if root.starts_with(&folder) {
-            refuse(format!("`publish = {text:?}` would put files into the project's root or above it"));
-        } else if inputs.iter().any(|input| folder.starts_with(input)) {
-            refuse(format!("`publish = {text:?}` would put files into an input"));
-        } else if folder.is_file() {
-            refuse(format!("`publish = {text:?}` is a file, not a folder"));
-        } else if let Some((other, _)) = folders.iter().find(|(_, known)| *known == folder) {
-            refuse(format!("stages `{other}` and `{}` are published to the same folder", key.name));
         }
         folders.push((key.name.clone(), folder));
     }
+    refuse_published_inputs(instances, root, &folders, problems);
     folders
 }
 
-/// A path without `.` and `..`, as far as its text tells.
-fn plain_path(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if plain.file_name().is_some() => {
-                plain.pop();
-            }
-            part => plain.push(part),
+/// Refuses paths of inputs that lead to what a stage of the same manifest publishes: they would be read before they are
+/// written, or written over.
+fn refuse_published_inputs(
+    instances: &[Instance],
+    root: &Path,
+    folders: &[(String, PathBuf)],
+    problems: &mut Problems,
+) {
+    for binding in instances.iter().flat_map(|instance| &instance.inputs) {
+        for source in &binding.sources {
+            let InputSource::Path(path) = source else { continue };
+            let Some(stage) = publisher_of(folders, path) else { continue };
+            let shown = shown_path(root, path);
+            let message = format!("`{}`: {shown} lies in what stage `{stage}` publishes", binding.spec.name);
+            let help = format!("give \"@{stage}\" to use what this run makes, or publish to another folder");
+            problems.add(Problem::at(binding.origin.clone(), "published-input", message).help(help));
         }
     }
-    plain
 }

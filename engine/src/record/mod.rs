@@ -160,6 +160,9 @@ pub struct InstanceRecord {
     pub log: Option<PathBuf>,
     /// Why it failed or was skipped.
     pub error: Option<String>,
+    /// What whoever uses its result should know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 #[derive(Serialize, Deserialize)]

@@ -9,14 +9,16 @@ use crate::event::{Event, Status, Summary};
 use crate::execute::{Executed, Executor, Failure, file_label};
 use crate::manifest::Instance;
 use crate::record::{InstanceRecord, InstanceStatus, RecordWriter, peak_memory};
+use crate::unchanged::KnownResult;
 
 /// What an instance adds to the summary.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Default)]
 struct Counts {
     /// Whether it was computed now; `None` while it has no result.
     executed: Option<bool>,
     items_executed: usize,
     items_cached: usize,
+    warnings: Vec<String>,
     fingerprint: Option<Digest>,
 }
 
@@ -50,13 +52,27 @@ impl<'a> Account<'a> {
             items_executed: self.counts.iter().map(|counts| counts.items_executed).sum(),
             items_cached: self.counts.iter().map(|counts| counts.items_cached).sum(),
             seconds: 0.0,
+            warnings: self.counts.iter().map(|counts| counts.warnings.len()).sum(),
+            headline: None,
         }
     }
 
-    /// Of each instance how many items it has, and its fingerprint.
-    pub(super) fn known(&self) -> Vec<(usize, Option<Digest>)> {
-        let items = |counts: &Counts| counts.items_cached + counts.items_executed;
-        self.counts.iter().map(|counts| (items(counts), counts.fingerprint)).collect()
+    /// What was found of each instance.
+    pub(super) fn known(&self) -> Vec<KnownResult> {
+        let known = |counts: &Counts| KnownResult {
+            items: counts.items_cached + counts.items_executed,
+            fingerprint: counts.fingerprint,
+            warnings: counts.warnings.clone(),
+        };
+        self.counts.iter().map(known).collect()
+    }
+
+    /// Tells what a known result carries; what was computed now has told it.
+    fn tell_known_warnings(&self, stage: &str, warnings: &[String]) {
+        for text in warnings {
+            let (stage, text) = (Some(stage.to_string()), text.clone());
+            self.executor.observer.event(&Event::Warning { stage, text });
+        }
     }
 
     /// An instance has its result, perhaps for the second time.
@@ -70,6 +86,7 @@ impl<'a> Account<'a> {
         if let Some(counts) = self.counts.get_mut(position) {
             counts.executed = Some(executed.executed || counts.executed == Some(true));
             counts.fingerprint = Some(executed.fingerprint);
+            counts.warnings = executed.warnings.clone();
         }
         let instance = &self.executor.binder.pipeline.instances[position];
         let mut record = self.instance_record(instance, seconds);
@@ -87,7 +104,11 @@ impl<'a> Account<'a> {
         record.from_run = Some(executed.done.run.clone());
         record.items_executed = executed.items_executed;
         record.items_cached = executed.items_cached;
+        record.warnings = executed.warnings.clone();
         self.record.instance(record)?;
+        if !executed.executed {
+            self.tell_known_warnings(&instance.label, &executed.warnings);
+        }
         self.executor.observer.event(&Event::StageFinished {
             stage: instance.label.clone(),
             executed: executed.executed,
@@ -121,10 +142,14 @@ impl<'a> Account<'a> {
         let interrupted = failure.error.is_interrupted();
         let mut record = self.instance_record(instance, seconds);
         record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
-        record.fingerprint = failure.fingerprint;
+        record.fingerprint = failure.fingerprint.map(|fingerprint| *fingerprint);
         record.items_executed = failure.items_executed;
         record.items_cached = failure.items_cached;
         record.error = Some(failure.error.to_string());
+        record.warnings = failure.warnings;
+        if let Some(counts) = self.counts.get_mut(position) {
+            counts.warnings = record.warnings.clone();
+        }
         record.peak_memory_bytes = peak_memory();
         let log = self.record.folder.join("logs").join(format!("{}.log", file_label(&instance.label)));
         self.record.instance(record)?;
@@ -190,6 +215,7 @@ impl<'a> Account<'a> {
             peak_memory_bytes: None,
             log: self.record.folder.join(&log).is_file().then_some(log),
             error: None,
+            warnings: Vec::new(),
         }
     }
 }

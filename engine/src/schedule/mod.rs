@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pipe_cache::{Digest, Error};
+use pipe_cache::Error;
 
 use self::account::Account;
 use self::board::{Board, Start};
@@ -19,6 +19,7 @@ use crate::event::Summary;
 use crate::execute::guard::guarded;
 use crate::execute::{Executed, Executor, Failure};
 use crate::record::RecordWriter;
+use crate::unchanged::KnownResult;
 
 /// How often to look whether the run was asked to stop while other processes are waited for.
 const LOOK: Duration = Duration::from_millis(200);
@@ -64,8 +65,8 @@ impl<'a> Schedule<'a> {
         self.account.summary()
     }
 
-    /// Of each instance how many items it has, and its fingerprint.
-    pub(crate) fn known(&self) -> Vec<(usize, Option<Digest>)> {
+    /// What was found of each instance.
+    pub(crate) fn known(&self) -> Vec<KnownResult> {
         self.account.known()
     }
 

@@ -44,6 +44,8 @@ pub struct InputSpec {
     pub keywords: &'static [&'static str],
     /// Whether it may also be written as a parameter of the same name.
     pub parameter: bool,
+    /// The extension that the files of a collection from outside have.
+    pub extension: Option<&'static str>,
     /// Whether it gives values to parameters, and counts by these alone.
     pub fills: bool,
 }
@@ -59,8 +61,16 @@ impl InputSpec {
             many: false,
             keywords: &[],
             parameter: false,
+            extension: None,
             fills: false,
         }
+    }
+
+    /// A collection from outside is of files with this extension.
+    #[must_use]
+    pub const fn of(mut self, extension: &'static str) -> Self {
+        self.extension = Some(extension);
+        self
     }
 
     /// It may be left out.

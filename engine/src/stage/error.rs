@@ -4,6 +4,8 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::io::ErrorKind;
 
+use crate::table::TableError;
+
 /// Why a stage or an item failed. Made from any error with `?`.
 #[derive(Debug)]
 pub struct StageError {
@@ -47,14 +49,16 @@ impl StageError {
     pub(crate) fn full_advice(&self) -> Option<String> {
         let mut cause: Option<&(dyn StdError + 'static)> = Some(self.source.as_ref());
         let mut is_full = false;
+        let mut of_table = None;
         while let Some(error) = cause {
+            of_table = of_table.or_else(|| error.downcast_ref().and_then(TableError::advice));
             let kind = error.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
             is_full |= matches!(kind, Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded));
             cause = error.source();
         }
         let room =
             "make room on that disk (`pipe gc` does in a cache) and run again: what is finished is kept";
-        self.advice.clone().or_else(|| is_full.then(|| room.to_owned()))
+        self.advice.clone().or(of_table).or_else(|| is_full.then(|| room.to_owned()))
     }
 
     /// Whether the work stopped because it was asked to.

@@ -54,12 +54,15 @@ pub struct Finding {
     pub message: String,
     /// What to do about it.
     pub advice: Option<String>,
+    /// What findings like it are in the plural, as "points outside their scans": many of a kind are told once.
+    pub kind: Option<&'static str>,
 }
 
 impl Finding {
     /// Something that a run would fail on.
     pub fn error(place: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { severity: Severity::Error, place: place.into(), message: message.into(), advice: None }
+        let (place, message) = (place.into(), message.into());
+        Self { severity: Severity::Error, place, message, advice: None, kind: None }
     }
 
     /// Something that a run would pass over.
@@ -71,6 +74,13 @@ impl Finding {
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
         self.advice = Some(advice.into());
+        self
+    }
+
+    /// Says what findings like it are in the plural.
+    #[must_use]
+    pub fn of_kind(mut self, kind: &'static str) -> Self {
+        self.kind = Some(kind);
         self
     }
 }

@@ -6,7 +6,7 @@ use super::about::Column;
 use super::error::StageError;
 use super::named::Named;
 use crate::input::{Files, InputError, InputFile};
-use crate::table::Table;
+use crate::table::{Table, has_comma};
 
 /// Where the items of an [`ItemStage`](super::ItemStage) come from.
 #[derive(Clone, Debug)]
@@ -238,7 +238,10 @@ impl Item {
             StageError::message(format!("{place}: `{column}` must be a finite number, but is {found}"))
                 .advise(format!("correct the cell, or remove the row of {}", self.name))
         };
-        let text = self.values.get(column).ok_or_else(|| refuse("blank"))?;
+        let text = self.values.get(column).ok_or_else(|| refuse("blank or says that it is missing"))?;
+        if has_comma(text) {
+            return Err(refuse(&format!("{text:?}")).advise("write numbers with a decimal point"));
+        }
         text.parse::<f64>()
             .ok()
             .filter(|number| number.is_finite())

@@ -13,7 +13,7 @@ use std::time::{Instant, SystemTime};
 use pipe_cache::{Digest, Hasher, Store};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use self::note::{Finding, note};
+pub(crate) use self::note::{Finding, KnownResult, note};
 use crate::context::Devices;
 use crate::event::{Event, Observer, Status, Summary};
 use crate::looks::Seen;
@@ -68,12 +68,15 @@ struct Note {
     instances: Vec<KnownInstance>,
     published: Vec<(String, PathBuf)>,
     headlines: Vec<(String, String)>,
+    headline: Option<String>,
 }
 
 #[derive(Serialize, Deserialize)]
 struct KnownInstance {
     label: String,
     items: usize,
+    /// What its result carries.
+    warnings: Vec<String>,
     /// The run that computed it.
     from_run: String,
 }
@@ -163,8 +166,13 @@ impl Unchanged {
             items_executed: 0,
             items_cached: note.instances.iter().map(|instance| instance.items).sum(),
             seconds: 0.0,
+            warnings: note.instances.iter().map(|instance| instance.warnings.len()).sum(),
+            headline: note.headline,
         };
-        for KnownInstance { label, items, from_run } in note.instances {
+        for KnownInstance { label, items, warnings, from_run } in note.instances {
+            for text in warnings {
+                observer.event(&Event::Warning { stage: Some(label.clone()), text });
+            }
             observer.event(&Event::StageFinished {
                 stage: label,
                 executed: false,
@@ -175,7 +183,7 @@ impl Unchanged {
             });
         }
         for (stage, to) in note.published {
-            observer.event(&Event::Published { stage, to, files: 0 });
+            observer.event(&Event::Published { stage, to, files: 0, removed: 0, replaced_run: None });
         }
         summary.seconds = started.elapsed().as_secs_f64();
         record.finished(&summary)?;

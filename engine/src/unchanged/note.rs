@@ -23,14 +23,24 @@ const GRAIN: Duration = Duration::from_millis(60);
 /// So many published bytes are read again to be sure of them.
 const MOST_BYTES: u64 = 64 << 20;
 
+/// What a run has found of an instance.
+#[derive(Clone, Default)]
+pub(crate) struct KnownResult {
+    pub(crate) items: usize,
+    pub(crate) fingerprint: Option<Digest>,
+    /// What its result carries.
+    pub(crate) warnings: Vec<String>,
+}
+
 /// What a run that has ended well has found, besides the results.
 pub(crate) struct Finding {
     /// The sight of the store's blobs when the run began.
     pub(crate) blobs: Option<Digest>,
-    /// Of each instance its items and its fingerprint.
-    pub(crate) known: Vec<(usize, Option<Digest>)>,
+    pub(crate) known: Vec<KnownResult>,
     pub(crate) published: CopiedOut,
     pub(crate) headlines: Vec<(String, String)>,
+    /// What came out, in a line.
+    pub(crate) headline: Option<String>,
 }
 
 /// Notes a finding. `compare` looks at published files once more.
@@ -42,8 +52,7 @@ pub(crate) fn note(
 ) -> Option<()> {
     let Binder { pipeline, registry, store, looked, memo, .. } = &executor.binder;
     let mut seen = looked.take()?;
-    let (items, fingerprints): (Vec<usize>, Vec<Option<Digest>>) = finding.known.into_iter().unzip();
-    let is_big = items.len() + items.iter().sum::<usize>() >= MANY;
+    let is_big = finding.known.iter().map(|known| 1 + known.items).sum::<usize>() >= MANY;
     let (blobs, published) = match store.sight_anew() {
         // While the run looked, nothing has come or gone.
         Some(now) if finding.blobs == Some(now) && !finding.published.unsettled => {
@@ -66,16 +75,18 @@ pub(crate) fn note(
     };
     seen.add_files(published)?;
     seen.look_at(pipeline.hub_references.clone())?;
-    let fingerprints: Vec<Digest> = fingerprints.into_iter().collect::<Option<_>>()?;
+    let fingerprints = finding.known.iter().map(|known| known.fingerprint);
+    let fingerprints: Vec<Digest> = fingerprints.collect::<Option<_>>()?;
     seen.look_at(fingerprints.into_iter().flat_map(|one| store.result_files(one)).collect())?;
     let absolute = |path: &PathBuf| std::path::absolute(path).ok();
     let manifests = pipeline.read_from.files.iter().map(|(path, digest)| Some((absolute(path)?, *digest)));
     let mut inputs: Vec<PathBuf> = pipeline.instances.iter().flat_map(Instance::paths).cloned().collect();
     inputs.sort_unstable();
     inputs.dedup();
-    let instances = pipeline.instances.iter().zip(items).enumerate().map(|(position, (instance, items))| {
+    let known = pipeline.instances.iter().zip(finding.known).enumerate();
+    let instances = known.map(|(position, (instance, KnownResult { items, warnings, .. }))| {
         let Done { run: from_run, .. } = executor.result(position)?;
-        Some(KnownInstance { label: instance.label.clone(), items, from_run })
+        Some(KnownInstance { label: instance.label.clone(), items, warnings, from_run })
     });
     let note = Note {
         run: executor.run.clone(),
@@ -91,6 +102,7 @@ pub(crate) fn note(
         instances: instances.collect::<Option<_>>()?,
         published: pipeline.publish.clone(),
         headlines: finding.headlines,
+        headline: finding.headline,
     };
     let asked = Asked {
         manifest: &pipeline.manifest,

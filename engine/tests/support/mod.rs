@@ -70,10 +70,13 @@ impl ItemStage for Repeat {
         &self,
         _: &NoParams,
         group: &[Item],
-        _: &ItemContext<'_>,
+        context: &ItemContext<'_>,
     ) -> Vec<Result<Vec<u8>, StageError>> {
         let run = |item: &Item| {
             let text = String::from_utf8(item.file("path")?.read()?)?;
+            if item.number("times")? == 0.0 {
+                context.warn(item, "nothing is left of the text");
+            }
             match text.trim() {
                 "bad" => Err(StageError::message("the file is bad").advise("mend it")),
                 "panic" => panic!("the code is bad"),
@@ -203,6 +206,9 @@ impl Stage for Join {
 
     fn run(&self, params: &JoinParams, context: &mut Context<'_>) -> Result<(), StageError> {
         context.log("joining");
+        if params.separator.is_empty() {
+            context.warn("without a separator the texts run into one another");
+        }
         if params.fail {
             return Err(StageError::message("asked to fail"));
         }

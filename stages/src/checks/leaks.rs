@@ -101,7 +101,7 @@ pub(super) fn between(preview: &Preview<'_>) -> Vec<Finding> {
 fn with_model(dataset: &Given, test: &Cohort, model: &Given, folder: &Path) -> Vec<Finding> {
     let of_folds = (0..100).map(|fold| folder.join(format!("fold_{fold}")).join(PATIENTS));
     let files = std::iter::once(folder.join(PATIENTS)).chain(of_folds);
-    let seen = files.filter_map(|file| read_pids(&std::fs::read(file).ok()?).ok()).flatten();
+    let seen = files.filter_map(|file| read_pids(PATIENTS, &std::fs::read(file).ok()?).ok()).flatten();
     let seen: Vec<String> = seen.collect();
     patients(dataset, test, &seen, &format!("the training of {}", shown(model))).into_iter().collect()
 }

@@ -79,7 +79,8 @@ fn window_in_crop(
         Ok(_) => return None,
     };
     Some(
-        Finding::error(preview.place, format!("{}: {message}", preview.label))
+        // The same for every fold.
+        Finding::error(preview.place, format!("train: {message}"))
             .advise("make crops larger (`size_mm`), or lower train's `crop_size` or `jitter`"),
     )
 }

@@ -17,34 +17,34 @@ use crate::statistics::calibration::BetaCalibrator;
 const VALIDATION: &str = "val_predictions.csv";
 
 /// The calibrator of a model that has one beside it, as imported ones do.
-pub(crate) fn own_calibrator(
-    checkpoint: Checkpoint,
-    model: &Files,
-) -> Result<Option<CalibratorFile>, StageError> {
-    model.get("calibrator.json").map(|file| read_calibrator(checkpoint, &file)).transpose()
+pub(crate) fn own_calibrator(model: &Files) -> Result<Option<CalibratorFile>, StageError> {
+    model.get("calibrator.json").map(|file| read_calibrator(&file)).transpose()
 }
 
-/// A calibrator that is of the checkpoint that predicts.
-fn read_calibrator(checkpoint: Checkpoint, file: &InputFile) -> Result<CalibratorFile, StageError> {
-    let calibrator = CalibratorFile::parse(&file.read()?, &file.shown)?;
-    let Some(fitted) = calibrator.checkpoint.filter(|fitted| *fitted != checkpoint) else {
-        return Ok(calibrator);
-    };
+fn read_calibrator(file: &InputFile) -> Result<CalibratorFile, StageError> {
+    CalibratorFile::parse(&file.read()?, &file.shown)
+}
+
+/// Why calibrators do not suit the checkpoint that predicts, if one of them was fitted to another: its values would shift
+/// probabilities without anybody noticing.
+pub(crate) fn unsuited<'a>(
+    checkpoint: Checkpoint,
+    calibrators: impl IntoIterator<Item = &'a CalibratorFile>,
+) -> Option<String> {
+    let fitted = calibrators.into_iter().find_map(|file| file.checkpoint.filter(|of| *of != checkpoint))?;
     let (fitted, wanted) = (fitted.name(), checkpoint.name());
-    let message = format!("{} calibrates checkpoint {fitted}, but {wanted} predicts", file.shown);
-    Err(StageError::message(message).advise("give calibrate and evaluate the same `checkpoint`"))
+    Some(format!("no calibrated values: the calibrators are of checkpoint {fitted}, but {wanted} predicts"))
 }
 
-/// The calibrators by the foreach values of the models that they belong to: one for every model, or none at all.
+/// The calibrators by the foreach values of the models that they belong to.
 pub(crate) fn read_calibrators(
-    checkpoint: Checkpoint,
     context: &Context<'_>,
     models: &[FoldModel],
 ) -> Result<BTreeMap<Selector, CalibratorFile>, StageError> {
     let mut calibrators = BTreeMap::new();
     for input in context.inputs("calibrators") {
         let InputValue::File(file) = &input.value else { continue };
-        let calibrator = read_calibrator(checkpoint, file)?;
+        let calibrator = read_calibrator(file)?;
         if !models.iter().any(|model| model.selector == input.selector) {
             let message = format!("no model has the foreach values of {}", file.shown);
             return Err(StageError::message(message)

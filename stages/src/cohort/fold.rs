@@ -49,7 +49,15 @@ impl Fold {
         let of = |part: &BTreeSet<String>| -> Vec<Nodule> {
             nodules.iter().filter(|nodule| part.contains(&nodule.pid)).cloned().collect()
         };
-        Ok(Self { train: of(&train), validation: of(&validation) })
+        let fold = Self { train: of(&train), validation: of(&validation) };
+        let (all, used) = (nodules.len(), fold.train.len() + fold.validation.len());
+        if used < all {
+            let left_out = all - used;
+            context.warn(&format!(
+                "{left_out} of {all} nodules are left out: their patients are in no part of fold {number}"
+            ));
+        }
+        Ok(fold)
     }
 
     /// Everyone that a model of this fold has seen, sorted.
@@ -61,9 +69,8 @@ impl Fold {
 fn read_part(splits: &Files, fold: u32, part: &str) -> Result<BTreeSet<String>, StageError> {
     let name = format!("fold_{fold}/{part}_pid.csv");
     let bytes = splits.read(&name)?;
-    let pids = read_pids(&bytes)
-        .map_err(|error| StageError::message(format!("{}: {name}: {error}", splits.shown)))?;
-    Ok(pids.into_iter().collect())
+    let shown = splits.get(&name).map_or(name, |file| file.shown);
+    Ok(read_pids(&shown, &bytes)?.into_iter().collect())
 }
 
 /// Nodules with their planes and texts in memory, as training wants them.

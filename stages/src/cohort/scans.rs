@@ -1,5 +1,7 @@
 //! The scans that a table's rows name: NIfTI in one file, or a header and its image in two.
 
+use std::path::Path;
+
 use pipe_engine::stage::{FileColumn, Item, ItemFile, LeadsTo, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,18 +19,21 @@ pub(crate) const COORDINATES: [&str; 3] = ["coordX", "coordY", "coordZ"];
 #[derive(Clone, Copy, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Orientation {
-    /// The one that ITK takes; forms that disagree are an error.
+    /// The one that ITK takes; forms that disagree are an error, and so is a header without codes.
     Auto,
     /// The sform.
     Sform,
     /// The qform.
     Qform,
+    /// As `auto`, and where both codes are 0, ITK's placement: axes along L, P and S, the first voxel at the origin.
+    Itk,
 }
 
 impl From<Orientation> for orientation::Orientation {
     fn from(chosen: Orientation) -> Self {
         match chosen {
             Orientation::Auto => Self::Auto,
+            Orientation::Itk => Self::Itk,
             Orientation::Sform => Self::Sform,
             Orientation::Qform => Self::Qform,
         }
@@ -49,6 +54,14 @@ pub(crate) fn halves(name: &str) -> Option<(String, String)> {
 pub(crate) fn about(shown: &str, error: &dyn std::fmt::Display) -> String {
     let error = error.to_string();
     if error.starts_with(shown) { error } else { format!("{shown}: {error}") }
+}
+
+/// What to do about a scan that cannot be used, where nothing else is known.
+pub(crate) const REPLACE: &str = "replace the scan, or take its rows out of the table";
+
+/// What to do about a scan or a mask that cannot be read, by the name that the table gives it.
+pub(crate) fn advice(shown: &str, error: &NiftiError, general: &str) -> String {
+    error.advice(Path::new(shown)).unwrap_or_else(|| general.to_string())
 }
 
 /// Opens the scan that an item has in a column.

@@ -3,7 +3,7 @@
 use pipe_engine::input::Files;
 use pipe_engine::stage::{Item, ItemFile, StageError};
 
-use super::scans::{Orientation, about, open};
+use super::scans::{Orientation, REPLACE, about, advice, open};
 use crate::crop::geometry::ScanSpace;
 use crate::imaging::affine::Affine;
 use crate::imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
@@ -55,13 +55,13 @@ pub(crate) fn voxels(
             (geometry.shape, geometry.affine)
         }
         _ => {
-            let scan = open(item, column)?.map_err(|error| refuse(&error))?;
-            (scan.header().shape, scan.affine(orientation.into()).map_err(|error| refuse(&error))?)
+            let unusable = |error| refuse(&error).advise(advice(file.shown(), &error, REPLACE));
+            let scan = open(item, column)?.map_err(unusable)?;
+            (scan.header().shape, scan.affine(orientation.into()).map_err(unusable)?)
         }
     }))
 }
 
 fn refused(item: &Item, shown: &str, problem: &dyn std::fmt::Display) -> StageError {
-    StageError::message(format!("{}: {}", item.place(), about(shown, problem)))
-        .advise("replace the scan, or take its rows out of the table")
+    StageError::message(format!("{}: {}", item.place(), about(shown, problem))).advise(REPLACE)
 }

@@ -62,8 +62,7 @@ pub(crate) fn refuse_known_cases(
         return Ok(());
     }
     let bytes = model.read(PATIENTS)?;
-    let seen = read_pids(&bytes)
-        .map_err(|error| StageError::message(format!("{}: {PATIENTS}: {error}", model.shown)))?;
+    let seen = read_pids(&format!("{PATIENTS} of {}", model.shown), &bytes)?;
     let tested = nodules.iter().map(|nodule| nodule.pid.as_str());
     let shared = shared_patients(seen.iter().map(String::as_str), tested);
     if let Some(first) = shared.first() {

@@ -1,4 +1,4 @@
-//! Which of two predictions of the same cases is better: `comparisons.csv`, by DeLong's test.
+//! Which of two predictions of the same cases is better: `comparisons.csv`, by DeLong's test, with all nodules of a patient taken together.
 //!
 //! The ensemble is compared with each fold's model, calibrated values with raw ones, and ensembles with those of other
 //! runs that predicted the same cases. Only cases with a label count, and of another run's those that both have.
@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::predictions::{Predictions, Role};
 use super::{EvaluationError, number_text};
+use crate::statistics::clusters::Clusters;
 use crate::statistics::delong::{Comparison, delong};
 
 /// Another run's ensembles.
@@ -29,7 +30,7 @@ pub struct ComparedPair {
     pub second: String,
     /// Cases that both predict and that have a label.
     pub n: usize,
-    /// `None` where a class has fewer than two cases.
+    /// `None` where fewer than two patients have a case of a class, and of what a calibrator has turned round.
     pub comparison: Option<Comparison>,
 }
 
@@ -43,12 +44,10 @@ pub fn compare(predictions: &Predictions, others: &[OtherRun]) -> Result<Vec<Com
     for ensemble in of_role(Role::Ensemble) {
         for other in of_role(Role::Raw).chain(of_role(Role::CalibratedEnsemble)) {
             let second = |position: usize| other.probabilities.get(position).copied();
-            pairs.push(pair(
-                predictions,
-                (&ensemble.name, &ensemble.probabilities),
-                other.name.clone(),
-                second,
-            )?);
+            let mut compared =
+                pair(predictions, (&ensemble.name, &ensemble.probabilities), other.name.clone(), second)?;
+            compared.comparison = compared.comparison.filter(|_| !other.is_turned);
+            pairs.push(compared);
         }
     }
     for other in others {
@@ -61,7 +60,9 @@ pub fn compare(predictions: &Predictions, others: &[OtherRun]) -> Result<Vec<Com
                     values.get(&(case.pid.clone(), case.nodule_id.clone())).copied()
                 };
                 let name = format!("{} of {}", own.name, other.name);
-                pairs.push(pair(predictions, (&own.name, &own.probabilities), name, second)?);
+                let mut compared = pair(predictions, (&own.name, &own.probabilities), name, second)?;
+                compared.comparison = compared.comparison.filter(|_| !own.is_turned);
+                pairs.push(compared);
             }
         }
     }
@@ -74,15 +75,17 @@ fn pair(
     other: String,
     second: impl Fn(usize) -> Option<f64>,
 ) -> Result<ComparedPair, EvaluationError> {
-    let (mut labels, mut own, mut theirs) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut labels, mut patients, mut own, mut theirs) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for (position, (case, probability)) in predictions.cases().iter().zip(probabilities).enumerate() {
         if let (Some(label), Some(value)) = (case.malignant, second(position)) {
             labels.push(label);
+            patients.push(&case.pid);
             own.push(*probability);
             theirs.push(value);
         }
     }
-    let comparison = delong(&labels, &own, &theirs).map_err(EvaluationError::Scores)?;
+    let comparison =
+        delong(&labels, &Clusters::new(patients), &own, &theirs).map_err(EvaluationError::Scores)?;
     Ok(ComparedPair { first: name.to_owned(), second: other, n: labels.len(), comparison })
 }
 

@@ -5,6 +5,7 @@
 
 use super::number_text;
 use super::predictions::{Prediction, Predictions, Role};
+use crate::statistics::clusters::Clusters;
 use crate::statistics::confusion::Confusion;
 use crate::statistics::decision::{Proportion, decide, net_benefit, threshold_at_sensitivity};
 
@@ -30,10 +31,12 @@ pub struct OperatingPoint {
     pub threshold: f64,
     /// On the test cases that have a label.
     pub decisions: Confusion,
+    /// Sensitivity, specificity and predictive values, whose intervals take patients as independent and not nodules.
+    pub rates: [(&'static str, Option<Proportion>); 4],
 }
 
 /// Decisions on the test cases at thresholds that have the wanted sensitivity on validation; `folds` in the order of the
-/// predictions. A prediction without positive validation cases has none.
+/// predictions. A prediction without positive validation cases has none, nor one that a calibrator has turned round.
 pub fn operating_points(predictions: &Predictions, folds: &[Validation], wanted: f64) -> Vec<OperatingPoint> {
     let mut fold_of = [0, 0];
     let mut points = Vec::new();
@@ -44,6 +47,9 @@ pub fn operating_points(predictions: &Predictions, folds: &[Validation], wanted:
             Role::Ensemble => together(folds, |fold| &fold.raw),
             Role::CalibratedEnsemble => together(folds, |fold| &fold.calibrated),
         };
+        if vector.is_turned {
+            continue;
+        }
         let Some(threshold) = threshold_at_sensitivity(&validation.0, &validation.1, wanted) else {
             continue;
         };
@@ -53,6 +59,7 @@ pub fn operating_points(predictions: &Predictions, folds: &[Validation], wanted:
             wanted,
             threshold,
             decisions: decide(&labels, &scores, threshold),
+            rates: rates(&labels, &scores, &predictions.labelled_patients(), threshold),
         });
     }
     points
@@ -80,13 +87,21 @@ fn labelled(predictions: &Predictions, vector: &Prediction) -> (Vec<bool>, Vec<f
 }
 
 /// Sensitivity, specificity and predictive values with their intervals.
-fn rates(decisions: &Confusion) -> [(&'static str, Option<Proportion>); 4] {
-    let Confusion { true_positives, false_positives, true_negatives, false_negatives } = *decisions;
+fn rates(
+    labels: &[bool],
+    scores: &[f64],
+    patients: &Clusters,
+    threshold: f64,
+) -> [(&'static str, Option<Proportion>); 4] {
+    let share = |outcome: fn(bool, bool) -> Option<bool>| {
+        let case = |(label, score): (&bool, &f64)| outcome(*label, *score >= threshold);
+        Proportion::of(&labels.iter().zip(scores).map(case).collect::<Vec<_>>(), patients)
+    };
     [
-        ("sensitivity", Proportion::of(true_positives, true_positives + false_negatives)),
-        ("specificity", Proportion::of(true_negatives, true_negatives + false_positives)),
-        ("ppv", Proportion::of(true_positives, true_positives + false_positives)),
-        ("npv", Proportion::of(true_negatives, true_negatives + false_negatives)),
+        ("sensitivity", share(|label, called| label.then_some(called))),
+        ("specificity", share(|label, called| (!label).then_some(!called))),
+        ("ppv", share(|label, called| called.then_some(label))),
+        ("npv", share(|label, called| (!called).then_some(!label))),
     ]
 }
 
@@ -96,7 +111,7 @@ pub fn operating_points_rows(dataset: &str, points: &[OperatingPoint]) -> Vec<Ve
         ["dataset", "prediction", "validation_sensitivity", "threshold", "metric", "value", "low", "high"];
     let mut rows = vec![header.map(str::to_owned).to_vec()];
     for point in points {
-        for (name, proportion) in rates(&point.decisions) {
+        for (name, proportion) in point.rates {
             let mut row = vec![dataset.to_owned(), point.prediction.clone()];
             row.extend([number_text(point.wanted), number_text(point.threshold), name.to_owned()]);
             row.extend(match proportion {
@@ -112,7 +127,7 @@ pub fn operating_points_rows(dataset: &str, points: &[OperatingPoint]) -> Vec<Ve
 /// A line for people of each ensemble.
 pub fn remarks(points: &[OperatingPoint]) -> Vec<String> {
     let line = |point: &OperatingPoint| {
-        let [sensitivity, specificity, ..] = rates(&point.decisions);
+        let [sensitivity, specificity, ..] = point.rates;
         let text = |proportion: Option<Proportion>| match proportion {
             Some(Proportion { value, low, high }) => format!("{value:.3} [{low:.3}, {high:.3}]"),
             None => "-".to_owned(),

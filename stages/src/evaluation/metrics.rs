@@ -28,6 +28,8 @@ pub struct LabelledMetrics {
     pub n: usize,
     /// Number of positive cases.
     pub positive: usize,
+    /// Number of patients that they are of, who are drawn with all their cases.
+    pub patients: usize,
     /// Number of bootstrap draws.
     pub draws: u32,
     /// Share of the draws inside an interval.
@@ -98,6 +100,7 @@ impl DatasetMetrics {
             Some(LabelledMetrics {
                 n: labels.len(),
                 positive: labels.iter().filter(|&&label| label).count(),
+                patients: predictions.labelled_patients().count(),
                 draws: bootstrap.draws,
                 level: bootstrap.level,
                 scores: scores(predictions, &labels, bootstrap)?,
@@ -200,10 +203,17 @@ fn scores(
     };
     let vectors: Vec<Vec<f64>> =
         predictions.vectors().iter().map(|vector| of_labelled(&vector.probabilities)).collect();
-    let evaluations = bootstrap.evaluate(labels, &vectors)?;
+    let evaluations = bootstrap.evaluate(labels, &predictions.labelled_patients(), &vectors)?;
     let scores = predictions.vectors().iter().zip(evaluations);
     Ok(scores
-        .map(|(vector, evaluation)| Score { name: vector.name.clone(), role: vector.role, evaluation })
+        .map(|(vector, evaluation)| {
+            // What ranks the cases otherwise than the model does has a Brier score only.
+            let evaluation = match vector.is_turned {
+                true => Evaluation { auroc: None, auprc: None, youden: None, ..evaluation },
+                false => evaluation,
+            };
+            Score { name: vector.name.clone(), role: vector.role, evaluation }
+        })
         .collect())
 }
 
@@ -321,6 +331,49 @@ mod tests {
         }
         assert_eq!(raw["brier"], json!({"value": 0.25, "low": 0.25, "high": 0.25}));
         assert!(csv_text(&metrics).contains("test,raw_0,auroc,,,\n"));
+    }
+
+    #[test]
+    fn what_a_calibrator_turns_round_has_a_brier_score_only() {
+        let labels = [YES, NO, YES, NO];
+        let cases = labels.iter().enumerate().map(|(number, label)| Case {
+            pid: number.to_string(),
+            nodule_id: "1".to_owned(),
+            malignant: *label,
+        });
+        let fold = |key: &str, a: f64| Fold {
+            key: key.to_owned(),
+            probabilities: vec![0.9, 0.2, 0.7, 0.4],
+            calibrator: Some(BetaCalibrator::from_line(CalibrationKind::Abm, a, a, 0.0)),
+        };
+        let predictions =
+            Predictions::merge(cases.collect(), &[fold("0", 1.0), fold("1", -1.0)]).expect("merged");
+        assert_eq!(predictions.turned(), ["calibrated_1"]);
+        let bootstrap = Bootstrap { draws: 50, ..Bootstrap::new(RandomKey::new(42, "evaluate")) };
+        let metrics = DatasetMetrics::score("test", &predictions, &bootstrap).expect("scored");
+        let value: Value = serde_json::from_str(&json_text(&metrics)).expect("json");
+        let of = |name: &str, metric: &str| value["dataset"]["test"][name].get(metric).cloned();
+        for name in ["calibrated_1", "calibrated_ensemble"] {
+            for metric in ["auroc", "auprc", "sensitivity", "specificity", "threshold"] {
+                assert_eq!(of(name, metric), Some(Value::Null), "{name} {metric}");
+            }
+            assert!(of(name, "brier").expect("a score")["value"].is_number(), "{name}");
+        }
+        for name in ["raw_1", "calibrated_0", "ensemble"] {
+            assert_eq!(of(name, "auroc").expect("a metric")["value"], json!(1.0), "{name}");
+        }
+        // Its values are in the table of predictions all the same.
+        let table = super::super::predictions::to_csv(&[("test", &predictions)], false).expect("table");
+        let table = String::from_utf8(table).expect("text");
+        assert!(
+            table.starts_with(
+                "pid,nodule_id,raw_0,raw_1,ensemble,calibrated_0,calibrated_1,calibrated_ensemble"
+            )
+        );
+        // Comparisons by AUROC and thresholds leave it out, too.
+        let pairs = super::super::comparisons::compare(&predictions, &[]).expect("comparisons");
+        let calibrated = pairs.iter().find(|pair| pair.second == "calibrated_ensemble").expect("a row");
+        assert_eq!(calibrated.comparison, None);
     }
 
     #[test]

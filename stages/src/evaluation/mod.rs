@@ -3,7 +3,8 @@
 //! Each fold's model gives a probability per case. [`predictions`] merges them (and, where there are
 //! calibrators, their calibrated values) into ensembles; [`metrics`] scores all of them on the same
 //! bootstrap resamples, [`subgroups`] those of parts; [`comparisons`] tests which prediction is better, and [`decisions`]
-//! says what they are worth at thresholds; [`summary`] is the table for people. Nothing here knows of models, images or
+//! says what they are worth at thresholds; [`summary`] is the table for people, and [`warnings`] what they should know of
+//! it. Nothing here knows of models, images or
 //! files: names and numbers come in, the bytes of files go out.
 
 use thiserror::Error;
@@ -18,6 +19,7 @@ pub mod metrics;
 pub mod predictions;
 pub mod subgroups;
 pub mod summary;
+pub mod warnings;
 
 /// A test case: one nodule.
 #[derive(Clone, Debug, Eq, PartialEq)]

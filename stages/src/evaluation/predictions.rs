@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::{Case, EvaluationError, Fold, csv_bytes, number_text};
+use crate::statistics::clusters::Clusters;
 
 /// What a prediction is made of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -30,6 +31,9 @@ pub struct Prediction {
     pub role: Role,
     /// A probability in [0, 1] for each case.
     pub probabilities: Vec<f64>,
+    /// Whether a calibrator gives lower values for higher probabilities among the cases. Then the values order the cases
+    /// otherwise than the model does, and say nothing of how well the model tells them apart.
+    pub is_turned: bool,
 }
 
 /// Cases and all that is predicted of them.
@@ -79,6 +83,18 @@ impl Predictions {
             ..vector.clone()
         };
         Self { cases: kept(&self.cases, keep), vectors: self.vectors.iter().map(vector).collect() }
+    }
+
+    /// The names of the folds' calibrated predictions that order the cases otherwise than their models do.
+    pub fn turned(&self) -> Vec<&str> {
+        let of_fold =
+            self.vectors.iter().filter(|vector| vector.role == Role::Calibrated && vector.is_turned);
+        of_fold.map(|vector| vector.name.as_str()).collect()
+    }
+
+    /// The patients of the cases that have a label, in their order.
+    pub fn labelled_patients(&self) -> Clusters {
+        Clusters::new(self.cases.iter().filter(|case| case.malignant.is_some()).map(|case| &case.pid))
     }
 
     /// Whether any case has a label.
@@ -162,7 +178,7 @@ fn raw(folds: &[Fold], cases: usize) -> Result<Vec<Prediction>, EvaluationError>
             return Err(EvaluationError::LengthMismatch { fold: key.clone(), found, cases });
         }
         let probabilities = fold.probabilities.clone();
-        Ok(Prediction { name: format!("raw_{key}"), role: Role::Raw, probabilities })
+        Ok(Prediction { name: format!("raw_{key}"), role: Role::Raw, probabilities, is_turned: false })
     };
     folds.iter().map(prediction).collect()
 }
@@ -175,8 +191,14 @@ fn calibrated(folds: &[Fold]) -> Result<Vec<Prediction>, EvaluationError> {
     let prediction = |fold: &Fold| {
         let calibrator =
             fold.calibrator.ok_or_else(|| EvaluationError::MissingCalibrator { fold: fold.key.clone() })?;
-        let probabilities = fold.probabilities.iter().map(|&p| calibrator.apply(p)).collect();
-        Ok(Prediction { name: format!("calibrated_{}", fold.key), role: Role::Calibrated, probabilities })
+        let [low, high] =
+            fold.probabilities.iter().fold([1.0_f64, 0.0], |[low, high], &p| [low.min(p), high.max(p)]);
+        Ok(Prediction {
+            name: format!("calibrated_{}", fold.key),
+            role: Role::Calibrated,
+            probabilities: fold.probabilities.iter().map(|&p| calibrator.apply(p)).collect(),
+            is_turned: calibrator.falls_between(low, high),
+        })
     };
     folds.iter().map(prediction).collect()
 }
@@ -196,7 +218,8 @@ fn with_ensemble(
     }
     let count = predictions.len() as f64;
     let probabilities = sums.into_iter().map(|sum: f64| sum / count).collect();
-    predictions.push(Prediction { name: name.to_owned(), role, probabilities });
+    let is_turned = predictions.iter().any(|prediction| prediction.is_turned);
+    predictions.push(Prediction { name: name.to_owned(), role, probabilities, is_turned });
     Ok(predictions)
 }
 

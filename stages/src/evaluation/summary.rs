@@ -15,6 +15,10 @@ const WIDEST_NAME: usize = 38;
 /// Stands for a metric that there is not.
 const ABSENT: &str = "-";
 
+/// Why calibrated values have dashes.
+pub const TURNED: &str = "Calibrators that give lower values for higher probabilities turn the ranking round: no AUROC,\n\
+    AUPRC, sensitivity and specificity of their values.";
+
 /// The table, with what is to be known of its numbers below it.
 ///
 /// `ceiling` is the AUROC that no model can exceed, where the labels come from a generator that knows it; `remarks` are
@@ -32,6 +36,21 @@ pub fn summary(metrics: &DatasetMetrics, ceiling: Option<f64>, remarks: &[String
         text.push('\n');
     }
     text
+}
+
+/// What came out, in one line: the ensemble's AUROC.
+pub fn in_a_line(metrics: &DatasetMetrics) -> String {
+    let name = clipped(&metrics.dataset);
+    let Some(labelled) = &metrics.labelled else {
+        return format!("{name}: {} cases predicted, no labels", metrics.cases);
+    };
+    let ensemble = labelled.scores.iter().find(|score| score.role == Role::Ensemble);
+    match ensemble.and_then(|score| score.evaluation.auroc) {
+        Some(Interval { value, low, high }) => {
+            format!("{name}: ensemble AUROC {value:.3} [{low:.3}, {high:.3}]")
+        }
+        None => format!("{name}: {} cases of one class, no AUROC", labelled.n),
+    }
 }
 
 /// The ensembles of several data sets in one table, as papers report external tests; a blank line ends it.
@@ -127,14 +146,15 @@ fn notes(labelled: &LabelledMetrics, ceiling: Option<f64>) -> String {
         let _ = writeln!(notes, "best possible (generator): {ceiling:.3}");
     }
     notes.push('\n');
-    let LabelledMetrics { n, positive, draws, .. } = labelled;
+    let LabelledMetrics { n, positive, patients, draws, .. } = labelled;
     if *positive == 0 || positive == n {
         notes.push_str("All cases are of one class: AUROC, sensitivity and specificity need both.");
     } else {
         let _ = write!(
             notes,
-            "CI: percentiles of {draws} stratified bootstrap draws. Sensitivity and specificity: at each row's\n\
-             best threshold (Youden's index), chosen on these very cases."
+            "CI: percentiles of {draws} bootstrap draws of the {patients} patients, each with all nodules,\n\
+             stratified by having a positive one. Sensitivity and specificity: at each row's best\n\
+             threshold (Youden's index), chosen on these very cases."
         );
     }
     notes
@@ -182,7 +202,7 @@ mod tests {
     }
 
     fn metrics(scores: Vec<Score>, positive: usize) -> DatasetMetrics {
-        let labelled = LabelledMetrics { n: 40, positive, draws: 2000, level: 0.95, scores };
+        let labelled = LabelledMetrics { n: 40, positive, patients: 35, draws: 2000, level: 0.95, scores };
         DatasetMetrics { dataset: "phantom".to_owned(), cases: 40, labelled: Some(labelled) }
     }
 
@@ -208,8 +228,9 @@ calibrated_ensemble  0.860 [0.810, 0.910]  0.650  0.125        0.800        0.70
 mean of the 2 folds: AUROC 0.828, standard deviation 0.022
 best possible (generator): 0.930
 
-CI: percentiles of 2000 stratified bootstrap draws. Sensitivity and specificity: at each row's
-best threshold (Youden's index), chosen on these very cases.
+CI: percentiles of 2000 bootstrap draws of the 35 patients, each with all nodules,
+stratified by having a positive one. Sensitivity and specificity: at each row's best
+threshold (Youden's index), chosen on these very cases.
 ";
         assert_eq!(summary(&two_folds(|fold| format!("raw_{fold}")), Some(0.93), &[]), expected);
         let without = expected.replace("best possible (generator): 0.930\n", "");
@@ -239,6 +260,17 @@ best threshold (Youden's index), chosen on these very cases.
         assert!(
             text.ends_with("All cases are of one class: AUROC, sensitivity and specificity need both.\n")
         );
+    }
+
+    #[test]
+    fn a_line_says_what_came_out() {
+        let text = in_a_line(&two_folds(|fold| format!("raw_{fold}")));
+        assert_eq!(text, "phantom: ensemble AUROC 0.850 [0.800, 0.900]");
+        let mut one = score("ensemble", Role::Ensemble, 0.5);
+        one.evaluation.auroc = None;
+        assert_eq!(in_a_line(&metrics(vec![one], 0)), "phantom: 40 cases of one class, no AUROC");
+        let none = DatasetMetrics { dataset: "new".to_owned(), cases: 7, labelled: None };
+        assert_eq!(in_a_line(&none), "new: 7 cases predicted, no labels");
     }
 
     #[test]

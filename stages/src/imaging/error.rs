@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use pipe_engine::foreign::{Foreign, Wanted};
+
 use super::gzip::GzipError;
 use super::header::FieldError;
 use super::orientation::OrientationError;
@@ -84,6 +86,14 @@ pub enum NiftiError {
         /// The magic's byte in the header.
         offset: usize,
     },
+    /// It is no NIfTI file at all.
+    #[error("{}: is {what}, expected NIfTI (.nii, .nii.gz, .hdr with .img)", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// What it is.
+        what: Foreign,
+    },
     /// The header gives no usable orientation.
     #[error("{}: {cause}", path.display())]
     Orientation {
@@ -105,6 +115,15 @@ pub enum NiftiError {
 }
 
 impl NiftiError {
+    /// What to do about a file of this name, where more can be said than that it has to be replaced.
+    pub fn advice(&self, name: &Path) -> Option<String> {
+        match self {
+            Self::Foreign { what, .. } => Some(what.fix(Wanted::Scan, name)),
+            Self::Orientation { cause, .. } => cause.advice().map(str::to_string),
+            _ => None,
+        }
+    }
+
     pub(super) fn header(path: &Path, cause: FieldError) -> Self {
         Self::Header { path: path.to_owned(), cause }
     }

@@ -55,6 +55,8 @@ pub(super) struct Layout {
     pub scl_slope: usize,
     pub scl_inter: usize,
     pub xyzt_units: usize,
+    pub qform_code: usize,
+    pub sform_code: usize,
     pub quatern_b: usize,
     pub srow_x: usize,
 }
@@ -71,6 +73,8 @@ const LAYOUT: Layout = Layout {
     scl_slope: 112,
     scl_inter: 116,
     xyzt_units: 123,
+    qform_code: 252,
+    sform_code: 254,
     quatern_b: 256,
     srow_x: 280,
 };
@@ -87,11 +91,11 @@ const LAYOUT_2: Layout = Layout {
     scl_slope: 176,
     scl_inter: 184,
     xyzt_units: 500,
+    qform_code: 344,
+    sform_code: 348,
     quatern_b: 352,
     srow_x: 400,
 };
-const QFORM_CODE_2: usize = 344;
-const SFORM_CODE_2: usize = 348;
 const QOFFSET_X_2: usize = 376;
 
 /// Stored values of either version, in types that hold both.
@@ -216,8 +220,8 @@ impl Fields {
             scl_slope: f64::from_le_bytes(bytes.word(LAYOUT_2.scl_slope)),
             scl_inter: f64::from_le_bytes(bytes.word(LAYOUT_2.scl_inter)),
             xyzt_units: i32::from_le_bytes(bytes.word(LAYOUT_2.xyzt_units)),
-            qform_code: i32::from_le_bytes(bytes.word(QFORM_CODE_2)),
-            sform_code: i32::from_le_bytes(bytes.word(SFORM_CODE_2)),
+            qform_code: i32::from_le_bytes(bytes.word(LAYOUT_2.qform_code)),
+            sform_code: i32::from_le_bytes(bytes.word(LAYOUT_2.sform_code)),
             quaternion: bytes.floats(LAYOUT_2.quatern_b),
             quaternion_offset: bytes.floats(QOFFSET_X_2),
             sform_rows: [row_x, row_y, row_z],

@@ -189,6 +189,7 @@ fn forms(fields: &Fields) -> Result<Forms, FieldError> {
         spacing: [x, y, z],
         millimetres: millimetres(fields)?,
         offsets: Offsets {
+            codes: [layout.sform_code, layout.qform_code],
             sform: layout.srow_x,
             quaternion: layout.quatern_b,
             spacing: std::array::from_fn(|axis| layout.pixdim + layout.pixdim_bytes * (axis + 1)),

@@ -12,6 +12,7 @@ pub mod header;
 pub mod nifti;
 pub mod nifti_write;
 pub mod orientation;
+pub mod placement;
 pub mod plausibility;
 mod source;
 pub mod voxels;

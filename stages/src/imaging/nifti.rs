@@ -18,6 +18,8 @@ use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use pipe_engine::foreign::{Foreign, HEAD_BYTES, what_is};
+
 use super::affine::Affine;
 use super::fields::{self, SIZE_BYTES};
 use super::header::{HEADER_BYTES, ScanHeader, Storage};
@@ -105,10 +107,10 @@ impl Scan {
     /// Opens a `.nii` or `.nii.gz` file and reads its header.
     ///
     /// # Errors
-    /// [`NiftiError`] when the file cannot be read, is no acceptable NIfTI scan, is too short for what
-    /// it declares, or is a header whose voxels are in another file ([`NiftiError::NoImage`]).
+    /// [`NiftiError`] when the file cannot be read, is no acceptable NIfTI scan or of another format, is too short for
+    /// what it declares, or is a header whose voxels are in another file ([`NiftiError::NoImage`]).
     pub fn open(path: &Path) -> Result<Self, NiftiError> {
-        Self::single(Source::open(path)?)
+        Source::open(path).and_then(Self::single).map_err(|error| told_as_foreign(path, error))
     }
 
     /// Opens a header file and the image file that belongs to it (`.hdr` and `.img`), each of them
@@ -118,6 +120,7 @@ impl Scan {
     /// As [`Scan::open`]; [`NiftiError::NoPair`] when the header has its voxels in its own file.
     pub fn open_pair(header: &Path, image: &Path) -> Result<Self, NiftiError> {
         Self::pair(Source::open(header)?, Source::open(image)?)
+            .map_err(|error| told_as_foreign(header, error))
     }
 
     /// As [`Scan::open`], from a stream of `length` bytes; `path` serves messages only.
@@ -285,6 +288,20 @@ fn read_header(file: &mut Source) -> Result<ScanHeader, NiftiError> {
     file.expect(length as u64)?;
     bytes.extend(file.read(length - SIZE_BYTES)?);
     ScanHeader::parse(&bytes).map_err(refused)
+}
+
+/// The error of a file that is of another format, for that of a header which is none.
+fn told_as_foreign(path: &Path, error: NiftiError) -> NiftiError {
+    if !matches!(error, NiftiError::Header { .. } | NiftiError::Truncated { .. } | NiftiError::Gzip { .. }) {
+        return error;
+    }
+    let own =
+        |what: &Foreign| matches!(what, Foreign::Nifti | Foreign::Analyze | Foreign::Compressed("gzip", _));
+    let head = Source::open(path).map(|mut file| file.head(HEAD_BYTES)).unwrap_or_default();
+    match what_is(path, &head).filter(|what| !own(what)) {
+        Some(what) => NiftiError::Foreign { path: path.to_owned(), what },
+        None => error,
+    }
 }
 
 /// What a region covers of an axis; nothing for one without voxels.

@@ -24,6 +24,9 @@ pub enum Orientation {
     Sform,
     /// The qform, whatever the sform says.
     Qform,
+    /// As [`Orientation::Auto`], and where a header has neither form, ITK's placement: voxel axes along L, P and S, the
+    /// first voxel at the origin.
+    Itk,
 }
 
 /// One of the orientations and the header byte where it lies, for messages.
@@ -50,6 +53,8 @@ impl std::fmt::Display for Form {
 /// Header bytes of the orientation fields, for messages: they differ between NIfTI-1 and NIfTI-2.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Offsets {
+    /// `sform_code` and `qform_code`.
+    pub codes: [usize; 2],
     /// `srow_x`.
     pub sform: usize,
     /// `quatern_b`.
@@ -61,6 +66,16 @@ pub struct Offsets {
 /// Why a header gives no usable orientation.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum OrientationError {
+    /// Neither form has a code.
+    #[error(
+        "sform_code (byte {}) and qform_code (byte {}) are 0: the header does not say how the scan lies in the \
+         patient, and programs differ in what they make of it",
+        codes[0], codes[1]
+    )]
+    Unknown {
+        /// The bytes of `sform_code` and `qform_code` in the header.
+        codes: [usize; 2],
+    },
     /// The form that was asked for has code 0.
     #[error("the {form} was asked for, but its code is 0")]
     Missing {
@@ -121,6 +136,22 @@ pub enum OrientationError {
     },
 }
 
+impl OrientationError {
+    /// What to do about it, where a choice settles it.
+    pub fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown { .. } => Some(
+                "set orientation = \"itk\" in params if points and masks were made with ITK (SimpleITK, 3D Slicer), which \
+                 takes the axes as LPS and the first voxel as the origin; else write the header with a code",
+            ),
+            Self::Sheared { .. } | Self::Disagree { .. } => {
+                Some("set orientation in params to the form that points and masks were made with")
+            }
+            _ => None,
+        }
+    }
+}
+
 /// The orientation fields of one header.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Forms {
@@ -154,15 +185,23 @@ impl Forms {
         match orientation {
             Orientation::Sform => self.sform(),
             Orientation::Qform => self.qform(),
-            Orientation::Auto => self.agreed(),
+            Orientation::Auto if !self.is_coded() => {
+                Err(OrientationError::Unknown { codes: self.offsets.codes })
+            }
+            Orientation::Itk if !self.is_coded() => self.uncoded(),
+            Orientation::Auto | Orientation::Itk => self.agreed(),
         }
+    }
+
+    /// Whether the header says how the scan lies in the patient.
+    fn is_coded(&self) -> bool {
+        self.sform_code > 0 || self.qform_code > 0
     }
 
     /// ITK's choice: the sform when its code is 1 or there is no qform, else the qform.
     fn agreed(&self) -> Result<Affine, OrientationError> {
         match (self.sform_code > 0, self.qform_code > 0) {
-            (false, false) => self.spacing_only(),
-            (false, true) => self.qform(),
+            (false, _) => self.qform(),
             (true, false) => self.rectangular_sform(),
             (true, true) => {
                 let sform = self.rectangular_sform()?;
@@ -206,9 +245,11 @@ impl Forms {
         self.usable(affine, self.qform_name())
     }
 
-    fn spacing_only(&self) -> Result<Affine, OrientationError> {
+    /// What ITK 5.4 makes of a header without codes: directions are the identity in LPS, and offsets do not count.
+    fn uncoded(&self) -> Result<Affine, OrientationError> {
         self.check_spacing()?;
-        self.usable(Affine::from_spacing(self.spacing), Form::Spacing(self.offsets.spacing[0]))
+        let [x, y, z] = self.spacing;
+        self.usable(Affine::from_spacing([-x, -y, z]), Form::Spacing(self.offsets.spacing[0]))
     }
 
     fn check_spacing(&self) -> Result<(), OrientationError> {
@@ -266,7 +307,7 @@ mod tests {
             mirrored: false,
             spacing: [0.7, 0.7, 2.0],
             millimetres: 1.0,
-            offsets: Offsets { sform: 280, quaternion: 256, spacing: [80, 84, 88] },
+            offsets: Offsets { codes: [254, 252], sform: 280, quaternion: 256, spacing: [80, 84, 88] },
         }
     }
 
@@ -287,23 +328,41 @@ mod tests {
             forms.affine(Orientation::Auto).expect("they agree").translation[0]
         };
         let (sform, qform) = (30.0, 30.0005);
-        for (sform_code, qform_code, expected) in [
-            (1, 1, sform),
-            (1, 0, sform),
-            (2, 0, sform),
-            (2, 1, qform),
-            (4, 2, qform),
-            (0, 1, qform),
-            (0, 0, 0.0),
-        ] {
+        for (sform_code, qform_code, expected) in
+            [(1, 1, sform), (1, 0, sform), (2, 0, sform), (2, 1, qform), (4, 2, qform), (0, 1, qform)]
+        {
             assert_eq!(with(sform_code, qform_code), expected, "sform {sform_code}, qform {qform_code}");
         }
     }
 
     #[test]
-    fn neither_form_leaves_the_spacing_on_the_diagonal() {
+    fn a_header_without_codes_says_nothing() {
         let forms = Forms { sform_code: 0, qform_code: 0, ..consistent() };
-        assert_eq!(forms.affine(Orientation::Auto).expect("spacing"), Affine::from_spacing([0.7, 0.7, 2.0]));
+        for orientation in [Orientation::Auto, Orientation::Sform, Orientation::Qform] {
+            assert!(forms.affine(orientation).is_err(), "{orientation:?}");
+        }
+        let error = forms.affine(Orientation::Auto).expect_err("no codes");
+        assert!(error.to_string().contains("does not say how the scan lies"), "{error}");
+        assert!(error.advice().is_some_and(|advice| advice.contains("orientation = \"itk\"")), "{error}");
+    }
+
+    /// SimpleITK 2.5 (ITK 5.4) of headers with both codes 0, whatever the quaternion, the offsets, the rows of the
+    /// sform and the sign of pixdim[0] are: GetSpacing() is pixdim in millimetres, GetOrigin() is (0, 0, 0) and
+    /// GetDirection() the identity, in LPS. TransformIndexToPhysicalPoint((1, 2, 3)) with spacing (1.25, 1.5, 2) is
+    /// (1.25, 3, 6), with the micrometre as unit (0.00125, 0.003, 0.006).
+    #[test]
+    fn itk_places_a_header_without_codes_along_lps() {
+        let forms = Forms { sform_code: 0, qform_code: 0, spacing: [1.25, 1.5, 2.0], ..consistent() };
+        for (mirrored, millimetres) in [(false, 1.0), (true, 1.0), (false, 0.001)] {
+            let forms = Forms { mirrored, millimetres, ..forms };
+            let [x, y, z] = forms.affine(Orientation::Itk).expect("ITK's").apply([1.0, 2.0, 3.0]);
+            let lps = [-x, -y, z].map(|at| at / millimetres);
+            for (found, expected) in lps.iter().zip([1.25, 3.0, 6.0]) {
+                assert!((found - expected).abs() < 1e-12, "{lps:?}");
+            }
+        }
+        // With codes ITK's choice is that of auto.
+        assert_eq!(consistent().affine(Orientation::Itk), consistent().affine(Orientation::Auto));
     }
 
     #[test]

@@ -71,6 +71,21 @@ pub enum Implausible {
     NotFinite,
 }
 
+impl Implausible {
+    /// What scans with such a thing are, in the plural.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Spacing { .. } => "scans with implausible distances of voxels",
+            Self::Extent { .. } => "scans of implausible length",
+            Self::Voxels { .. } => "scans of few voxels",
+            Self::Constant { .. } => "scans of one value",
+            Self::NoAir { .. } => "scans without air",
+            Self::Value { .. } => "scans with values that CT does not have",
+            Self::NotFinite => "scans with values that are not finite",
+        }
+    }
+}
+
 impl fmt::Display for Implausible {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         let name = |axis: usize| ["first", "second", "third"].get(axis).copied().unwrap_or("last");

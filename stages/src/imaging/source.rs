@@ -110,6 +110,17 @@ impl Source {
         Ok(self.buffer.get(..length).unwrap_or_default())
     }
 
+    /// The bytes at the start, as many of `length` as there are before the end or the first damage.
+    pub(super) fn head(&mut self, length: usize) -> Vec<u8> {
+        let mut filled = 0;
+        if self.reserve(length).is_ok() {
+            while let Ok(count @ 1..) = self.some(filled, length) {
+                filled += count;
+            }
+        }
+        self.buffer.get(..filled).unwrap_or_default().to_vec()
+    }
+
     /// Passes over the bytes up to `target`; one that lies behind is left alone.
     pub(super) fn skip_to(&mut self, target: u64) -> Result<(), NiftiError> {
         let missing = target.saturating_sub(self.position);

@@ -91,13 +91,46 @@ impl Stage for Calibrate {
             "{} validation cases, {} positive: a = {}, b = {}, m = {}",
             calibrator.n, calibrator.positives, calibrator.a, calibrator.b, calibrator.m
         ));
-        if !calibrator.converged {
-            context.log("the predictions separate the classes: the calibrator is a steep but finite step");
-        }
+        warnings(&calibrator).iter().for_each(|warning| context.warn(warning));
         let input = ModelFile::read(model)?.input;
         let file = CalibratorFile { calibrator, checkpoint: Some(params.checkpoint), input };
         context.write("calibrator", "calibrator.json", &file.to_bytes()?)
     }
+}
+
+/// A calibrator of fewer cases is mostly chance.
+const FEW_CASES: usize = 20;
+/// The same, of either class.
+const FEW_OF_A_CLASS: usize = 5;
+
+/// What whoever uses the calibrator should know.
+fn warnings(calibrator: &BetaCalibrator) -> Vec<String> {
+    let BetaCalibrator { n, positives, a, b, .. } = *calibrator;
+    let mut warnings = Vec::new();
+    if n < FEW_CASES || positives.min(n - positives) < FEW_OF_A_CLASS {
+        warnings.push(format!(
+            "fitted to {n} validation cases, {positives} of them positive: with fewer than {FEW_CASES}, or than \
+             {FEW_OF_A_CLASS} of a class, a calibrator is mostly chance"
+        ));
+    }
+    if !calibrator.converged {
+        warnings.push(
+            "the fit has not converged: the predictions separate the classes, and the calibrator is a steep but finite step"
+                .to_string(),
+        );
+    }
+    if let Some([low, high]) = calibrator.falling() {
+        let place = match (low > 0.0, high < 1.0) {
+            (true, _) => format!(" above {low:.3}"),
+            (_, true) => format!(" below {high:.3}"),
+            _ => String::new(),
+        };
+        warnings.push(format!(
+            "the calibrator falls{place}: a higher probability gives a lower calibrated one (a = {a:.4}, b = {b:.4}), which \
+             turns the ranking of cases round"
+        ));
+    }
+    warnings
 }
 
 /// Probabilities and labels of the same cases.
@@ -205,6 +238,33 @@ mod tests {
             "fold 3: val_predictions.csv has no predictions of checkpoint best_both"
         );
         assert_eq!(error.advice.as_deref(), Some("set `checkpoint` to one that it has: best_pred, last"));
+    }
+
+    #[test]
+    fn few_cases_steps_and_falling_calibrators_are_warned_of() {
+        let fitted = |probabilities: &[f64], labels: &[bool]| {
+            let cases = Cases { probabilities: probabilities.to_vec(), labels: labels.to_vec() };
+            warnings(&fit(&fold(0), &cases).expect("fitted"))
+        };
+        // Forty cases in which higher probabilities are more often right.
+        let probabilities: Vec<f64> = (0..40).map(|case| f64::from(case) / 40.0 + 0.01).collect();
+        let labels: Vec<bool> = (0..40).map(|case| case % 3 == 0 || case > 25 && case % 5 != 0).collect();
+        assert!(fitted(&probabilities, &labels).is_empty());
+        let turned: Vec<bool> = labels.iter().map(|label| !label).collect();
+        let falls = fitted(&probabilities, &turned);
+        assert!(falls.len() == 1 && falls[0].starts_with("the calibrator falls: a higher"), "{falls:?}");
+        let few = fitted(&probabilities[..12], &labels[..12]);
+        assert!(few[0].starts_with("fitted to 12 validation cases, 4 of them positive"), "{few:?}");
+        let rare: Vec<bool> = (0..40).map(|case| case % 11 == 4).collect();
+        assert!(fitted(&probabilities, &rare)[0].starts_with("fitted to 40 validation cases, 4 of them"));
+        let apart: Vec<bool> = (0..40).map(|case| case > 20).collect();
+        assert!(fitted(&probabilities, &apart)[0].starts_with("the fit has not converged"));
+        let partly = warnings(&BetaCalibrator {
+            n: 40,
+            positives: 20,
+            ..BetaCalibrator::from_line(CalibrationKind::Ab, 3.0, -1.0, 0.0)
+        });
+        assert!(partly[0].starts_with("the calibrator falls above 0.750: "), "{partly:?}");
     }
 
     #[test]

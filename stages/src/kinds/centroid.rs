@@ -11,7 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cohort::scans::{self, Orientation};
 use crate::cohort::{series, table_file};
-use crate::segmentation::{Connectivity, Each, Piece, SegmentationError, SegmentationParameters, pieces};
+use crate::imaging::nifti::NiftiError;
+use crate::imaging::placement::{Grid, displaced};
+use crate::segmentation::{
+    Connectivity, Each, Piece, SegmentationError, SegmentationParameters, pieces_and_left_out,
+};
 
 /// The kind.
 pub struct Centroid;
@@ -22,6 +26,7 @@ pub(crate) const MASK: FileColumn = FileColumn::new("mask_path", LeadsTo::File).
 pub(crate) const SCAN: FileColumn =
     FileColumn::new("image_path", LeadsTo::FileOrFolder).pair_of(scans::halves).optional();
 
+const REPLACE: &str = "replace the mask, or take its row out of the table";
 const NODULE: &str = "nodule_id";
 const TABLE: &str = "dataset.csv";
 /// What the output has beside the input's columns.
@@ -38,12 +43,12 @@ pub struct CentroidParams {
     pub each: EachNodule,
     /// The neighbours of a voxel that belong to its piece: those that share a face (6), an edge (18) or a corner (26).
     pub connectivity: Neighbours,
-    /// Pieces of fewer voxels are left out.
+    /// Pieces of fewer voxels are left out; a mask that has no other is an error.
     #[schemars(range(min = 1))]
     pub min_voxels: u64,
     /// The label values that mark nodules; all but 0 when there is none.
     pub labels: Vec<u32>,
-    /// Which of the headers' two forms places mask and scan, as for `crop`.
+    /// Which of the headers' two forms places mask and scan, as for `crop`. Masks and scans without codes need `itk`.
     pub orientation: Orientation,
 }
 
@@ -137,7 +142,8 @@ impl ItemStage for Centroid {
             "masks",
             InputForm::Table,
             "a row for each mask: pid, mask_path (NIfTI), image_path (its scan, NIfTI or a DICOM folder, with which it \
-             must overlap), and whatever else; with nodule_id, each mask must hold that one nodule",
+             must overlap; a mask of as many voxels must lie where the scan lies), and whatever else; with nodule_id, each \
+             mask must hold that one nodule",
         )],
         outputs: &[OutputSpec {
             name: "dataset",
@@ -226,10 +232,27 @@ fn nodules(params: &CentroidParams, item: &Item, context: &ItemContext<'_>) -> R
         StageError::message(format!("{}: {}", item.place(), scans::about(shown, &problem)))
             .advise(advice.to_string())
     };
-    let mask = scans::open(item, MASK.name)?
-        .map_err(|error| refuse(error.to_string(), "replace the mask, or take its row out of the table"))?;
-    let found = pieces(mask, &params.segmentation())
-        .map_err(|error| refuse(error.to_string(), advice_for(&error)))?;
+    let unreadable = |error: NiftiError| refuse(error.to_string(), &scans::advice(shown, &error, REPLACE));
+    let mask = scans::open(item, MASK.name)?.map_err(unreadable)?;
+    let scan = series::space(item, SCAN.name, params.orientation)?;
+    if let Some(space) = &scan {
+        let affine = mask.affine(params.orientation.into()).map_err(unreadable)?;
+        let placed = Grid { shape: mask.header().shape, affine };
+        let displaced = displaced(&placed, &Grid { shape: space.shape, affine: space.affine });
+        if let Some(displaced) = displaced.filter(|displaced| !displaced.within_a_voxel) {
+            return Err(refuse(displaced.to_string(), displaced.advice()));
+        }
+    }
+    let (found, left_out) =
+        pieces_and_left_out(mask, &params.segmentation()).map_err(|error| match error {
+            SegmentationError::Scan(error) => unreadable(error),
+            other => refuse(other.to_string(), advice_for(&other)),
+        })?;
+    if left_out > 0 {
+        let (all, few) = (found.len() + left_out, params.min_voxels);
+        context
+            .warn(item, &format!("{left_out} of {all} pieces have fewer than {few} voxels and are left out"));
+    }
     if let Some(id) = item.values.get(NODULE)
         && found.len() != 1
     {
@@ -239,7 +262,7 @@ fn nodules(params: &CentroidParams, item: &Item, context: &ItemContext<'_>) -> R
             "set labels, each = \"label\" or min_voxels; or leave nodule_id out of the table",
         ));
     }
-    if let Some(space) = series::space(item, SCAN.name, params.orientation)? {
+    if let Some(space) = scan {
         for piece in &found {
             let distance = space.distance_outside(piece.centre);
             if distance > 0.0 {
@@ -273,7 +296,8 @@ fn advice_for(error: &SegmentationError) -> &'static str {
         }
         SegmentationError::Empty { .. } => "take its row out of the table, or correct labels",
         SegmentationError::Pieces => "the file looks like noise; give its mask",
-        SegmentationError::Scan(_) => "replace the mask, or take its row out of the table",
+        SegmentationError::TooSmall { .. } => "lower min_voxels, or take its row out of the table",
+        SegmentationError::Scan(_) => REPLACE,
     }
 }
 

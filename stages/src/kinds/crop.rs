@@ -36,7 +36,8 @@ pub struct CropParams {
     #[schemars(range(min = -32768.0, max = 32767.0))]
     pub pad_hu: f64,
     /// Which of the header's two forms places the scan. `auto`: the one that ITK takes, and an error where they
-    /// disagree; the others settle such a scan.
+    /// disagree, which `sform` and `qform` settle, or where both codes are 0, which `itk` settles: as ITK, with the
+    /// axes along L, P and S and the first voxel at the origin.
     pub orientation: Orientation,
     /// How the values are stored. `f32`: as computed. `i16`: rounded to whole HU, in half the space; a value
     /// that does not fit into 16 bits is an error.
@@ -157,7 +158,10 @@ fn crop_group(
     let points: Vec<LpsPoint> = group.iter().map(point).collect::<Result<_, _>>()?;
     let refuse = |error: CropError| {
         let message = format!("{}: {}", first.place(), scans::about(shown, &error));
-        StageError::message(message).advise("replace the scan, or take its rows out of the table")
+        StageError::message(message).advise(match &error {
+            CropError::Scan(error) => scans::advice(shown, error, scans::REPLACE),
+            _ => scans::REPLACE.to_string(),
+        })
     };
     let open = || -> Result<Scan, StageError> {
         scans::open(first, scans::COLUMN.name)?.map_err(|error| refuse(error.into()))
@@ -168,7 +172,7 @@ fn crop_group(
     let volumes = crop_scan(scan, &points, &parameters).map_err(refuse)?;
     let signature = signature(open()?).map_err(|error| refuse(error.into()))?;
     let preprocessing = params.preprocessing()?;
-    let write = |((volume, origin_lps), item): ((Result<Vec<f32>, _>, Option<[f64; 3]>), &Item)| {
+    let written = volumes.into_iter().zip(origins).zip(group).map(|((volume, origin_lps), item)| {
         let volume = volume.map_err(|error| {
             StageError::message(format!("{}: nodule {} in {shown}: {error}", item.place(), item.name)).advise(
                 "coordinates must be LPS millimetres; for RAS ones change the sign of coordX and coordY",
@@ -177,8 +181,8 @@ fn crop_group(
         let made = Made { preprocessing: preprocessing.clone(), scan: signature.clone(), origin_lps };
         let shown = format!("nodule {} in {shown}", item.name);
         write_volume(params.size_mm, &volume, (params.store, &made), &shown)
-    };
-    Ok(volumes.into_iter().zip(origins).zip(group).map(write).collect())
+    });
+    Ok(written.collect())
 }
 
 fn point(item: &Item) -> Result<LpsPoint, StageError> {

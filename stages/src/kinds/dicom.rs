@@ -117,18 +117,23 @@ fn convert(params: &DicomParams, item: &Item, context: &ItemContext<'_>) -> Resu
     let Some(ItemFile::Folder(folder)) = item.files.get(SERIES) else {
         return Err(StageError::message(format!("{}: `{SERIES}` is no folder", item.place())));
     };
-    let refuse = |problem: String| {
+    let refuse = |problem: String, advice: Option<&str>| {
         StageError::message(format!("{}: {}: {problem}", item.place(), folder.shown))
-            .advise("replace the series, or take its rows out of the table")
+            .advise(advice.unwrap_or("replace the series, or take its rows out of the table"))
     };
     let files = series::series_files(folder)?;
     let options = ReadOptions { tolerance: params.tolerance(), ..ReadOptions::default() };
-    let read = read_series(&files, &options).map_err(|error| refuse(error.to_string()))?;
+    let read = read_series(&files, &options).map_err(|error| refuse(error.to_string(), error.advice()))?;
     let Geometry { shape: [columns, rows, slices], files, skipped, .. } = &read.geometry;
-    context.log(&format!(
-        "{}: {columns} × {rows} × {slices} voxels from {files} files; {} other files left out",
-        item.name,
-        skipped.len()
-    ));
-    read.nii_gz_bytes().map_err(|error| refuse(error.to_string()))
+    context.log(&format!("{}: {columns} × {rows} × {slices} voxels from {files} files", item.name));
+    if !skipped.is_empty() {
+        let named = skipped.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let more = if skipped.len() > 3 { ", …" } else { "" };
+        let count = skipped.len();
+        context.warn(
+            item,
+            &format!("{count} files of the folder hold no image and are left out: {named}{more}"),
+        );
+    }
+    read.nii_gz_bytes().map_err(|error| refuse(error.to_string(), None))
 }

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::cohort::calibrator_file::CalibratorFile;
-use crate::cohort::companions::{own_calibrator, read_calibrators, read_validation};
+use crate::cohort::companions::{own_calibrator, read_calibrators, read_validation, unsuited};
 use crate::cohort::inference::{load, show};
 use crate::cohort::model_file::ModelFile;
-use crate::cohort::model_set::models;
+use crate::cohort::model_set::{FoldModel, models};
 use crate::cohort::test_set::{TestSet, other_runs, test_sets};
 use crate::cohort::trained_on::{refuse_known_cases, refuse_other_input};
 use crate::cohort::{Nodule, label_problems};
@@ -22,10 +22,11 @@ use crate::device::candle_device;
 use crate::evaluation::decisions::{self, Validation};
 use crate::evaluation::metrics::{self, DatasetMetrics};
 use crate::evaluation::predictions::{self, Predictions};
-use crate::evaluation::summary::{side_by_side, summary};
-use crate::evaluation::{Case, Fold, comparisons, csv_bytes, subgroups};
+use crate::evaluation::summary::{self, in_a_line, side_by_side};
+use crate::evaluation::{Case, Fold, comparisons, csv_bytes, subgroups, warnings};
 use crate::numerics::random::RandomKey;
 use crate::statistics::bootstrap::Bootstrap;
+use crate::statistics::calibration::BetaCalibrator;
 use crate::training::prediction::Predictor;
 
 /// The kind.
@@ -37,6 +38,8 @@ pub struct Evaluate;
 pub struct EvaluateParams {
     /// Which of the folds' checkpoints predicts.
     pub checkpoint: Checkpoint,
+    /// Whether predictions are calibrated, too, where there are calibrators of this checkpoint.
+    pub calibrated: bool,
     /// The dataset's name in the metrics, where it is the only one.
     pub name: String,
     /// Resamples of the bootstrap that gives the intervals.
@@ -52,7 +55,14 @@ pub struct EvaluateParams {
 impl Default for EvaluateParams {
     fn default() -> Self {
         let name = "test".to_string();
-        Self { checkpoint: Checkpoint::BestBoth, name, draws: 2000, subgroups: Vec::new(), sensitivity: None }
+        Self {
+            checkpoint: Checkpoint::BestBoth,
+            calibrated: true,
+            name,
+            draws: 2000,
+            subgroups: Vec::new(),
+            sensitivity: None,
+        }
     }
 }
 
@@ -64,6 +74,7 @@ const INPUTS: &[InputSpec] = &[
     )
     .many(),
     InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice; by the same names")
+        .of("safetensors")
         .many(),
     InputSpec::new("models", InputForm::Tree, "the folds' models, as from train or import-experiment").many(),
     InputSpec::new(
@@ -103,8 +114,8 @@ impl Stage for Evaluate {
             },
             OutputSpec {
                 name: "metrics",
-                summary: "metrics.json, metrics.csv (long form) and summary.txt, with intervals; comparisons.csv (DeLong), \
-                          decision_curve.csv, and subgroups.csv and operating_points.csv where asked for",
+                summary: "metrics.json, metrics.csv (long form) and summary.txt, with intervals; headline.txt; \
+                          comparisons.csv (DeLong), decision_curve.csv, and subgroups.csv and operating_points.csv where asked for",
                 form: OutputForm::Tree,
             },
         ],
@@ -130,11 +141,12 @@ impl Stage for Evaluate {
         let device = candle_device(context.device())?;
         let sets = test_sets(context, &params.name)?;
         let models = models(context.inputs("models"))?;
-        let calibrators = read_calibrators(params.checkpoint, context, &models)?;
+        let mut notes = Vec::new();
+        let calibrators = calibrators(params, context, &models, &mut notes)?;
         // By data set, then by fold.
         let mut folds: Vec<Vec<Fold>> = vec![Vec::new(); sets.len()];
-        let (mut validation, mut notes) = (Vec::new(), Vec::new());
-        for (position, model) in models.iter().enumerate() {
+        let mut validation = Vec::new();
+        for (position, (model, calibrator)) in models.iter().zip(calibrators).enumerate() {
             context.progress(position as u64, models.len() as u64, "models");
             let description = ModelFile::read(&model.files)?;
             let shown = &model.files.shown;
@@ -143,13 +155,6 @@ impl Stage for Evaluate {
                 refuse_other_input((shown, &description.input), slices, &mut notes)?;
                 refuse_known_cases(&model.files, &description, (&set.nodules, &set.planes), &mut notes)?;
             }
-            let own = calibrators.get(&model.selector).cloned();
-            let calibrator =
-                own.map_or_else(|| own_calibrator(params.checkpoint, &model.files), |own| Ok(Some(own)))?;
-            if let Some(calibrator) = &calibrator {
-                check_calibrator(calibrator, (shown, &description))?;
-            }
-            let calibrator = calibrator.map(|file| file.calibrator);
             if params.sensitivity.is_some() {
                 validation.push(read_validation(params.checkpoint, &model.files, calibrator.as_ref())?);
             }
@@ -167,6 +172,35 @@ impl Stage for Evaluate {
         let results: Vec<SetResults> = results.collect::<Result<_, _>>()?;
         write_results(context, &results, &notes)
     }
+}
+
+/// The calibrators of the models, in their order; of none, with a note, where one is of another checkpoint.
+fn calibrators(
+    params: &EvaluateParams,
+    context: &Context<'_>,
+    models: &[FoldModel],
+    notes: &mut Vec<String>,
+) -> Result<Vec<Option<BetaCalibrator>>, StageError> {
+    if !params.calibrated {
+        return Ok(vec![None; models.len()]);
+    }
+    let given = read_calibrators(context, models)?;
+    let of_model = |model: &FoldModel| match given.get(&model.selector) {
+        Some(calibrator) => Ok(Some(calibrator.clone())),
+        None => own_calibrator(&model.files),
+    };
+    let files: Vec<_> = models.iter().map(of_model).collect::<Result<_, _>>()?;
+    for (model, calibrator) in models.iter().zip(&files) {
+        if let Some(calibrator) = calibrator {
+            check_calibrator(calibrator, (&model.files.shown, &ModelFile::read(&model.files)?))?;
+        }
+    }
+    let Some(problem) = unsuited(params.checkpoint, files.iter().flatten()) else {
+        return Ok(files.into_iter().map(|file| file.map(|file| file.calibrator)).collect());
+    };
+    context.warn(&format!("{problem}; give calibrate and evaluate the same `checkpoint` for them"));
+    notes.push(problem);
+    Ok(vec![None; models.len()])
 }
 
 /// A calibrator belongs to what its model predicts of input that is made in one way.
@@ -227,6 +261,7 @@ impl SetResults {
         let key = RandomKey::new(context.seed(), "evaluate");
         let bootstrap = Bootstrap { draws: params.draws, ..Bootstrap::new(key) };
         let metrics = DatasetMetrics::score(&set.name, &predictions, &bootstrap)?;
+        warnings::of_metrics(&metrics).iter().for_each(|warning| context.warn(warning));
         let mut results = Self { predictions, metrics, tables: Vec::new(), remarks: Vec::new() };
         if results.metrics.labelled.is_some() {
             results.add_details(params, context, set, validation, &bootstrap)?;
@@ -244,6 +279,10 @@ impl SetResults {
         bootstrap: &Bootstrap,
     ) -> Result<(), StageError> {
         let predictions = &self.predictions;
+        if let Some(warning) = warnings::of_turned(predictions) {
+            context.warn(&format!("{}: {warning}", set.name));
+            self.remarks.push(summary::TURNED.to_string());
+        }
         if let Some(wanted) = params.sensitivity {
             let points = decisions::operating_points(predictions, validation, wanted);
             self.tables.push(("operating_points.csv", decisions::operating_points_rows(&set.name, &points)));
@@ -260,6 +299,7 @@ impl SetResults {
                 let cells: Vec<Option<String>> = set.table.rows().iter().map(cell).collect();
                 groups.extend(subgroups::score(column, &cells, predictions, bootstrap)?);
             }
+            warnings::of_subgroups(&set.name, &groups).iter().for_each(|warning| context.warn(warning));
             self.tables.push(("subgroups.csv", subgroups::rows(&set.name, &groups)));
             self.remarks.extend(subgroups::remarks(&groups));
         }
@@ -291,11 +331,13 @@ fn write_results(context: &Context<'_>, results: &[SetResults], notes: &[String]
     }
     let mut text = if several { side_by_side(&metrics) } else { String::new() };
     for one in results {
-        text.push_str(&summary(&one.metrics, ceiling, &one.remarks));
+        text.push_str(&summary::summary(&one.metrics, ceiling, &one.remarks));
         text.push_str(if several { "\n" } else { "" });
     }
     notes.iter().for_each(|note| text.extend([note, "\n"]));
-    context.write("metrics", "summary.txt", text.as_bytes())
+    context.write("metrics", "summary.txt", text.as_bytes())?;
+    let lines: Vec<String> = metrics.iter().map(|metrics| in_a_line(metrics)).collect();
+    context.write("metrics", "headline.txt", format!("{}\n", lines.join("; ")).as_bytes())
 }
 
 /// The `auroc` of the file given as ceiling.

@@ -33,7 +33,8 @@ impl ItemStage for ImportCrops {
             "crops",
             InputForm::Collection,
             "a folder of {pid}_{nodule_id}.pt, each one tensor (P, P, P), axes z, y, x (LPS), in HU; leading axes of 1 are dropped",
-        )],
+        )
+        .of("pt")],
         outputs: &[OutputSpec {
             name: "volumes",
             summary: "{pid}_{nodule_id}.safetensors: `volume` f32 or i16 (P, P, P), axes z, y, x, in HU",

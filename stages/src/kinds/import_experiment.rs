@@ -17,6 +17,7 @@ use crate::experiment::model::{Merge, check_arguments, import, scaling};
 use crate::experiment::{arguments, calibrator};
 use crate::preprocessing::{CLIP_MAX, CLIP_MIN, GRID, GRID_1MM, PAD_HU, Preprocessing, SAMPLING, SIZE_MM};
 use crate::splits::tables::read_pids;
+use crate::statistics::calibration::BetaCalibrator;
 use crate::training::parameters::TrainParameters;
 
 /// The kind.
@@ -110,6 +111,9 @@ impl Stage for ImportExperiment {
             source: format!("{}: {error}", experiment.shown).into(),
             ..error
         })?;
+        if let Some(missing) = window_not_stated(&arguments, params) {
+            context.warn(&missing);
+        }
         let folds = folds(experiment)?;
         for (position, &fold) in folds.iter().enumerate() {
             context.check_cancelled()?;
@@ -166,6 +170,20 @@ pub(crate) fn input(
     }
 }
 
+/// What to say where neither arguments nor parameters tell how intensities were windowed.
+fn window_not_stated(arguments: &BTreeMap<String, Value>, params: &ImportExperimentParams) -> Option<String> {
+    let absent = |name: &str| arguments.get(name).is_none_or(Value::is_null);
+    let given = [(CLIP_MIN, params.clip_min), (CLIP_MAX, params.clip_max)];
+    let missing: Vec<&str> =
+        given.iter().filter(|(name, value)| value.is_none() && absent(name)).map(|(name, _)| *name).collect();
+    (!missing.is_empty()).then(|| {
+        format!(
+            "{ARGUMENTS} does not state {}: the published window, -1000 to 500 HU, is taken for the models'",
+            missing.join(" and ")
+        )
+    })
+}
+
 /// Numbers of the folds that have a checkpoint.
 fn folds(experiment: &Files) -> Result<Vec<u32>, StageError> {
     let has = |fold: &u32| experiment.has_folder(&format!("fold_{fold}"));
@@ -219,6 +237,13 @@ fn import_fold(
     context.write("models", &format!("fold_{fold}/model.json"), &model.to_bytes()?)?;
     if let Some(file) = experiment.get(&format!("fold_{fold}/cal_{fold}.pkl")) {
         let read = calibrator::read(&file.read()?).map_err(|error| refuse(&file, &error.to_string()))?;
+        if read.falling().is_some() {
+            let BetaCalibrator { a, b, .. } = read;
+            context.warn(&format!(
+                "fold_{fold}/cal_{fold}.pkl gives lower values for higher probabilities (a = {a:.4}, b = {b:.4}), which turns \
+                 the ranking of cases round"
+            ));
+        }
         // The published script calibrates this state.
         let file =
             CalibratorFile { calibrator: read, checkpoint: Some(Checkpoint::BestBoth), input: input.clone() };
@@ -249,12 +274,35 @@ fn write_patients(context: &Context<'_>, fold: u32) -> Result<(), StageError> {
     let mut text = String::from("pid\n");
     for part in ["train", "val"] {
         let name = format!("fold_{fold}/{part}_pid.csv");
-        let pids = read_pids(&splits.read(&name)?)
-            .map_err(|error| StageError::message(format!("{}: {name}: {error}", splits.shown)))?;
+        let pids = read_pids(&format!("{name} of {}", splits.shown), &splits.read(&name)?)?;
         for pid in pids {
             text.push_str(&pid);
             text.push('\n');
         }
     }
     context.write("models", &format!("fold_{fold}/training_patients.csv"), text.as_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_without_a_window_are_warned_of() {
+        for (text, expected) in [
+            ("Namespace(clip_min=-1000, clip_max=500)", None),
+            ("Namespace(clip_min=-1000)", Some("args.txt does not state clip_max: ")),
+            ("Namespace(clip_min=None, lr=0.1)", Some("args.txt does not state clip_min and clip_max: ")),
+        ] {
+            let warning = window_not_stated(
+                &arguments::parse(text).expect("arguments"),
+                &ImportExperimentParams::default(),
+            );
+            assert_eq!(warning.is_some(), expected.is_some(), "{text}");
+            assert!(warning.unwrap_or_default().starts_with(expected.unwrap_or_default()), "{text}");
+        }
+        let stated =
+            ImportExperimentParams { clip_min: Some(-300.0), clip_max: Some(500.0), ..Default::default() };
+        assert_eq!(window_not_stated(&BTreeMap::new(), &stated), None);
+    }
 }

@@ -112,7 +112,10 @@ impl Stage for Lidc {
         if let Some(paths) = &paths {
             let all = rows.len();
             rows.retain(|row| paths.contains_key(row.series));
-            context.log(&format!("{} nodules left out, whose scans are not given", all - rows.len()));
+            let left_out = all - rows.len();
+            if left_out > 0 {
+                context.warn(&format!("{left_out} of {all} nodules are left out: their scans are not given"));
+            }
         }
         let (columns, lines) = table(params, &rows, paths.as_ref());
         context.write("dataset", "dataset.csv", &table_file::csv_bytes(&columns, lines)?)

@@ -40,7 +40,7 @@ pub struct LocateParams {
     pub name: Vec<String>,
     /// What the indices x, y, z count; the first voxel has index 0, and its centre is meant.
     pub counting: Counting,
-    /// Which of a NIfTI header's forms to use where they disagree.
+    /// Which of a NIfTI header's two forms places the scan, as for `crop`.
     pub orientation: Orientation,
 }
 

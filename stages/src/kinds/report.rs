@@ -99,6 +99,7 @@ impl ItemStage for Report {
                 InputForm::Collection,
                 "ready reports, {pid}_{nodule_id}.txt, to take instead of wording new ones",
             )
+            .of("txt")
             .optional()
             .also_parameter(),
             InputSpec::new(
@@ -227,7 +228,7 @@ fn asked_report(
     let answer = ask(endpoint, &prompt, &item.name, seed, context)?;
     context.log(&format!("item {}: worded by {}", item.name, answer.model.as_deref().unwrap_or("a model")));
     if !answer.text.to_lowercase().contains("impression") {
-        context.log(&format!("item {}: without an impression, all of the report will be encoded", item.name));
+        context.warn(item, "the answer has no impression, so that all of the report will be encoded");
     }
     Ok(format!("{}\n", answer.text).into_bytes())
 }

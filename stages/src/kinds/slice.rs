@@ -38,7 +38,8 @@ impl ItemStage for Slice {
         name: "slice",
         summary: "cuts nine planes through the middle of each volume: three straight, six diagonal",
         inputs: &[
-            InputSpec::new("volumes", InputForm::Collection, "the nodules' volumes, as from crop"),
+            InputSpec::new("volumes", InputForm::Collection, "the nodules' volumes, as from crop")
+                .of("safetensors"),
             LIKE,
         ],
         outputs: &[OutputSpec {

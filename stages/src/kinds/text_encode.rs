@@ -25,8 +25,9 @@ impl Stage for TextEncode {
         inputs: &[InputSpec::new(
             "reports",
             InputForm::Collection,
-            "a report for each nodule, as from report",
-        )],
+            "a report for each nodule, {pid}_{nodule_id}.txt, as from report",
+        )
+        .of("txt")],
         outputs: &[OutputSpec {
             name: "text",
             summary: "text.safetensors: `tokens` i64 (N, 77); index.csv: the item of each row",

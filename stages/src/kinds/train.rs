@@ -39,7 +39,7 @@ pub struct Train;
 
 const INPUTS: &[InputSpec] = &[
     InputSpec::new("dataset", InputForm::Table, "the cohort: pid, nodule_id, malignant"),
-    InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice"),
+    InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice").of("safetensors"),
     InputSpec::new("text", InputForm::Tree, "the encoded reports, as from text-encode"),
     InputSpec::new("splits", InputForm::Tree, "fold_k/train_pid.csv and val_pid.csv, as from split"),
     InputSpec::new(
@@ -49,12 +49,14 @@ const INPUTS: &[InputSpec] = &[
     )
     .keywords(&["random"]),
     InputSpec::new("reports", InputForm::Collection, "the reports themselves, for text augmentation")
+        .of("txt")
         .optional(),
     InputSpec::new(
         "volumes",
         InputForm::Collection,
         "the nodules' volumes, as from crop, for image augmentation",
     )
+    .of("safetensors")
     .optional(),
 ];
 

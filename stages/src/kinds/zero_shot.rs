@@ -24,7 +24,7 @@ use crate::statistics::bootstrap::Bootstrap;
 use crate::text::{Tokenizer, impression};
 use crate::training::prediction::Predictor;
 use crate::zero_shot::prompts::{FeaturePrompts, ValuePrompts, parse};
-use crate::zero_shot::table::{FeatureScores, ValueMetric, csv_rows, json_value, summary};
+use crate::zero_shot::table::{FeatureScores, ValueMetric, csv_rows, json_value, summary, warning};
 use crate::zero_shot::{probabilities, together};
 
 /// The kind.
@@ -62,7 +62,8 @@ impl Stage for ZeroShot {
                 InputForm::Table,
                 "the nodules: pid, nodule_id and, where known, semantic columns to compare with",
             ),
-            InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice"),
+            InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice")
+                .of("safetensors"),
             InputSpec::new(
                 "models",
                 InputForm::Tree,
@@ -214,11 +215,15 @@ fn write_results(
         }
     }
     context.write("predictions", "predictions.csv", &table_file::csv_bytes(&columns, lines)?)?;
+    let patients: Vec<&str> = nodules.iter().map(|nodule| nodule.pid.as_str()).collect();
     let mut metrics: Vec<ValueMetric> = Vec::new();
     for feature in scores {
         let key = RandomKey::new(context.seed(), "zero-shot").text("feature", &feature.name);
         let bootstrap = Bootstrap { draws: params.draws, ..Bootstrap::new(key) };
-        metrics.extend(feature.metrics(keys, &bootstrap)?);
+        metrics.extend(feature.metrics(keys, &patients, &bootstrap)?);
+    }
+    if let Some(warning) = warning(&metrics) {
+        context.warn(&warning);
     }
     let mut json = serde_json::to_vec_pretty(&json_value(&metrics))?;
     json.push(b'\n');

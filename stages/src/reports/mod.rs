@@ -11,7 +11,7 @@ use thiserror::Error;
 use crate::numerics::random::RandomKey;
 use crate::semantics::{
     ADDITIONAL_MARGINS, CONSISTENCY, CONSPICUITY, DIAMETER_COLUMNS, LONGEST_DIAMETER, MEAN_DIAMETER,
-    NODULE_MARGINS, SEMANTIC_COLUMNS, SHAPE, SHORT_DIAMETER, SUSPICION,
+    NODULE_MARGINS, SEMANTIC_COLUMNS, SHAPE, SHORT_DIAMETER, SUSPICION, spelled,
 };
 use wording::{Phrasing, adjective, capitalised, list, millimetres, sanitised, with_article};
 
@@ -62,7 +62,7 @@ impl NoduleFeatures {
             }
         }
         for column in SEMANTIC_COLUMNS.iter().map(|feature| feature.name).chain([SUSPICION]) {
-            let value = sanitised(row(column).unwrap_or_default());
+            let value = sanitised(spelled(column, row(column).unwrap_or_default()));
             if !value.is_empty() {
                 features.values.insert(column, value);
             }

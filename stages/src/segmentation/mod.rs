@@ -110,6 +110,18 @@ pub enum SegmentationError {
         /// The labels that were looked for.
         labels: Option<Vec<u32>>,
     },
+    /// All pieces are left out for their size.
+    #[error(
+        "all {pieces} pieces have fewer than min_voxels = {min_voxels} voxels: the largest has {largest}"
+    )]
+    TooSmall {
+        /// How many there are.
+        pieces: usize,
+        /// What is asked for.
+        min_voxels: u64,
+        /// The largest one's voxels.
+        largest: u64,
+    },
     /// The mask falls into too many pieces.
     #[error("the mask falls into more than {MOST_PIECES} pieces")]
     Pieces,
@@ -125,8 +137,20 @@ fn labels_in_words(labels: Option<&[u32]>) -> String {
 /// The nodules of a mask, by label, then in the order of their first voxels.
 ///
 /// # Errors
-/// [`SegmentationError`] when the mask cannot be read, holds values that are no labels, or no label at all.
+/// [`SegmentationError`] when the mask cannot be read, holds values that are no labels, or no label at
+/// all, or none of the size asked for.
 pub fn pieces(mask: Scan, parameters: &SegmentationParameters) -> Result<Vec<Piece>, SegmentationError> {
+    pieces_and_left_out(mask, parameters).map(|(pieces, _)| pieces)
+}
+
+/// The same, and how many pieces were left out because they have too few voxels.
+///
+/// # Errors
+/// Those of [`pieces`].
+pub fn pieces_and_left_out(
+    mask: Scan,
+    parameters: &SegmentationParameters,
+) -> Result<(Vec<Piece>, usize), SegmentationError> {
     let affine = mask.affine(parameters.orientation)?;
     let [columns, rows, _] = mask.header().shape;
     let mut growing = Growing::new(parameters.each, parameters.connectivity);
@@ -145,7 +169,14 @@ pub fn pieces(mask: Scan, parameters: &SegmentationParameters) -> Result<Vec<Pie
     if found.is_empty() {
         return Err(SegmentationError::Empty { labels: parameters.labels.clone() });
     }
-    Ok(numbered(found, parameters.min_voxels, &affine))
+    let largest = found.iter().map(|sums| sums.voxels).max().unwrap_or(0);
+    let (all, min_voxels) = (found.len(), parameters.min_voxels);
+    if largest < min_voxels {
+        return Err(SegmentationError::TooSmall { pieces: all, min_voxels, largest });
+    }
+    let kept = numbered(found, min_voxels, &affine);
+    let left_out = all - kept.len();
+    Ok((kept, left_out))
 }
 
 /// The label of a value; `None` for one that is no label.

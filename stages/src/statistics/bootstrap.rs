@@ -1,8 +1,10 @@
-//! Metrics with percentile intervals from a stratified bootstrap.
+//! Metrics with percentile intervals from a stratified bootstrap of clusters, such as patients.
 //!
-//! A resample draws, with replacement, as many positive cases from the positive ones and as many
-//! negative ones from the negative ones as there are. It is kept as a count per case, so each score
-//! vector is sorted once and not once per draw. Draw `d` has its own random key, so neither the number
+//! What was sampled is the patient, so a resample draws patients, with replacement, and takes all cases of a drawn one
+//! together. It draws as many from those with any positive case as there are, and as many from those with none. So with
+//! one case for each patient every resample has as many cases of each class as there are; else their numbers vary as
+//! they do from sample to sample, and a resample without cases of a class has no AUROC and is passed over. A resample is
+//! kept as a count per case, so each score vector is sorted once and not once per draw. Draw `d` has its own random key, so neither the number
 //! of threads nor the number of score vectors changes a resample, and all score vectors of one
 //! evaluation are compared on the same resamples.
 
@@ -10,6 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::clusters::Clusters;
 use super::confusion::{Confusion, YoudenPoint};
 use super::metrics::{MetricError, RankedCases, check_probabilities};
 use crate::numerics::random::{Generator, RandomKey};
@@ -29,6 +32,14 @@ pub enum BootstrapError {
     /// The level is not strictly between 0 and 1.
     #[error("the level of an interval must lie between 0 and 1, not {0}")]
     Level(f64),
+    /// It is not known of each case where it belongs.
+    #[error("{labels} labels, but the clusters of {cases} cases")]
+    Clusters {
+        /// Number of labels.
+        labels: usize,
+        /// Number of cases in clusters.
+        cases: usize,
+    },
     /// The labels and scores cannot be evaluated.
     #[error("score vector {vector}: {source}")]
     Scores {
@@ -75,7 +86,7 @@ pub struct Evaluation {
     pub youden: Option<YoudenIntervals>,
 }
 
-/// A stratified bootstrap.
+/// A stratified bootstrap of clusters.
 #[derive(Clone, Debug)]
 pub struct Bootstrap {
     /// Number of resamples, at least 1.
@@ -92,16 +103,21 @@ impl Bootstrap {
         Self { draws: DEFAULT_DRAWS, level: DEFAULT_LEVEL, key }
     }
 
-    /// Evaluates several vectors of probabilities for the same cases, in the order given.
+    /// Evaluates several vectors of probabilities for the same cases, in the order given. Cases of one cluster are
+    /// drawn together.
     ///
     /// # Errors
     /// No draws, a level outside (0, 1), no cases, lengths that differ, or a value outside [0, 1].
     pub fn evaluate<S: AsRef<[f64]>>(
         &self,
         labels: &[bool],
+        clusters: &Clusters,
         score_vectors: &[S],
     ) -> Result<Vec<Evaluation>, BootstrapError> {
         self.check()?;
+        if clusters.cases() != labels.len() {
+            return Err(BootstrapError::Clusters { labels: labels.len(), cases: clusters.cases() });
+        }
         let ranked: Vec<Ranked> = score_vectors
             .iter()
             .enumerate()
@@ -110,7 +126,7 @@ impl Bootstrap {
                     .map_err(|source| BootstrapError::Scores { vector, source })
             })
             .collect::<Result<_, _>>()?;
-        let strata = Strata::new(labels);
+        let strata = Strata::new(labels, clusters);
         let draws: Vec<Vec<Replicate>> = (0..self.draws)
             .into_par_iter()
             .map(|draw| {
@@ -214,25 +230,28 @@ struct Replicate {
     decision: Confusion,
 }
 
-/// The positions of the cases of each class.
+/// Clusters with no positive case and those with any; of each the positions of its cases.
 struct Strata {
     cases: usize,
-    classes: [Vec<usize>; 2],
+    strata: [Vec<Vec<usize>>; 2],
 }
 
 impl Strata {
-    fn new(labels: &[bool]) -> Self {
-        let of_class = |class| (0..labels.len()).filter(|&case| labels.get(case) == Some(&class)).collect();
-        Self { cases: labels.len(), classes: [of_class(false), of_class(true)] }
+    fn new(labels: &[bool], clusters: &Clusters) -> Self {
+        let is_positive = |cluster: &Vec<usize>| cluster.iter().any(|&case| labels.get(case) == Some(&true));
+        let (with, without) = clusters.members().into_iter().partition(is_positive);
+        Self { cases: labels.len(), strata: [without, with] }
     }
 
     /// How often each case occurs in one resample.
     fn resample(&self, generator: &mut Generator) -> Vec<u32> {
         let mut counts = vec![0; self.cases];
-        for class in &self.classes {
-            for _ in class {
-                if let Some(count) = generator.choose(class).and_then(|&case| counts.get_mut(case)) {
-                    *count += 1;
+        for stratum in &self.strata {
+            for _ in stratum {
+                for &case in generator.choose(stratum).into_iter().flatten() {
+                    if let Some(count) = counts.get_mut(case) {
+                        *count += 1;
+                    }
                 }
             }
         }
@@ -258,12 +277,21 @@ mod tests {
         Bootstrap { draws, ..Bootstrap::new(RandomKey::new(42, "evaluate")) }
     }
 
+    /// Evaluates cases of as many patients.
+    fn evaluate<S: AsRef<[f64]>>(
+        bootstrap: &Bootstrap,
+        labels: &[bool],
+        score_vectors: &[S],
+    ) -> Result<Vec<Evaluation>, BootstrapError> {
+        bootstrap.evaluate(labels, &Clusters::of_single_cases(labels.len()), score_vectors)
+    }
+
     #[test]
     fn threads_change_nothing() {
         let (labels, scores) = cases(60);
         let with_threads = |threads| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("pool");
-            pool.install(|| bootstrap(200).evaluate(&labels, &[&scores])).expect("evaluated")
+            pool.install(|| evaluate(&bootstrap(200), &labels, &[&scores])).expect("evaluated")
         };
         assert_eq!(with_threads(1), with_threads(4));
     }
@@ -272,8 +300,8 @@ mod tests {
     fn score_vectors_share_their_resamples() {
         let (labels, scores) = cases(40);
         let flat = vec![0.5; 40];
-        let both = bootstrap(100).evaluate(&labels, &[&flat, &scores]).expect("evaluated");
-        let alone = bootstrap(100).evaluate(&labels, &[&scores]).expect("evaluated");
+        let both = evaluate(&bootstrap(100), &labels, &[&flat, &scores]).expect("evaluated");
+        let alone = evaluate(&bootstrap(100), &labels, &[&scores]).expect("evaluated");
         assert_eq!(both.get(1), alone.first());
         let chance = Interval { value: 0.5, low: 0.5, high: 0.5 };
         assert_eq!(both.first().and_then(|evaluation| evaluation.auroc), Some(chance));
@@ -284,7 +312,7 @@ mod tests {
         // Of 100 positive cases 80 lie above every negative one: sensitivity 0.8, standard error 0.04.
         let labels: Vec<bool> = (0..200).map(|case| case < 100).collect();
         let scores: Vec<f64> = (0..200).map(|case| if case < 80 { 0.9 } else { 0.1 }).collect();
-        let evaluations = bootstrap(2000).evaluate(&labels, &[scores]).expect("evaluated");
+        let evaluations = evaluate(&bootstrap(2000), &labels, &[scores]).expect("evaluated");
         let youden = evaluations.first().and_then(|evaluation| evaluation.youden).expect("both classes");
         assert_eq!((youden.threshold, youden.sensitivity.value), (0.9, 0.8));
         assert!((youden.sensitivity.low - 0.72).abs() < 0.015, "{youden:?}");
@@ -295,7 +323,8 @@ mod tests {
     #[test]
     fn resamples_keep_the_size_of_each_class() {
         let (labels, _) = cases(31);
-        let counts = Strata::new(&labels).resample(&mut RandomKey::new(1, "test").generator());
+        let single = Clusters::of_single_cases(31);
+        let counts = Strata::new(&labels, &single).resample(&mut RandomKey::new(1, "test").generator());
         let positives: u32 =
             counts.iter().zip(&labels).filter(|(_, label)| **label).map(|(count, _)| count).sum();
         assert_eq!((positives, counts.iter().sum::<u32>()), (11, 31));
@@ -303,8 +332,53 @@ mod tests {
     }
 
     #[test]
+    fn nodules_of_a_patient_are_drawn_together() {
+        let labels = [true, false, false, false, true, true, false];
+        let clusters = Clusters::new(["a", "b", "a", "c", "d", "d", "b"]);
+        let strata = Strata::new(&labels, &clusters);
+        let mut generator = RandomKey::new(1, "test").generator();
+        for _ in 0..20 {
+            let counts = strata.resample(&mut generator);
+            assert_eq!((counts[0], counts[1], counts[4]), (counts[2], counts[6], counts[5]), "{counts:?}");
+            // Two patients have a positive nodule, and two have none.
+            assert_eq!((counts[0] + counts[4], counts[1] + counts[3]), (2, 2), "{counts:?}");
+        }
+    }
+
+    #[test]
+    fn every_case_twice_says_no_more_than_once() {
+        let (labels, scores) = cases(90);
+        let twice = |values: &[f64]| [values, values].concat();
+        let (doubled, patients) =
+            ([&labels[..], &labels[..]].concat(), Clusters::new((0..180).map(|i| i % 90)));
+        let width = |evaluations: Vec<Evaluation>| {
+            let auroc = evaluations[0].auroc.expect("both classes");
+            auroc.high - auroc.low
+        };
+        let once = width(evaluate(&bootstrap(1000), &labels, &[&scores]).expect("evaluated"));
+        let scores = [twice(&scores)];
+        let together = bootstrap(1000).evaluate(&doubled, &patients, &scores).expect("evaluated");
+        assert_eq!(width(together), once, "the same draws of the same patients");
+        let apart = width(evaluate(&bootstrap(1000), &doubled, &scores).expect("evaluated"));
+        assert!(apart < 0.8 * once, "taken as independent: {apart} against {once}");
+    }
+
+    #[test]
+    fn draws_without_a_class_have_no_auroc_and_are_passed_over() {
+        // The only negative nodule belongs to one of two patients with positive ones: a quarter of the draws lacks it.
+        let labels = [true, false, true];
+        let clusters = Clusters::new(["a", "a", "b"]);
+        let evaluations = bootstrap(200).evaluate(&labels, &clusters, &[[0.9, 0.5, 0.2]]).expect("evaluated");
+        let auroc = evaluations[0].auroc.expect("both classes");
+        assert_eq!((auroc.value, auroc.low, auroc.high), (0.5, 0.5, 1.0));
+        let short = Clusters::of_single_cases(2);
+        let error = bootstrap(5).evaluate(&labels, &short, &[[0.9, 0.5, 0.2]]);
+        assert_eq!(error, Err(BootstrapError::Clusters { labels: 3, cases: 2 }));
+    }
+
+    #[test]
     fn one_class_still_has_a_brier_score() {
-        let evaluations = bootstrap(50).evaluate(&[false, false], &[[0.1, 0.3]]).expect("evaluated");
+        let evaluations = evaluate(&bootstrap(50), &[false, false], &[[0.1, 0.3]]).expect("evaluated");
         let evaluation = evaluations.first().expect("one vector");
         assert_eq!((evaluation.auroc, evaluation.auprc, evaluation.youden), (None, None, None));
         assert!((evaluation.brier.value - 0.05).abs() < 1e-12);
@@ -314,12 +388,12 @@ mod tests {
     #[test]
     fn bad_parameters_and_scores_are_named() {
         let labels = [true, false];
-        assert_eq!(bootstrap(0).evaluate(&labels, &[[0.1, 0.2]]), Err(BootstrapError::NoDraws));
+        assert_eq!(evaluate(&bootstrap(0), &labels, &[[0.1, 0.2]]), Err(BootstrapError::NoDraws));
         let level = Bootstrap { level: 1.0, ..bootstrap(5) };
-        assert_eq!(level.evaluate(&labels, &[[0.1, 0.2]]), Err(BootstrapError::Level(1.0)));
+        assert_eq!(evaluate(&level, &labels, &[[0.1, 0.2]]), Err(BootstrapError::Level(1.0)));
         let source = MetricError::NotANumber { case: 0 };
         assert_eq!(
-            bootstrap(5).evaluate(&labels, &[[0.1, 0.2], [f64::NAN, 0.2]]),
+            evaluate(&bootstrap(5), &labels, &[[0.1, 0.2], [f64::NAN, 0.2]]),
             Err(BootstrapError::Scores { vector: 1, source })
         );
     }

@@ -147,6 +147,24 @@ impl BetaCalibrator {
         logistic::sigmoid(self.a * logs.p + self.b * logs.rest + self.intercept)
     }
 
+    /// The range of probabilities in which a higher one gives a lower calibrated one, which turns the ranking of cases
+    /// round; `None` where there is no such range.
+    pub fn falling(&self) -> Option<[f64; 2]> {
+        // The linear predictor's slope is a / p + b / (1 − p), whose sign changes once at most.
+        let turning = self.a / (self.a - self.b);
+        match (self.a < 0.0, self.b < 0.0) {
+            (false, false) => None,
+            (true, true) => Some([0.0, 1.0]),
+            (true, false) => Some([0.0, turning]),
+            (false, true) => Some([turning, 1.0]),
+        }
+    }
+
+    /// Whether it falls anywhere between two probabilities.
+    pub fn falls_between(&self, low: f64, high: f64) -> bool {
+        self.falling().is_some_and(|[from, to]| from.max(low) < to.min(high))
+    }
+
     /// Mean −ln(probability given to the true label) over the cases, in nats: what the fit minimises.
     ///
     /// # Errors
@@ -299,6 +317,29 @@ mod tests {
         assert!((line.intercept - map.intercept).abs() < 1e-9);
         let half = BetaCalibrator::from_map(CalibrationKind::Ab, 1.3, 0.4, 0.5);
         assert!((half.intercept - 0.9 * std::f64::consts::LN_2).abs() < 1e-12);
+    }
+
+    #[test]
+    fn where_a_calibrator_falls_is_known() {
+        for (a, b, falling) in [
+            (1.0, 2.0, None),
+            (0.0, 1.0, None),
+            (0.0, 0.0, None),
+            (-1.0, -2.0, Some([0.0, 1.0])),
+            (0.0, -2.0, Some([0.0, 1.0])),
+            (-2.0, 0.0, Some([0.0, 1.0])),
+            (3.0, -1.0, Some([0.75, 1.0])),
+            (-1.0, 3.0, Some([0.0, 0.25])),
+        ] {
+            let calibrator = BetaCalibrator::from_line(CalibrationKind::Abm, a, b, 0.5);
+            assert_eq!(calibrator.falling(), falling, "({a}, {b})");
+            // Not where it turns, at 0.25 and 0.75.
+            for p in (1..99).map(|percent| (f64::from(percent) + 0.5) / 100.0) {
+                let falls = calibrator.apply(p + 0.001) < calibrator.apply(p);
+                assert_eq!(calibrator.falls_between(p, p + 0.001), falls, "({a}, {b}) at {p}");
+            }
+            assert!(!calibrator.falls_between(0.5, 0.5));
+        }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod bootstrap;
 pub mod calibration;
+pub mod clusters;
 pub mod confusion;
 pub mod decision;
 pub mod delong;

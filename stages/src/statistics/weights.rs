@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use thiserror::Error;
 
+use crate::semantics::one_way;
+
 /// Why no weights can be given.
 #[derive(Clone, Debug, Error, Eq, PartialEq)]
 pub enum WeightError {
@@ -70,7 +72,8 @@ pub struct FeatureColumn<'a> {
 /// The weight of each row by the rarity of its values ("semantic" weighting): the sum over the columns of
 /// ln(1/count of the row's value), scaled as (w − min + 10⁻⁶)/(max − min).
 ///
-/// Blanks count as the column's most frequent value, among equally frequent ones the first to occur.
+/// Words that differ in capitals and blanks are one value. Blank cells count as the column's most frequent value, among
+/// equally frequent ones the first to occur.
 /// A column without any value tells no rows apart and adds nothing. When all rows are equally rare
 /// every weight is 1.
 ///
@@ -96,8 +99,10 @@ pub fn semantic_weights(columns: &[FeatureColumn<'_>]) -> Result<Vec<f64>, Weigh
 
 /// How many rows have the same value as each row, blanks filled in.
 fn value_counts(values: &[Option<String>]) -> Vec<usize> {
-    let values: Vec<Option<&str>> =
-        values.iter().map(|value| value.as_deref().filter(|text| !text.trim().is_empty())).collect();
+    let word = |value: &String| one_way(value).to_lowercase();
+    let words: Vec<Option<String>> =
+        values.iter().map(|value| value.as_ref().map(word).filter(|word| !word.is_empty())).collect();
+    let values: Vec<Option<&str>> = words.iter().map(Option::as_deref).collect();
     let mut counts: HashMap<&str, usize> = HashMap::new();
     for value in values.iter().flatten() {
         *counts.entry(value).or_default() += 1;
@@ -153,6 +158,7 @@ mod tests {
         assert_eq!(value_counts(&column("a,b,b,a,,c")), [3, 2, 2, 3, 3, 1]);
         assert_eq!(value_counts(&column("c,b,b,a, ,a")), [1, 3, 3, 2, 3, 2]);
         assert_eq!(value_counts(&column(",,")), [3, 3, 3]);
+        assert_eq!(value_counts(&column("Well m,well  M, WELL m ,b")), [3, 3, 3, 1]);
     }
 
     #[test]

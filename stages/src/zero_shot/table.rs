@@ -4,7 +4,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
+use crate::semantics::is_same_word;
 use crate::statistics::bootstrap::{Bootstrap, BootstrapError, Interval};
+use crate::statistics::clusters::Clusters;
 
 /// All that is said of one feature.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,7 +57,9 @@ impl FeatureScores {
             let mut cells = vec![self.name.clone(), value.clone()];
             cells.extend(vectors.iter().filter_map(|vector| vector.get(nodule)).map(|p| format!("{p:?}")));
             let truth = self.truth.get(nodule).and_then(Option::as_ref);
-            cells.push(truth.map_or("", |truth| if is_value(truth, value) { "1" } else { "0" }).to_owned());
+            cells.push(
+                truth.map_or("", |truth| if is_same_word(truth, value) { "1" } else { "0" }).to_owned(),
+            );
             cells
         };
         (0..self.truth.len())
@@ -63,13 +67,14 @@ impl FeatureScores {
             .collect()
     }
 
-    /// AUROC of each value against the others, with intervals.
+    /// AUROC of each value against the others, with intervals; `patients` are those of the nodules.
     ///
     /// # Errors
     /// Those of the bootstrap.
     pub fn metrics(
         &self,
         keys: &[String],
+        patients: &[&str],
         bootstrap: &Bootstrap,
     ) -> Result<Vec<ValueMetric>, BootstrapError> {
         let names: Vec<String> =
@@ -77,10 +82,11 @@ impl FeatureScores {
         let known: Vec<usize> = (0..self.truth.len())
             .filter(|&nodule| self.truth.get(nodule).is_some_and(Option::is_some))
             .collect();
+        let clusters = Clusters::new(known.iter().map(|&nodule| patients.get(nodule)));
         let mut metrics = Vec::new();
         for (position, value) in self.values.iter().enumerate() {
             let truth =
-                |nodule: &usize| self.truth.get(*nodule)?.as_ref().map(|truth| is_value(truth, value));
+                |nodule: &usize| self.truth.get(*nodule)?.as_ref().map(|truth| is_same_word(truth, value));
             let labels: Vec<bool> = known.iter().filter_map(truth).collect();
             let positive = labels.iter().filter(|&&label| label).count();
             let mixed = positive > 0 && positive < labels.len();
@@ -90,7 +96,9 @@ impl FeatureScores {
                 .map(|vector| known.iter().filter_map(|&nodule| vector.get(nodule).copied()).collect())
                 .collect();
             let auroc: Vec<Option<Interval>> = match mixed {
-                true => bootstrap.evaluate(&labels, &vectors)?.iter().map(|one| one.auroc).collect(),
+                true => {
+                    bootstrap.evaluate(&labels, &clusters, &vectors)?.iter().map(|one| one.auroc).collect()
+                }
                 false => vec![None; names.len()],
             };
             metrics.push(ValueMetric {
@@ -105,9 +113,21 @@ impl FeatureScores {
     }
 }
 
-/// Tables differ in capitals and blanks.
-fn is_value(truth: &str, value: &str) -> bool {
-    truth.trim().eq_ignore_ascii_case(value)
+/// Intervals on fewer nodules with a value, or without it, say little.
+const FEW: usize = 10;
+
+/// What to say of values that too few nodules have, or too few have not; those that all or none have have no AUROC.
+pub fn warning(metrics: &[ValueMetric]) -> Option<String> {
+    let scored = |metric: &&ValueMetric| metric.positive > 0 && metric.positive < metric.n;
+    let is_small = |metric: &&ValueMetric| metric.positive.min(metric.n - metric.positive) < FEW;
+    let (all, small) = (metrics.iter().filter(scored), metrics.iter().filter(scored).filter(is_small));
+    let (all, small) = (all.count(), small.count());
+    (small > 0).then(|| {
+        format!(
+            "{small} of {all} values with an AUROC are those of fewer than {FEW} nodules, or of all but fewer: their intervals \
+             say little"
+        )
+    })
 }
 
 /// `metrics.json`: feature → value → n, positive and AUROC by prediction.
@@ -200,13 +220,15 @@ mod tests {
     fn values_are_scored_against_the_others_where_the_truth_is_known() {
         let bootstrap = Bootstrap { draws: 20, ..Bootstrap::new(RandomKey::new(1, "test")) };
         let keys = ["0".to_owned(), "1".to_owned()];
-        let metrics = scores().metrics(&keys, &bootstrap).expect("metrics");
+        let metrics = scores().metrics(&keys, &["a", "b", "c"], &bootstrap).expect("metrics");
         assert_eq!((metrics[0].n, metrics[0].positive), (2, 1));
         let values: Vec<f64> = metrics[0].auroc.iter().map(|(_, auroc)| auroc.expect("both").value).collect();
         assert_eq!(values, [1.0, 0.5, 1.0]);
+        assert!(warning(&metrics).expect("few").starts_with("2 of 2 values"), "{:?}", warning(&metrics));
         let one = FeatureScores { truth: vec![Some("Round".into()), None, Some("Round".into())], ..scores() };
-        let metrics = one.metrics(&keys, &bootstrap).expect("metrics");
+        let metrics = one.metrics(&keys, &["a", "b", "c"], &bootstrap).expect("metrics");
         assert!(metrics.iter().flat_map(|metric| &metric.auroc).all(|(_, auroc)| auroc.is_none()));
+        assert_eq!(warning(&metrics), None);
         assert!(
             summary(3, &metrics).contains("nodule_shape  Ovoid      2         0  -"),
             "{}",

@@ -2,9 +2,10 @@
 
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
+use dicom_object::InMemDicomObject;
 use pipe_stages::imaging::dicom::{ReadOptions, Voxels, read_series};
 
-use super::build::{File, PATIENT, PIXELS, named, stored};
+use super::build::{File, PATIENT, PIXELS, group, named, stored};
 use super::series::{enhanced, expected, message, read, rle, series};
 
 const DIRECTORY: &str = uids::MEDIA_STORAGE_DIRECTORY_STORAGE;
@@ -17,14 +18,85 @@ fn files_that_are_no_image_are_skipped_and_listed() {
     let mut files = series(&[0.0, 1.0]);
     files.push(named("LICENSE", b"terms".to_vec()));
     files.push(named("a.xml", [b"<a/>".repeat(100)].concat()));
-    files.push(named("empty", Vec::new()));
+    files.push(named("empty.txt", Vec::new()));
     let directory = File::slice(0, 0.0).without(tags::SOP_CLASS_UID).bytes_of_class(DIRECTORY);
     files.push(named("DICOMDIR", directory));
     let series = read(&files).unwrap();
-    assert_eq!(series.geometry.skipped, ["DICOMDIR", "LICENSE", "a.xml", "empty"]);
+    assert_eq!(series.geometry.skipped, ["DICOMDIR", "LICENSE", "a.xml", "empty.txt"]);
     assert_eq!(series.geometry.files, 2);
     assert!(message(&files[2..]).contains("no CT image among 4 files"));
     assert!(message(&[]).contains("no CT image among 0 files"));
+}
+
+#[test]
+fn a_slice_that_was_lost_on_the_way_is_named() {
+    let whole = File::slice(2, 2.0).bytes();
+    let mut without_preamble = File::slice(2, 2.0);
+    without_preamble.syntax = uids::IMPLICIT_VR_LITTLE_ENDIAN;
+    let implicit = without_preamble.bytes();
+    let data_set = implicit.windows(8).position(|window| window == [8, 0, 8, 0, 22, 0, 0, 0]).unwrap();
+    for (bytes, expected) in [
+        (Vec::new(), "the file is empty"),
+        (whole[..100].to_vec(), "the file ends too early: 132 bytes expected at byte 0, of 100 in all"),
+        (whole[..131].to_vec(), "the file ends too early: 132 bytes expected at byte 0, of 131 in all"),
+        (vec![0; 4096], "no DICOM file, though its name"),
+        (implicit[data_set..].to_vec(), "DICOM without its preamble"),
+    ] {
+        for name in ["9.dcm", "folder/9", "part"] {
+            let mut files = series(&[0.0, 1.0]);
+            files.push(named(name, bytes.clone()));
+            let message = message(&files);
+            assert!(message.starts_with(&format!("{name}: {expected}")), "{message}");
+        }
+    }
+}
+
+#[test]
+fn values_that_are_no_hounsfield_units_are_refused_by_attribute() {
+    for accepted in ["HU", "US", "HU ", ""] {
+        let mut file = File::slice(0, 0.0);
+        file.text(tags::RESCALE_TYPE, VR::LO, accepted);
+        assert!(read(&[file.named("a")]).is_ok(), "{accepted}");
+    }
+    let expected = "expected HU: its values are no Hounsfield units";
+    for other in ["MGML", "HU_MOD", "Z_EFF", "OD", "PCT", "ED"] {
+        let mut file = File::slice(0, 0.0);
+        file.text(tags::RESCALE_TYPE, VR::LO, other);
+        let message = message(&[file.named("a")]);
+        assert!(message.starts_with("a: (0028,1054) RescaleType (byte"), "{message}");
+        assert!(message.contains(&format!("is {other}, {expected}")), "{message}");
+    }
+    // An enhanced CT says so once for all frames.
+    let mut shared = enhanced();
+    let mut groups = InMemDicomObject::new_empty();
+    group(&mut groups, tags::PIXEL_MEASURES_SEQUENCE, &[(tags::PIXEL_SPACING, "0.75\\0.5")]);
+    let orientation = [(tags::IMAGE_ORIENTATION_PATIENT, "1\\0\\0\\0\\1\\0")];
+    group(&mut groups, tags::PLANE_ORIENTATION_SEQUENCE, &orientation);
+    group(&mut groups, tags::PIXEL_VALUE_TRANSFORMATION_SEQUENCE, &[(tags::RESCALE_TYPE, "MGML")]);
+    shared.sequence(tags::SHARED_FUNCTIONAL_GROUPS_SEQUENCE, vec![groups]);
+    assert!(message(&[shared.named("a")]).contains("is MGML, expected HU"));
+    let mut table = File::slice(0, 0.0);
+    let mut item = InMemDicomObject::new_empty();
+    item.put(dicom_core::DataElement::new(tags::LUT_EXPLANATION, VR::LO, "films"));
+    table.sequence(tags::MODALITY_LUT_SEQUENCE, vec![item]);
+    for syntax in [uids::EXPLICIT_VR_LITTLE_ENDIAN, uids::IMPLICIT_VR_LITTLE_ENDIAN] {
+        table.syntax = syntax;
+        assert!(message(&[table.named("a")]).contains("(0028,3000) ModalityLUTSequence"), "{syntax}");
+    }
+    for (kind, is_read) in [
+        ("DERIVED\\SECONDARY\\AXIAL\\VMI", true),
+        ("DERIVED\\SECONDARY\\MPR", true),
+        ("DERIVED\\PRIMARY\\AXIAL\\MAT_SPECIFIC", false),
+        ("DERIVED\\PRIMARY\\AXIAL\\EFF_ATOMIC_NUM", false),
+    ] {
+        let mut file = File::slice(0, 0.0);
+        file.text(tags::IMAGE_TYPE, VR::CS, kind);
+        let result = read(&[file.named("a")]);
+        assert_eq!(result.is_ok(), is_read, "{kind}");
+        if let Err(error) = result {
+            assert!(error.to_string().contains("(0008,0008) ImageType (byte"), "{error}");
+        }
+    }
 }
 
 #[test]

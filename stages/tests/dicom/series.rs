@@ -1,11 +1,15 @@
 //! Series of the files that [`super::build`] writes, and what they must become.
 
+use std::collections::BTreeSet;
+
 use dicom_core::VR;
 use dicom_dictionary_std::{tags, uids};
 use dicom_object::InMemDicomObject;
 use pipe_stages::imaging::affine::Affine;
 use pipe_stages::imaging::dicom::error::DicomError;
-use pipe_stages::imaging::dicom::{ReadOptions, Series, SeriesFile, read_geometry, read_series};
+use pipe_stages::imaging::dicom::{
+    Geometry, ReadOptions, Series, SeriesFile, read_geometry, read_series, read_slices,
+};
 
 use super::build::{File, group, stored};
 
@@ -18,6 +22,18 @@ pub fn read(files: &[SeriesFile]) -> Result<Series, DicomError> {
 
 pub fn message(files: &[SeriesFile]) -> String {
     read(files).expect_err("not a volume").to_string()
+}
+
+#[test]
+fn single_slices_are_those_of_the_whole_series() {
+    let files = series(&[0.0, 1.0, 2.0, 3.0]);
+    let wanted = |_: &Geometry| BTreeSet::from([1, 3, 9]);
+    let (geometry, slices) = read_slices(&files, ReadOptions::default().tolerance, wanted).unwrap();
+    let whole = read(&files).unwrap();
+    assert_eq!(geometry, whole.geometry);
+    let expected: Vec<f32> = expected(4).into_iter().map(f32::from).collect();
+    let of_slice = |slice: usize| expected.chunks(12).nth(slice).unwrap().to_vec();
+    assert_eq!(slices, [(1, of_slice(1)), (3, of_slice(3))].into());
 }
 
 /// Slices at the given places, in reverse, under names that say nothing.

@@ -43,7 +43,7 @@ fn scans(open: impl Fn() -> Result<Scan, NiftiError>) {
     let Ok(scan) = open() else { return };
     let shape = scan.header().shape;
     blocks(&open, shape);
-    for orientation in [Orientation::Auto, Orientation::Sform, Orientation::Qform] {
+    for orientation in [Orientation::Auto, Orientation::Sform, Orientation::Qform, Orientation::Itk] {
         let Ok(affine) = scan.affine(orientation) else { continue };
         let [x, y, z] = affine.apply(shape.map(|extent| extent as f64 / 2.0));
         let points = [LpsPoint { x: -x, y: -y, z }, LpsPoint { x: 0.0, y: 0.0, z: 0.0 }];

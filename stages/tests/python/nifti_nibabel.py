@@ -74,8 +74,9 @@ def write(folder, name, cls, suffix, endianness, code, forms, scaling, shape, ex
     if sform or qform:
         expected = found.affine
     else:
-        # nibabel puts the origin into the middle here; method 1 of the standard does not.
-        expected = numpy.diag([float(s) for s in found.header["pixdim"][1:4]] + [1.0])
+        # nibabel puts the origin into the middle here; ITK takes the axes as LPS and the first voxel as the origin.
+        x, y, z = [float(s) for s in found.header["pixdim"][1:4]]
+        expected = numpy.diag([-x, -y, z, 1.0])
     data = found.get_fdata(dtype=numpy.float64)
     files = sorted(str(p.name) for p in (pathlib.Path(f.filename) for f in found.file_map.values()))
     return {

@@ -33,6 +33,7 @@ const WANTED: &[Tag] = &[
     tags::PIXEL_REPRESENTATION,
     tags::RESCALE_INTERCEPT,
     tags::RESCALE_SLOPE,
+    tags::RESCALE_TYPE,
 ];
 
 /// Functional groups that hold wanted attributes.
@@ -101,11 +102,23 @@ impl Attributes {
             if element.tag == tags::PIXEL_DATA && elements.path().len() == 0 {
                 return Ok((attributes, elements, Some(element)));
             }
+            attributes.note_lookup_table(&elements, &element);
             let Some(scope) = scope(&elements).filter(|_| WANTED.contains(&element.tag)) else { continue };
             let value = elements.value(&element)?;
             attributes.values(scope).insert(element.tag, value);
         }
         Ok((attributes, elements, None))
+    }
+
+    /// Of a lookup table only that there is one is noted. One of unknown length shows in the path of its elements.
+    fn note_lookup_table(&mut self, elements: &Elements<'_>, element: &Element) {
+        let tag = tags::MODALITY_LUT_SEQUENCE;
+        let is_within = elements.path().next().is_some_and(|(outermost, _)| outermost == tag);
+        let is_given = element.tag == tag && element.length != Some(0) && elements.path().len() == 0;
+        if is_within || is_given {
+            let there = Value { bytes: vec![b'1'], big_endian: false, offset: elements.position() };
+            self.root.entry(tag).or_insert(there);
+        }
     }
 
     fn values(&mut self, scope: Scope) -> &mut Values {

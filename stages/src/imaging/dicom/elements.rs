@@ -76,6 +76,11 @@ impl<'a> Elements<'a> {
         &mut self.input
     }
 
+    /// Bytes from the start.
+    pub fn position(&self) -> u64 {
+        self.input.position()
+    }
+
     /// Gives the input back.
     pub fn into_input(self) -> Input<'a> {
         self.input

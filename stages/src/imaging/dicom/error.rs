@@ -9,6 +9,7 @@ use std::io;
 use dicom_core::Tag;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::StandardDataDictionary;
+use pipe_engine::foreign::Foreign;
 
 /// Why a series cannot be read. Files are named as the caller named them.
 #[derive(Debug, thiserror::Error)]
@@ -114,12 +115,58 @@ fn missing_slices(count: u64) -> String {
     }
 }
 
+impl DicomError {
+    /// What to do about it, where more can be said than that the series has to be replaced.
+    pub fn advice(&self) -> Option<&'static str> {
+        let Self::File { cause, .. } = self else { return None };
+        match cause {
+            FileError::Empty | FileError::NoDicom { .. } | FileError::Truncated { .. } => Some(
+                "copy the file again from where it came from; move it out of the folder if it is none of the series",
+            ),
+            FileError::NoPreamble => Some(
+                "write the file again with its preamble: `dcmconv IN OUT`, or in pydicom \
+                 `dcmread(IN, force=True).save_as(OUT, enforce_file_format=True)`",
+            ),
+            FileError::Units { .. } => Some(
+                "give the series of CT numbers of this examination; maps of iodine, density or atomic number have no HU",
+            ),
+            _ => None,
+        }
+    }
+}
+
+fn but(what: Option<Foreign>) -> String {
+    what.map_or(", though its name or its beginning is that of one".to_owned(), |what| format!(" but {what}"))
+}
+
 /// What is wrong with one file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
     /// The system could not read it.
     #[error("cannot read: {0}")]
     Read(#[from] io::Error),
+    /// It has no bytes.
+    #[error("the file is empty")]
+    Empty,
+    /// It has the name or the beginning of a slice, and is none.
+    #[error("no DICOM file{}", but(*.what))]
+    NoDicom {
+        /// What it is.
+        what: Option<Foreign>,
+    },
+    /// It begins with elements.
+    #[error("DICOM without its preamble and file meta information, which say how the file is to be read")]
+    NoPreamble,
+    /// Its values are no Hounsfield units.
+    #[error("{attribute} (byte {offset}) is {found}, expected HU: its values are no Hounsfield units")]
+    Units {
+        /// The attribute that says so.
+        attribute: Attribute,
+        /// Where its value is.
+        offset: u64,
+        /// What the values are.
+        found: String,
+    },
     /// It ends too early.
     #[error("the file ends too early: {wanted} bytes expected at byte {offset}, of {length} in all")]
     Truncated {

@@ -13,17 +13,20 @@
 //! | implicit and explicit little endian, explicit big endian, deflated | JPEG baseline and extended, HTJ2K, JPEG XL, video |
 //! | RLE, JPEG lossless, JPEG 2000, JPEG-LS (feature `jpeg-ls`) | JPEG lossless with restart intervals or a point transform |
 //! | single-frame CT; enhanced CT with its frames' places | frames without places; colour; MONOCHROME1 |
+//! | RescaleType HU, unspecified (US) or absent | other RescaleType; lookup tables; maps of materials by ImageType |
 
 mod attributes;
 mod codec;
 mod elements;
 pub mod error;
+mod files;
 mod input;
 mod pixels;
 mod series;
 mod slice;
 mod syntax;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -128,7 +131,7 @@ pub struct Geometry {
     pub tilt_degrees: f64,
     /// Files that hold the slices.
     pub files: usize,
-    /// Files that are no DICOM image, by name in order.
+    /// Files that are something else, by name in order.
     pub skipped: Vec<String>,
 }
 
@@ -147,7 +150,8 @@ impl Series {
     }
 }
 
-/// Reads the files of one series folder, in any order. Those that are no DICOM file, and DICOMDIR, are skipped.
+/// Reads the files of one series folder, in any order. DICOMDIR and files whose names tell that they are something else
+/// are skipped; what has the name or the beginning of a slice and cannot be read is an error.
 ///
 /// # Errors
 /// [`DicomError`]: the first file by name that will not do, several series, slices that make no evenly
@@ -171,6 +175,31 @@ pub fn read_geometry(files: &[SeriesFile], tolerance: Tolerance) -> Result<Geome
     geometry(&series::stack(&images, tolerance)?, images.len(), skipped)
 }
 
+/// As [`read_geometry`], and the values of those slices that are `wanted` of the geometry, in HU and by their numbers.
+///
+/// # Errors
+/// As [`read_series`], as far as headers and those slices show it.
+pub fn read_slices(
+    files: &[SeriesFile],
+    tolerance: Tolerance,
+    wanted: impl Fn(&Geometry) -> BTreeSet<usize>,
+) -> Result<(Geometry, BTreeMap<usize, Vec<f32>>), DicomError> {
+    let files = sorted(files);
+    let (images, skipped) = images(&files)?;
+    let mut stack = series::stack(&images, tolerance)?;
+    let geometry = geometry(&stack, images.len(), skipped)?;
+    let wanted: Vec<usize> =
+        wanted(&geometry).into_iter().filter(|slice| *slice < geometry.shape[2]).collect();
+    stack.slices = wanted.iter().filter_map(|slice| stack.slices.get(*slice).copied()).collect();
+    let [columns, rows, _] = geometry.shape;
+    let mut volume = vec![0_f32; columns * rows * wanted.len()];
+    each_slice(&files, &stack, &mut volume, |cells, slice, out: &mut [f32]| {
+        pixels::to_reals(cells, &slice.image.facts.format, slice.frame, out)
+    })?;
+    let values = volume.chunks(columns * rows).map(<[f32]>::to_vec);
+    Ok((geometry, wanted.into_iter().zip(values).collect()))
+}
+
 fn sorted(files: &[SeriesFile]) -> Vec<&SeriesFile> {
     let mut files: Vec<&SeriesFile> = files.iter().collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -192,12 +221,18 @@ fn geometry(stack: &Stack, files: usize, skipped: Vec<String>) -> Result<Geometr
 /// The facts of all files, and the names of those that are no DICOM image.
 fn images<'a>(files: &[&'a SeriesFile]) -> Result<(Vec<Image<'a>>, Vec<String>), DicomError> {
     let facts: Vec<_> = files.par_iter().map(|file| slice::read(&file.content)).collect();
+    let is_image = |facts: &Result<Option<_>, _>| matches!(facts, Ok(Some(_)));
+    let named = files.iter().zip(&facts).filter(|(_, facts)| is_image(facts));
+    let names: Vec<&str> = named.map(|(file, _)| file.name.as_str()).collect();
     let (mut images, mut skipped) = (Vec::new(), Vec::new());
     for (index, (file, facts)) in files.iter().zip(facts).enumerate() {
-        match facts {
-            Ok(Some(facts)) => images.push(Image { name: &file.name, file: index, facts }),
-            Ok(None) => skipped.push(file.name.clone()),
-            Err(cause) => return Err(DicomError::File { file: file.name.clone(), cause }),
+        let failed = |cause| DicomError::File { file: file.name.clone(), cause };
+        match facts.map_err(failed)? {
+            Some(facts) => images.push(Image { name: &file.name, file: index, facts }),
+            None => match files::fault(file, &names).map_err(failed)? {
+                Some(fault) => return Err(failed(fault)),
+                None => skipped.push(file.name.clone()),
+            },
         }
     }
     if images.is_empty() {

@@ -29,6 +29,9 @@ const LARGEST_FRAME: usize = 1 << 26;
 const FARTHEST: f64 = 1e4;
 /// Distances of voxels in mm.
 const SPACINGS: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
+/// Kinds of multi-energy images whose values are no CT numbers, or those of one material alone.
+const MAPS: [&str; 5] =
+    ["MAT_SPECIFIC", "MAT_FRACTIONAL", "MAT_VALUE_BASED", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY"];
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
 const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 
@@ -105,6 +108,11 @@ pub(super) fn read(content: &Content) -> Result<Option<Facts>, FileError> {
     if !CT_CLASSES.contains(&root.text(tags::SOP_CLASS_UID)?) {
         return Err(root.wrong(tags::SOP_CLASS_UID, "a CT image"));
     }
+    if root.find(tags::MODALITY_LUT_SEQUENCE).is_some() {
+        return Err(
+            root.wrong(tags::MODALITY_LUT_SEQUENCE, "RescaleSlope and RescaleIntercept, and no table")
+        );
+    }
     let format = pixel_format(&root)?;
     let count = frame_count(&root, syntax)?;
     let pixel_data = pixel_data.ok_or(FileError::Missing(Attribute(tags::PIXEL_DATA)))?;
@@ -178,6 +186,7 @@ fn frame(view: &View, data: Vec<Extent>) -> Result<Frame, FileError> {
         return Err(view.wrong(tags::RESCALE_SLOPE, "a number other than 0"));
     }
     let [intercept] = view.numbers(tags::RESCALE_INTERCEPT, "a number")?;
+    in_hounsfield_units(view)?;
     let expected = "three numbers within 10 m of the origin";
     let position = view.numbers(tags::IMAGE_POSITION_PATIENT, expected)?;
     if position.iter().any(|position| position.abs() > FARTHEST) {
@@ -193,6 +202,18 @@ fn frame(view: &View, data: Vec<Extent>) -> Result<Frame, FileError> {
         image_type: image_type(view)?,
         data,
     })
+}
+
+/// Refuses what says that its values are something else. `US` is "unspecified", and many files say nothing.
+fn in_hounsfield_units(view: &View) -> Result<(), FileError> {
+    let tag = tags::RESCALE_TYPE;
+    let Some(value) = view.find(tag) else { return Ok(()) };
+    let is_plain = |sign: &char| sign.is_ascii_alphanumeric() || matches!(sign, '_' | ' ');
+    let found: String = String::from_utf8_lossy(&value.bytes).chars().filter(is_plain).take(16).collect();
+    if matches!(found.trim().to_ascii_uppercase().as_str(), "" | "HU" | "US") {
+        return Ok(());
+    }
+    Err(FileError::Units { attribute: Attribute(tag), offset: value.offset, found: found.trim().to_owned() })
 }
 
 fn orientation(view: &View) -> Result<[f64; 6], FileError> {
@@ -216,6 +237,11 @@ fn image_type(view: &View) -> Result<String, FileError> {
     let text = view.text(tag)?;
     if text.split('\\').any(|value| value.trim() == "LOCALIZER") {
         return Err(view.wrong(tag, "a slice of a volume, found a localizer"));
+    }
+    if text.split('\\').any(|value| MAPS.contains(&value.trim())) {
+        return Err(
+            view.wrong(tag, "an image of CT numbers, found a map of a material or of another quantity")
+        );
     }
     Ok(text.split('\\').take(3).map(str::trim).collect::<Vec<_>>().join("\\"))
 }

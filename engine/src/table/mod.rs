@@ -1,11 +1,24 @@
 //! CSV tables: read with line numbers, cut down to the columns that are used, hashed column by column.
 //!
-//! Knows nothing of what the columns mean.
+//! Knows nothing of what the columns mean. A blank cell and one of pandas' words for a missing value are the same to
+//! every kind: [`Table::get`] has neither, and where something must be there, both are refused by cell.
+
+mod encoding;
+mod error;
+mod missing;
+mod near;
+mod read;
+mod records;
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use pipe_cache::{Digest, Hasher};
 
+pub use self::error::TableError;
+pub use self::missing::is_missing;
+pub use self::near::{is_same_but_for_signs, nearest};
+pub(crate) use self::read::has_comma;
 use crate::stage::Column;
 
 /// A table, or the part of one that a stage uses.
@@ -13,8 +26,10 @@ use crate::stage::Column;
 pub struct Table {
     /// Where it came from, for messages.
     pub source: String,
+    header_line: u64,
     columns: Vec<String>,
     rows: Vec<Row>,
+    guessed_encoding: bool,
 }
 
 /// One row.
@@ -25,82 +40,52 @@ pub struct Row {
     cells: Vec<String>,
 }
 
-/// What is wrong with a table.
-#[derive(Debug, thiserror::Error)]
-pub enum TableError {
-    /// It is not CSV.
-    #[error("{table}: cannot be read as CSV")]
-    Csv {
-        /// The table.
-        table: String,
-        /// The parser's words.
-        source: csv::Error,
-    },
-    /// It has a header and nothing else, or is empty.
-    #[error("{table}: the table has no rows")]
-    Empty {
-        /// The table.
-        table: String,
-    },
-    /// A column that is needed is not there.
-    #[error("{table}: there is no column `{column}`; found {found}")]
-    MissingColumn {
-        /// The table.
-        table: String,
-        /// The column.
-        column: String,
-        /// The columns that are there.
-        found: String,
-    },
-    /// A header occurs twice.
-    #[error("{table}: column `{column}` occurs twice")]
-    DuplicateColumn {
-        /// The table.
-        table: String,
-        /// The column.
-        column: String,
-    },
-    /// A cell does not hold what it must.
-    #[error("{table}:{line}: `{column}` must be {wanted}, but is {found}")]
-    Cell {
-        /// The table.
-        table: String,
-        /// The line.
-        line: u64,
-        /// The column.
-        column: String,
-        /// What it must hold.
-        wanted: &'static str,
-        /// What it holds.
-        found: String,
-    },
-}
-
 impl Table {
-    /// Reads a CSV text. Cells are trimmed; a leading byte-order mark and blank lines are skipped.
+    /// Reads a table between commas, semicolons or tabs, in UTF-8, UTF-16 or Windows-1252. Cells are trimmed; blank
+    /// rows, and blank columns without a name, are skipped.
     ///
     /// # Errors
-    /// Ragged rows, doubled columns, text that is not UTF-8, no rows.
+    /// What is no such text, or can be read in two ways; ragged rows, doubled columns, no rows.
     pub fn parse(source: &str, bytes: &[u8]) -> Result<Self, TableError> {
-        let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-        let wrap = |error| TableError::Csv { table: source.to_string(), source: error };
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(bytes);
-        let columns: Vec<String> = reader.headers().map_err(wrap)?.iter().map(str::to_string).collect();
+        let table = Self::parse_maybe_empty(source, bytes)?;
+        match table.rows.is_empty() {
+            true => Err(TableError::Empty { table: table.source }),
+            false => Ok(table),
+        }
+    }
+
+    /// Reads a table that may have a header and nothing else.
+    ///
+    /// # Errors
+    /// As [`Table::parse`], but for that.
+    pub fn parse_maybe_empty(source: &str, bytes: &[u8]) -> Result<Self, TableError> {
+        let read::Read { header_line, columns, rows, guessed_encoding } = read::read(source, bytes)?;
         if let Some((_, column)) =
             columns.iter().enumerate().find(|(index, name)| columns[..*index].contains(name))
         {
             return Err(TableError::DuplicateColumn { table: source.to_string(), column: column.clone() });
         }
-        let mut rows = Vec::new();
-        for record in reader.records() {
-            let record = record.map_err(wrap)?;
-            let line = record.position().map_or(0, csv::Position::line);
-            rows.push(Row { line, cells: record.iter().map(str::to_string).collect() });
-        }
-        if rows.is_empty() {
-            return Err(TableError::Empty { table: source.to_string() });
-        }
-        Ok(Self { source: source.to_string(), columns, rows })
+        Ok(Self { source: source.to_string(), header_line, columns, rows, guessed_encoding })
+    }
+
+    /// Reads a file, which messages call `shown`.
+    ///
+    /// # Errors
+    /// As [`Table::parse`]; or when the file cannot be read.
+    pub fn open(path: &Path, shown: &str) -> Result<Self, TableError> {
+        let bytes = std::fs::read(path)
+            .map_err(|source| TableError::Unreadable { table: shown.to_string(), source })?;
+        Self::parse(shown, &bytes)
+    }
+
+    /// 1-based line of the header.
+    pub fn header_line(&self) -> u64 {
+        self.header_line
+    }
+
+    /// Whether it was read as Windows-1252, since it is not UTF-8.
+    pub fn guessed_encoding(&self) -> bool {
+        self.guessed_encoding
     }
 
     /// The headers.
@@ -127,19 +112,28 @@ impl Table {
         for column in wanted {
             match self.columns.iter().position(|name| *name == column.name) {
                 Some(position) => positions.push(position),
-                None if column.required => return Err(self.missing(&column.name)),
+                None if column.required => {
+                    let others = self.columns.iter().map(String::as_str);
+                    let spare = others.filter(|name| wanted.iter().all(|column| column.name != *name));
+                    return Err(self.missing(&column.name, nearest(&column.name, spare)));
+                }
                 None => {}
             }
         }
         let pick = |cells: &[String]| positions.iter().filter_map(|p| cells.get(*p).cloned()).collect();
         let rows = self.rows.iter().map(|row| Row { line: row.line, cells: pick(&row.cells) }).collect();
-        Ok(Self { source: self.source.clone(), columns: pick(&self.columns), rows })
+        Ok(Self { source: self.source.clone(), columns: pick(&self.columns), rows, ..*self })
     }
 
-    /// A row's cell; `None` when there is no such column or the cell is blank.
+    /// A row's cell; `None` when there is no such column, or the cell is blank or says that the value is missing.
     pub fn get<'a>(&self, row: &'a Row, column: &str) -> Option<&'a str> {
+        self.written(row, column).filter(|cell| !is_missing(cell))
+    }
+
+    /// A row's cell as it is written; `None` when there is no such column.
+    fn written<'a>(&self, row: &'a Row, column: &str) -> Option<&'a str> {
         let position = self.columns.iter().position(|name| name == column)?;
-        row.cells.get(position).map(String::as_str).filter(|cell| !cell.is_empty())
+        row.cells.get(position).map(String::as_str)
     }
 
     /// A row's cell that must not be blank.
@@ -148,7 +142,7 @@ impl Table {
     /// [`TableError::Cell`], or [`TableError::MissingColumn`].
     pub fn text<'a>(&self, row: &'a Row, column: &str) -> Result<&'a str, TableError> {
         self.need(column)?;
-        self.get(row, column).ok_or_else(|| self.cell_error(row, column, "a text", "blank"))
+        self.get(row, column).ok_or_else(|| self.missing_cell(row, column, "a text"))
     }
 
     /// A row's cell as a finite number.
@@ -158,9 +152,12 @@ impl Table {
     pub fn number(&self, row: &Row, column: &str) -> Result<f64, TableError> {
         self.need(column)?;
         let wanted = "a finite number";
-        let text = self.get(row, column).ok_or_else(|| self.cell_error(row, column, wanted, "blank"))?;
+        let text = self.get(row, column).ok_or_else(|| self.missing_cell(row, column, wanted))?;
         match text.parse::<f64>() {
             Ok(number) if number.is_finite() => Ok(number),
+            _ if has_comma(text) => {
+                Err(self.cell_error(row, column, "a number with a decimal point", &format!("{text:?}")))
+            }
             _ => Err(self.cell_error(row, column, wanted, &format!("{text:?}"))),
         }
     }
@@ -175,7 +172,7 @@ impl Table {
             Some("1" | "1.0" | "true") => Ok(true),
             Some("0" | "0.0" | "false") => Ok(false),
             Some(other) => Err(self.cell_error(row, column, "0 or 1", &format!("{other:?}"))),
-            None => Err(self.cell_error(row, column, "0 or 1", "blank")),
+            None => Err(self.missing_cell(row, column, "0 or 1")),
         }
     }
 
@@ -203,15 +200,30 @@ impl Table {
     }
 
     fn need(&self, column: &str) -> Result<(), TableError> {
-        if self.has_column(column) { Ok(()) } else { Err(self.missing(column)) }
+        if self.has_column(column) {
+            return Ok(());
+        }
+        let mut names = self.columns.iter().map(String::as_str);
+        Err(self.missing(column, names.find(|name| is_same_but_for_signs(name, column))))
     }
 
-    fn missing(&self, column: &str) -> TableError {
+    fn missing(&self, column: &str, near: Option<&str>) -> TableError {
         TableError::MissingColumn {
             table: self.source.clone(),
             column: column.to_string(),
-            found: self.columns.join(", "),
+            hint: match near {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("found {}", self.columns.join(", ")),
+            },
         }
+    }
+
+    fn missing_cell(&self, row: &Row, column: &str, wanted: &'static str) -> TableError {
+        let found = match self.written(row, column) {
+            None | Some("") => "blank".to_string(),
+            Some(word) => format!("{word:?}, which says that it is missing"),
+        };
+        self.cell_error(row, column, wanted, &found)
     }
 
     fn cell_error(&self, row: &Row, column: &str, wanted: &'static str, found: &str) -> TableError {
@@ -236,13 +248,18 @@ mod tests {
 
     #[test]
     fn cells_are_trimmed_and_blanks_are_absent() {
-        let table = table("\u{feff}pid, malignant\n 12 ,1.0\n13,\n");
+        let table = table("\u{feff}pid, malignant\n 12 ,1.0\n13,\nNA,nan\n");
         let rows = table.rows();
         assert_eq!(table.text(&rows[0], "pid").unwrap(), "12");
         assert!(table.label(&rows[0], "malignant").unwrap());
         assert_eq!(
             table.label(&rows[1], "malignant").unwrap_err().to_string(),
             "nodules.csv:3: `malignant` must be 0 or 1, but is blank"
+        );
+        assert_eq!((table.get(&rows[2], "pid"), table.get(&rows[2], "malignant")), (None, None));
+        assert_eq!(
+            table.text(&rows[2], "pid").unwrap_err().to_string(),
+            "nodules.csv:4: `pid` must be a text, but is \"NA\", which says that it is missing"
         );
     }
 
@@ -261,8 +278,23 @@ mod tests {
         assert!(matches!(error("pid\n"), TableError::Empty { .. }));
         assert!(matches!(error(""), TableError::Empty { .. }));
         assert!(matches!(error("pid,pid\n1,2\n"), TableError::DuplicateColumn { .. }));
-        assert!(matches!(error("pid,x\n1\n"), TableError::Csv { .. }));
-        assert!(Table::parse("t.csv", b"pid\n\xff\n").is_err());
+        assert!(matches!(error("pid,x\n1\n"), TableError::Ragged { .. }));
+    }
+
+    #[test]
+    fn a_missing_column_suggests_the_near_one() {
+        let error = |text: &str, columns: &[&str]| {
+            let wanted: Vec<Column> = columns.iter().copied().map(Column::required).collect();
+            table(text).project(&wanted).unwrap_err().to_string()
+        };
+        assert_eq!(
+            error("pid,Malignancy\n1,0\n", &["pid", "malignant"]),
+            "nodules.csv: there is no column `malignant`; did you mean `Malignancy`?"
+        );
+        assert_eq!(
+            error("coordX,coordY\n1,0\n", &["coordX", "coordY", "coordZ"]),
+            "nodules.csv: there is no column `coordZ`; found coordX, coordY"
+        );
     }
 
     #[test]

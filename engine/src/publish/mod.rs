@@ -1,4 +1,8 @@
-//! Copying artifacts out of the store: `publish` at a run's end, and `pipe get`.
+//! Copying artifacts out of the store: `pipe get` here, and `publish` at a run's end in [`folder`].
+
+mod conflicts;
+mod folder;
+pub(crate) mod provenance;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -6,8 +10,9 @@ use std::path::{Path, PathBuf};
 
 use pipe_cache::{ArtifactRef, Digest, Error, Form, Hashed, InputMemo, Stamp, Store, is_abandoned, own_mark};
 
-use crate::bind::{Binder, Done};
-use crate::event::{Event, Observer};
+pub(crate) use self::conflicts::{plain_path, publisher_of, real_path, refuse_conflicts};
+pub(crate) use self::folder::publish_stage;
+use crate::bind::Done;
 use crate::input::Selector;
 use crate::manifest::Instance;
 use crate::stage::{OutputForm, OutputSpec};
@@ -36,6 +41,26 @@ pub enum CopyError {
         /// What it is named.
         path: PathBuf,
     },
+    /// A file is there that no run has published.
+    #[error("{} is there already and was not published by pipe", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file was changed after it had been published.
+    #[error("{} has been changed since it was published", path.display())]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The run was asked to stop while another process published to the folder.
+    #[error("{owner} is publishing to {}", path.display())]
+    Busy {
+        /// The folder.
+        path: PathBuf,
+        /// The process.
+        owner: String,
+    },
     /// Two artifacts have a file of the same name.
     #[error("two outputs would both be written to {}", path.display())]
     Clash {
@@ -50,6 +75,13 @@ impl CopyError {
         match self {
             Self::Link { .. } => Some("choose another folder, or put a folder in the link's place"),
             Self::NoFolder { .. } => Some("name a folder; it is made if there is none"),
+            Self::Foreign { .. } => {
+                Some("move the file away, or change `publish`: a run replaces only what a run has published")
+            }
+            Self::Changed { .. } => {
+                Some("keep it under another name and remove it here, or change `publish`")
+            }
+            Self::Busy { .. } => Some("run again when the other run has ended"),
             Self::Store(_) | Self::Differs { .. } | Self::Clash { .. } => None,
         }
     }
@@ -110,8 +142,8 @@ pub struct CopiedOut {
 }
 
 /// Copies artifacts into a folder. Files of instances with foreach values go to a folder for each value,
-/// such as `fold_0`. Files that are there already with the same content stay; others are replaced when
-/// `replace` says so, and refused otherwise, before anything is written.
+/// such as `fold_0`. Files that are there already with the same content stay; others are refused before anything is
+/// written.
 ///
 /// # Errors
 /// When a file differs, two outputs clash, or something cannot be read or written.
@@ -120,7 +152,6 @@ pub fn copy_out(
     memo: &InputMemo,
     outputs: &[Copyable<'_>],
     to: &Path,
-    replace: bool,
 ) -> Result<CopiedOut, CopyError> {
     if to.exists() && !to.is_dir() {
         return Err(CopyError::NoFolder { path: to.to_path_buf() });
@@ -129,12 +160,7 @@ pub fn copy_out(
     for output in outputs {
         list_copies(store, output, to, &mut copies)?;
     }
-    let mut seen: BTreeMap<&Path, Digest> = BTreeMap::new();
-    for copy in &copies {
-        if seen.insert(&copy.to, copy.digest).is_some_and(|known| known != copy.digest) {
-            return Err(CopyError::Clash { path: copy.to.clone() });
-        }
-    }
+    refuse_clashes(&copies)?;
     let mut wanted = Vec::new();
     let mut copied = CopiedOut::default();
     for copy in &copies {
@@ -145,7 +171,6 @@ pub fn copy_out(
                 copied.known.push((copy.to.clone(), found.stamp));
             }
             State::Absent => wanted.push(copy),
-            State::Different if replace => wanted.push(copy),
             State::Different => return Err(CopyError::Differs { path: copy.to.clone() }),
         }
     }
@@ -159,6 +184,15 @@ pub fn copy_out(
     copied.bytes = copies.iter().map(|copy| copy.size).sum();
     copied.unsettled |= copied.written > 0;
     Ok(copied)
+}
+
+/// Refuses two files of one name.
+fn refuse_clashes(copies: &[Copy]) -> Result<(), CopyError> {
+    let mut seen: BTreeMap<&Path, Digest> = BTreeMap::new();
+    let clash = copies
+        .iter()
+        .find(|copy| seen.insert(&copy.to, copy.digest).is_some_and(|known| known != copy.digest));
+    clash.map_or(Ok(()), |copy| Err(CopyError::Clash { path: copy.to.clone() }))
 }
 
 fn list_copies(store: &Store, output: &Copyable<'_>, to: &Path, copies: &mut Vec<Copy>) -> Result<(), Error> {
@@ -241,39 +275,28 @@ fn place(to: &Path, fill: impl FnOnce(&Path) -> Result<(), Error>) -> Result<(),
     Ok(())
 }
 
-/// Copies a stage's outputs to the folder that they are published in, when all its instances have results.
-pub(crate) fn publish_stage(
-    Binder { pipeline, store, memo, .. }: &Binder<'_>,
-    stage: &str,
-    folder: &Path,
-    result: &dyn Fn(usize) -> Option<Done>,
-    observer: &dyn Observer,
-) -> Result<CopiedOut, CopyError> {
-    let instances = pipeline.instances.iter().enumerate().filter(|(_, instance)| instance.stage == stage);
-    let done: Option<Vec<_>> =
-        instances.map(|(position, instance)| Some((instance, result(position)?))).collect();
-    let Some(done) = done else { return Ok(CopiedOut::default()) };
-    let outputs: Vec<Copyable<'_>> = done
-        .iter()
-        .flat_map(|(instance, done)| {
-            instance.kind.about().outputs.iter().filter_map(|spec| {
-                let artifact = done.outputs.get(spec.name)?;
-                Some(Copyable { selector: &instance.selector, spec, artifact })
-            })
-        })
-        .collect();
-    let copied = copy_out(store, memo, &outputs, folder, true)?;
-    observer.event(&Event::Published {
-        stage: stage.to_string(),
-        to: folder.to_path_buf(),
-        files: copied.written,
-    });
-    Ok(copied)
-}
-
 /// The text that a finished instance shows to people; `None` when it has none or it cannot be read.
 pub(crate) fn headline(store: &Store, instance: &Instance, done: &Done) -> Option<String> {
     let (output, file) = instance.kind.about().headline?;
+    read_text(store, done, output, file)
+}
+
+/// The file beside a headline's that says it in one line, for lists of runs.
+const IN_A_LINE: &str = "headline.txt";
+
+/// So many characters of it are shown.
+const LONGEST: usize = 120;
+
+/// What came out of a finished instance in one line, or the first line of a headline that is an output's only file; `None`
+/// when its kind does not say it.
+pub(crate) fn headline_in_a_line(store: &Store, instance: &Instance, done: &Done) -> Option<String> {
+    let (output, _) = instance.kind.about().headline?;
+    let text = read_text(store, done, output, IN_A_LINE)?;
+    let line = text.lines().next()?.trim();
+    (!line.is_empty()).then(|| line.chars().take(LONGEST).collect())
+}
+
+fn read_text(store: &Store, done: &Done, output: &str, file: &str) -> Option<String> {
     let artifact = done.outputs.get(output)?;
     let digest = match artifact.form {
         Form::File => artifact.digest,

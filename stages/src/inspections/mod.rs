@@ -1,19 +1,23 @@
-//! A glance at scans before any work: damaged headers, implausible geometry and values, nodules outside.
+//! A glance at scans before any work: damaged headers, implausible geometry and values, masks and nodules elsewhere.
 //!
 //! Stands beside the kinds whose tables it looks at: what it finds goes to people and into no result.
 
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+mod mirrored;
 
-use pipe_engine::stage::{Finding, Sighted, SightedFile};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use pipe_engine::stage::{Finding, Preview, Sighted, SightedFile};
 use serde::Deserialize as _;
 use serde_json::Value;
 
 use crate::cohort::scans::{self, COORDINATES};
 use crate::crop::geometry::{LpsPoint, ScanSpace};
+use crate::imaging::dicom::error::DicomError;
 use crate::imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
 use crate::imaging::nifti::{NiftiError, Scan};
 use crate::imaging::orientation::Orientation;
+use crate::imaging::placement::{Grid, displaced};
 use crate::imaging::plausibility::{self, Implausible};
 use crate::kinds::centroid::{CentroidParams, MASK, SCAN};
 use crate::kinds::crop::CropParams;
@@ -22,6 +26,7 @@ use crate::kinds::dicom::{DicomParams, SERIES};
 /// Points nearer to each other than this are taken for one, in millimetres.
 const SAME_POINT: f64 = 1.0;
 const REPLACE: &str = "replace the scan, or take its rows out of the table";
+const REPLACE_FILE: &str = "replace the file, or take its row out of the table";
 
 /// Looks at the rows of one scan, for kind `crop`.
 pub fn crop(params: &Value, group: &[Sighted]) -> Vec<Finding> {
@@ -35,6 +40,24 @@ pub fn dicom(params: &Value, group: &[Sighted]) -> Vec<Finding> {
     params.map(|params| series(group, SERIES, params.tolerance())).unwrap_or_default()
 }
 
+/// Looks at the points of a cohort in its scans, for kind `crop`.
+pub fn points(params: &Value, preview: &Preview<'_>) -> Vec<Finding> {
+    let params = CropParams::deserialize(params);
+    let look = |params: CropParams| {
+        mirrored::look(preview, "dataset", mirrored::Reading::Nifti(params.orientation.into()))
+    };
+    params.map(look).unwrap_or_default()
+}
+
+/// Looks at the points of a cohort in its series, for kind `dicom`.
+pub fn points_in_series(params: &Value, preview: &Preview<'_>) -> Vec<Finding> {
+    let params = DicomParams::deserialize(params);
+    let look = |params: DicomParams| {
+        mirrored::look(preview, "dataset", mirrored::Reading::Series(params.tolerance()))
+    };
+    params.map(look).unwrap_or_default()
+}
+
 /// Looks at the masks of rows and whether they lie in their scans, for kind `centroid`.
 pub fn centroid(params: &Value, group: &[Sighted]) -> Vec<Finding> {
     let Ok(params) = CentroidParams::deserialize(params) else { return Vec::new() };
@@ -43,35 +66,69 @@ pub fn centroid(params: &Value, group: &[Sighted]) -> Vec<Finding> {
 
 /// What looks wrong with a row's mask.
 fn mask(one: &Sighted, orientation: Orientation) -> Option<Finding> {
-    let mask = space(one.files.get(MASK.name)?, orientation);
-    let scan = one.files.get(SCAN.name).map(|file| space(file, orientation)).transpose();
-    match (mask, scan) {
-        (Err(error), _) | (_, Err(error)) => Some(
-            Finding::error(&one.place, error).advise("replace the file, or take its row out of the table"),
-        ),
-        (Ok(mask), Ok(Some(scan))) if !overlap(&mask, &scan) => {
-            let message =
-                format!("{} and {} do not overlap in space", shown(one, MASK.name), shown(one, SCAN.name));
-            let advice = "correct the mask's affine, or the row's paths";
-            Some(Finding::error(&one.place, message).advise(advice))
-        }
-        _ => None,
+    let mask = match space(one, MASK.name, orientation) {
+        Ok(mask) => mask?,
+        Err(finding) => return Some(*finding),
+    };
+    let scan = match space(one, SCAN.name, orientation) {
+        Ok(scan) => scan?,
+        Err(finding) => return Some(*finding),
+    };
+    let (mask_shown, scan_shown) = (shown(one, MASK.name), shown(one, SCAN.name));
+    let grid = |space: &ScanSpace| Grid { shape: space.shape, affine: space.affine };
+    if let Some(displaced) = displaced(&grid(&mask), &grid(&scan)) {
+        let message = format!("{mask_shown}: {displaced} ({scan_shown})");
+        let finding = if displaced.within_a_voxel {
+            Finding::warning(&one.place, message)
+        } else {
+            Finding::error(&one.place, message)
+        };
+        return Some(finding.advise(displaced.advice()).of_kind("masks that lie elsewhere than their scans"));
     }
+    if overlap(&mask, &scan) {
+        return None;
+    }
+    let message = format!("{mask_shown} and {scan_shown} do not overlap in space");
+    Some(
+        Finding::error(&one.place, message)
+            .advise("correct the mask's affine, or the row's paths")
+            .of_kind("masks that do not overlap their scans"),
+    )
 }
 
-/// Where a scan's or a series' voxels lie.
-fn space(file: &SightedFile, orientation: Orientation) -> Result<ScanSpace, String> {
+/// Where the voxels lie of the scan, mask or series that a row has in a column; `None` when it has none.
+fn space(one: &Sighted, column: &str, orientation: Orientation) -> Result<Option<ScanSpace>, Box<Finding>> {
+    let Some(file) = one.files.get(column) else { return Ok(None) };
     let (shape, affine) = match opened(file) {
         Opened::Series(files) => {
-            let geometry = read_geometry(&files, Tolerance::default()).map_err(|error| error.to_string())?;
+            let geometry = read_geometry(&files, Tolerance::default());
+            let geometry = geometry.map_err(|error| unreadable_series(one, column, &error))?;
             (geometry.shape, geometry.affine)
         }
         Opened::Scan(scan) => {
-            let scan = scan.map_err(|error| error.to_string())?;
-            (scan.header().shape, scan.affine(orientation).map_err(|error| error.to_string())?)
+            let read = scan.and_then(|scan| Ok((scan.header().shape, scan.affine(orientation)?)));
+            read.map_err(|error| unreadable(one, column, &error))?
         }
     };
-    ScanSpace::new(shape, &affine).ok_or_else(|| format!("the affine of its {shape:?} voxels has no inverse"))
+    let no_inverse = || {
+        let message = format!("{}: the affine of its {shape:?} voxels has no inverse", shown(one, column));
+        Box::new(Finding::error(&one.place, message).advise(REPLACE))
+    };
+    ScanSpace::new(shape, &affine).ok_or_else(no_inverse).map(Some)
+}
+
+/// A scan or a mask that cannot be read.
+fn unreadable(one: &Sighted, column: &str, error: &NiftiError) -> Box<Finding> {
+    let general = if column == MASK.name { REPLACE_FILE } else { REPLACE };
+    let advice = error.advice(Path::new(shown(one, column))).unwrap_or_else(|| general.to_string());
+    let kind = "scans or masks that cannot be read";
+    Box::new(Finding::error(&one.place, error.to_string()).advise(advice).of_kind(kind))
+}
+
+fn unreadable_series(one: &Sighted, column: &str, error: &DicomError) -> Box<Finding> {
+    let message = format!("{}: {error}", shown(one, column));
+    let finding = Finding::error(&one.place, message).advise(error.advice().unwrap_or(REPLACE));
+    Box::new(finding.of_kind("series that cannot be read"))
 }
 
 /// Whether the boxes around two scans' voxels have something in common.
@@ -112,8 +169,7 @@ fn opened(file: &SightedFile) -> Opened {
 /// What looks wrong with the NIfTI scan that all rows of a group name, and with their points in it.
 fn scan(group: &[Sighted], column: &str, orientation: Orientation) -> Vec<Finding> {
     let Some(first) = group.first() else { return Vec::new() };
-    let refuse =
-        |error: &dyn std::fmt::Display| vec![Finding::error(&first.place, error.to_string()).advise(REPLACE)];
+    let refuse = |error: &NiftiError| vec![*unreadable(first, column, error)];
     let scan = match first.files.get(column).map(opened) {
         Some(Opened::Scan(opened)) => match *opened {
             Ok(scan) => scan,
@@ -141,18 +197,12 @@ fn series(group: &[Sighted], column: &str, tolerance: Tolerance) -> Vec<Finding>
     let Some(first) = group.first() else { return Vec::new() };
     let Some(Opened::Series(files)) = first.files.get(column).map(opened) else { return Vec::new() };
     match read_geometry(&files, tolerance) {
-        Err(error) => {
-            let message = format!("{}: {error}", shown(first, column));
-            vec![Finding::error(&first.place, message).advise(REPLACE)]
-        }
+        Err(error) => vec![*unreadable_series(first, column, &error)],
         Ok(geometry) => {
             let space = ScanSpace::new(geometry.shape, &geometry.affine);
             let mut findings = in_space(group, column, geometry.shape, space.as_ref());
-            findings.extend(warnings(
-                first,
-                column,
-                plausibility::geometry(geometry.shape, geometry.spacing),
-            ));
+            let implausible = plausibility::geometry(geometry.shape, geometry.spacing);
+            findings.extend(warnings(first, column, implausible));
             findings
         }
     }
@@ -162,6 +212,7 @@ fn warnings(first: &Sighted, column: &str, implausible: Vec<Implausible>) -> Vec
     let warn = |what: Implausible| {
         Finding::warning(&first.place, format!("{}: {what}", shown(first, column)))
             .advise("look at the scan; take its rows out of the table if it is no chest CT in HU")
+            .of_kind(what.kind())
     };
     implausible.into_iter().map(warn).collect()
 }
@@ -196,7 +247,8 @@ fn in_space(group: &[Sighted], column: &str, shape: [usize; 3], space: Option<&S
             );
             findings.push(
                 Finding::warning(&one.place, message)
-                    .advise("take one of the rows out, if they are one nodule"),
+                    .advise("take one of the rows out, if they are one nodule")
+                    .of_kind("points that are there twice"),
             );
         }
     }
@@ -206,7 +258,8 @@ fn in_space(group: &[Sighted], column: &str, shape: [usize; 3], space: Option<&S
         let message = format!("patient {b} has the scan of patient {a} ({})", first.place);
         findings.push(
             Finding::warning(&other.place, message)
-                .advise("correct image_path or pid: folds are split by patient"),
+                .advise("correct image_path or pid: folds are split by patient")
+                .of_kind("scans of two patients"),
         );
     }
     findings
@@ -228,7 +281,7 @@ fn outside(one: &Sighted, column: &str, point: LpsPoint, space: &ScanSpace) -> O
     } else {
         "coordinates must be LPS millimetres of this scan; correct the row or its image_path"
     };
-    Some(Finding::error(&one.place, message).advise(advice))
+    Some(Finding::error(&one.place, message).advise(advice).of_kind("points outside their scans"))
 }
 
 /// The point of a row, if it has one.

@@ -1,0 +1,205 @@
+//! What looks odd about the tables and folders that a pipeline is given: nothing that a run would fail on.
+//!
+//! A column that is nearly one that a kind would have read, identifiers that a spreadsheet has turned into numbers, an
+//! encoding that was guessed, files in a folder that are no items. One finding for each column and folder, with a count.
+//! What is wrong for sure is told by [`crate::preflight`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::bind::shown_path;
+use crate::input::list_items;
+use crate::manifest::{InputBinding, InputSource, Instance, Pipeline};
+use crate::stage::{Column, Finding, InputForm, ItemSource, Work};
+use crate::table::{Table, nearest};
+
+/// How many examples a finding has.
+const EXAMPLES: usize = 3;
+
+/// What all kinds together read of a table.
+#[derive(Default)]
+struct Reading {
+    columns: BTreeSet<String>,
+    /// The columns that name items.
+    names: BTreeSet<String>,
+}
+
+/// What looks odd, each once.
+pub(crate) fn look(pipeline: &Pipeline) -> Vec<Finding> {
+    let mut tables: BTreeMap<PathBuf, Reading> = BTreeMap::new();
+    let mut findings = Vec::new();
+    for instance in &pipeline.instances {
+        for binding in &instance.inputs {
+            for source in &binding.sources {
+                let InputSource::Path(path) = source else { continue };
+                match binding.spec.form {
+                    InputForm::Table => {
+                        let reading = tables.entry(path.clone()).or_default();
+                        let (names, columns) = columns_read(instance, binding);
+                        reading.columns.extend(names.iter().chain(&columns).cloned());
+                        reading.names.extend(names);
+                    }
+                    InputForm::Collection => findings.extend(left_out(pipeline, binding, path)),
+                    _ => {}
+                }
+            }
+        }
+    }
+    for (path, reading) in tables {
+        if let Ok(table) = Table::open(&path, &shown_path(&pipeline.root, &path)) {
+            findings.extend(encoding(&table));
+            findings.extend(near_columns(&table, &reading));
+            findings.extend(reading.names.iter().filter_map(|column| damaged_names(&table, column)));
+        }
+    }
+    findings
+}
+
+/// The columns by which an instance names the items of a table, and all others that it reads.
+pub(crate) fn columns_read(instance: &Instance, binding: &InputBinding) -> (Vec<String>, Vec<String>) {
+    let input = binding.spec.name;
+    let name = |column: Column| column.name;
+    if let Work::Items(stage) = instance.kind.work() {
+        let given = |name: &str| instance.inputs.iter().any(|binding| binding.spec.name == name);
+        if let Ok(ItemSource::Rows(rows)) = stage.items(&instance.params, &given)
+            && rows.input == input
+        {
+            let files = rows.files.iter().map(|column| column.name.to_string());
+            let others = rows.columns.into_iter().map(name).chain(files).collect();
+            return (rows.name.into_iter().map(name).collect(), others);
+        }
+    }
+    (Vec::new(), instance.kind.columns(&instance.params, input).into_iter().map(name).collect())
+}
+
+fn header(table: &Table) -> String {
+    format!("{}:{}", table.source, table.header_line())
+}
+
+fn encoding(table: &Table) -> Option<Finding> {
+    table.guessed_encoding().then(|| {
+        Finding::warning(header(table), "the table is not UTF-8, and is read as Windows-1252")
+            .advise("look at its accented letters with `pipe get`, or save it as UTF-8")
+    })
+}
+
+/// Columns that no kind reads and that are nearly one that a kind would have read.
+fn near_columns<'a>(table: &'a Table, reading: &'a Reading) -> Vec<Finding> {
+    let unread = table.columns().iter().filter(|name| !reading.columns.contains(*name));
+    // Beside the column that was meant, one that is like it is no mistake.
+    let near = |name: &'a String| {
+        let meant = nearest(name, reading.columns.iter().map(String::as_str))?;
+        (!table.has_column(meant)).then_some((name, meant))
+    };
+    let told = |(name, meant): (&'a String, &'a str)| {
+        Finding::warning(header(table), format!("column `{name}` is not read; did you mean `{meant}`?"))
+            .advise("rename the column if it is meant; `pipe stages KIND` lists what a kind reads")
+    };
+    unread.filter_map(near).map(told).collect()
+}
+
+/// Names in a column that look as if a spreadsheet had taken them for numbers. Tables of kinds with items are looked at
+/// by the engine; other kinds say which columns hold names.
+pub fn damaged_names(table: &Table, column: &str) -> Option<Finding> {
+    let cells = table.rows().iter().filter_map(|row| Some((row.line, table.get(row, column)?)));
+    let damaged: Vec<(u64, &str)> = cells.filter(|(_, cell)| looks_damaged(cell)).collect();
+    let (line, _) = damaged.first()?;
+    let mut examples: Vec<String> = Vec::new();
+    for (_, cell) in &damaged {
+        let example = format!("{cell:?}");
+        if examples.len() < EXAMPLES && !examples.contains(&example) {
+            examples.push(example);
+        }
+    }
+    let more = if damaged.len() > examples.len() { ", …" } else { "" };
+    let message = format!(
+        "`{column}` looks damaged by a spreadsheet in {} of {} rows: {}{more}",
+        damaged.len(),
+        table.rows().len(),
+        examples.join(", ")
+    );
+    let advice = format!("export the table again with `{column}` as text: names count as they are written");
+    Some(Finding::warning(format!("{}:{line}", table.source), message).advise(advice))
+}
+
+/// `200000.0`, `1E+05`, `'00012`, `#REF!`.
+fn looks_damaged(name: &str) -> bool {
+    let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = |text: &str| match text.split_once(['.', ',']) {
+        Some((whole, fraction)) => digits(whole) && digits(fraction),
+        None => digits(text),
+    };
+    let zeros = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte == b'0');
+    let decimal = name.split_once(['.', ',']).is_some_and(|(whole, rest)| digits(whole) && zeros(rest));
+    let exponent = name.split_once(['e', 'E']).is_some_and(|(front, back)| {
+        // "12E5" may be a name; a spreadsheet writes the sign.
+        number(front) && back.strip_prefix(['+', '-']).is_some_and(digits)
+    });
+    let failed = name.starts_with('#') && name.ends_with(['!', '?']);
+    decimal || exponent || failed || name.starts_with('\'')
+}
+
+/// Files of a folder that are no items.
+fn left_out(pipeline: &Pipeline, binding: &InputBinding, folder: &Path) -> Option<Finding> {
+    let extension = binding.spec.extension?;
+    let shown = shown_path(&pipeline.root, folder);
+    let left_out = list_items(folder, &shown, extension).ok()?.left_out;
+    if left_out.is_empty() {
+        return None;
+    }
+    let examples: Vec<&str> = left_out.iter().take(EXAMPLES).map(String::as_str).collect();
+    let more = if left_out.len() > examples.len() { ", …" } else { "" };
+    let files = if left_out.len() == 1 { "file is" } else { "files are" };
+    let message = format!("{shown}: {} {files} left out: {}{more}", left_out.len(), examples.join(", "));
+    let advice = format!("items are files NAME.{extension} in the folder itself; move the others away");
+    Some(Finding::warning(binding.origin.to_string(), message).advise(advice))
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    fn table(text: &str) -> Table {
+        Table::parse("t.csv", text.as_bytes()).unwrap()
+    }
+
+    fn told(findings: Vec<Finding>) -> Vec<String> {
+        findings.into_iter().map(|finding| format!("{}: {}", finding.place, finding.message)).collect()
+    }
+
+    #[test]
+    fn columns_that_are_nearly_read_are_told_once() {
+        let reading = Reading {
+            columns: ["pid", "malignant", "nodule_margins", "coordX", "coordY"].map(str::to_string).into(),
+            names: BTreeSet::new(),
+        };
+        let table =
+            table("pid,Malignant,nodule_margin,coordX,coordx,sex\n1,1,Smooth,1,2,f\n2,1,Smooth,1,2,f\n");
+        assert_eq!(
+            told(near_columns(&table, &reading)),
+            [
+                "t.csv:1: column `Malignant` is not read; did you mean `malignant`?",
+                "t.csv:1: column `nodule_margin` is not read; did you mean `nodule_margins`?",
+            ]
+        );
+    }
+
+    #[test]
+    fn names_that_a_spreadsheet_has_damaged_are_told_with_a_count() {
+        let table = table("pid,x\nP1,1\n200000.0,1\n1E+05,1\n200000.0,1\n'0012,1\n\"1,00E+05\",1\n12E5,1\n");
+        assert_eq!(
+            told(damaged_names(&table, "pid").into_iter().collect()),
+            [
+                "t.csv:3: `pid` looks damaged by a spreadsheet in 5 of 7 rows: \"200000.0\", \"1E+05\", \"'0012\", …"
+            ]
+        );
+        assert_eq!(damaged_names(&table, "x"), None);
+        for name in ["1.5", "1.10", "12E5", "1e", "P1.0", "#12", "00012", "1.2.840.0"] {
+            assert!(!looks_damaged(name), "{name}");
+        }
+        for name in ["1.0", "1,0", "1.5E+10", "#REF!", "#NAME?", "'5"] {
+            assert!(looks_damaged(name), "{name}");
+        }
+    }
+}

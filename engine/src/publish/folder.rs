@@ -1,0 +1,407 @@
+//! Publishing: a stage's outputs as a whole set, in the place of the set that was published there before.
+//!
+//! A file replaces only what was published in its place and has not been changed since, as the folder's
+//! `provenance.json` tells; anything else is refused by name before a byte is written. One run at a time publishes to a
+//! folder. A new set is put together beside the folder, with hard links to what stays, and changes places with it in one
+//! step, so that a reader sees one set or the other. Where the file system cannot do that, files are replaced one by one,
+//! the account last.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use pipe_cache::{Claim, Claimed, Digest, Error, InputMemo, Store, is_abandoned, own_mark};
+use sha2::{Digest as _, Sha256};
+
+use super::provenance::{FILE, Provenance, PublishedFile};
+use super::{CopiedOut, Copy, CopyError, State, list_copies, place, refuse_links, state, write};
+use crate::bind::{Binder, Done};
+use crate::context::Cancel;
+use crate::event::{Event, Observer};
+use crate::manifest::Instance;
+use crate::requests::sleep_until;
+
+/// How long to wait before asking again for a folder that another process publishes to.
+const NAP: Duration = Duration::from_millis(50);
+
+/// Publishes a stage's outputs, when all its instances have results.
+pub(crate) fn publish_stage(
+    binder: &Binder<'_>,
+    stage: &str,
+    folder: &Path,
+    result: &dyn Fn(usize) -> Option<Done>,
+    (observer, cancel): (&dyn Observer, &Cancel),
+) -> Result<CopiedOut, CopyError> {
+    let instances =
+        binder.pipeline.instances.iter().enumerate().filter(|(_, instance)| instance.stage == stage);
+    let done: Option<Vec<(&Instance, Done)>> =
+        instances.map(|(position, instance)| Some((instance, result(position)?))).collect();
+    let Some(done) = done else { return Ok(CopiedOut::default()) };
+    let set = Set::of(binder, stage, folder, &done)?;
+    let mut found = set.compare(binder.memo)?;
+    let mut outcome = Outcome::default();
+    if !found.is_complete() {
+        let _claim = claim(binder.store, folder, cancel)?;
+        // Another run may have published meanwhile.
+        found = set.compare(binder.memo)?;
+        if !found.is_complete() {
+            outcome = set.put(binder, &done, &found)?;
+        }
+    }
+    for path in &found.kept_changed {
+        let text = format!(
+            "{} is no longer given, but has been changed since it was published: it stays",
+            path.display()
+        );
+        observer.event(&Event::Warning { stage: None, text });
+    }
+    observer.event(&Event::Published {
+        stage: stage.to_string(),
+        to: folder.to_path_buf(),
+        files: outcome.written,
+        removed: outcome.removed,
+        replaced_run: found.replaced_run.filter(|_| outcome.written + outcome.removed > 0),
+    });
+    let mut copied = found.copied;
+    copied.written = outcome.written;
+    copied.unsettled |= outcome.written + outcome.removed > 0;
+    Ok(copied)
+}
+
+/// Asks to be the one that publishes to a folder; waits while another process is.
+fn claim(store: &Store, folder: &Path, cancel: &Cancel) -> Result<Claim, CopyError> {
+    let (parent, name) = parent_and_name(folder);
+    fs::create_dir_all(&parent).map_err(Error::io("create folder", &parent))?;
+    let path = parent.join(format!(".{name}.publishing"));
+    loop {
+        match store.claim_file(path.clone())? {
+            Claimed::Mine(claim) => return Ok(claim),
+            Claimed::Busy(owner) => sleep_until(Instant::now() + NAP, cancel)
+                .map_err(|_| CopyError::Busy { path: folder.to_path_buf(), owner })?,
+        }
+    }
+}
+
+/// Where a folder is, links followed, as its parent and its name.
+fn parent_and_name(folder: &Path) -> (PathBuf, String) {
+    let real = fs::canonicalize(folder).unwrap_or_else(|_| folder.to_path_buf());
+    let name =
+        real.file_name().map_or_else(|| "published".to_string(), |name| name.to_string_lossy().into_owned());
+    (real.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf), name)
+}
+
+/// A stage's outputs as files of a folder.
+struct Set<'a> {
+    stage: &'a str,
+    folder: &'a Path,
+    copies: Vec<Copy>,
+    /// What is known of the instances, without files.
+    about: Provenance,
+}
+
+/// How a folder compares with the set that is to be there.
+#[derive(Default)]
+struct Compared {
+    /// What is there already.
+    copied: CopiedOut,
+    same: BTreeSet<PathBuf>,
+    wanted: Vec<usize>,
+    /// Published before, unchanged, and no longer given.
+    gone: Vec<PathBuf>,
+    /// Published before, changed since, and no longer given.
+    kept_changed: Vec<PathBuf>,
+    /// Whether the account that is there is of these results.
+    is_told: bool,
+    /// The run whose results are there, if it is another.
+    replaced_run: Option<String>,
+}
+
+impl Compared {
+    fn is_complete(&self) -> bool {
+        self.wanted.is_empty() && self.gone.is_empty() && self.is_told
+    }
+}
+
+/// What publishing did.
+#[derive(Default)]
+struct Outcome {
+    written: usize,
+    removed: usize,
+}
+
+impl<'a> Set<'a> {
+    fn of(
+        binder: &Binder<'_>,
+        stage: &'a str,
+        folder: &'a Path,
+        done: &[(&Instance, Done)],
+    ) -> Result<Self, CopyError> {
+        let mut copies: Vec<Copy> = Vec::new();
+        for (instance, done) in done {
+            for spec in instance.kind.about().outputs {
+                if let Some(artifact) = done.outputs.get(spec.name) {
+                    let output = super::Copyable { selector: &instance.selector, spec, artifact };
+                    list_copies(binder.store, &output, folder, &mut copies)?;
+                }
+            }
+        }
+        super::refuse_clashes(&copies)?;
+        copies.sort_by(|a, b| a.to.cmp(&b.to));
+        copies.dedup_by(|a, b| a.to == b.to);
+        Ok(Self { stage, folder, copies, about: Provenance::new(binder, stage, done, Vec::new()) })
+    }
+
+    /// A file's name within the folder.
+    fn name(&self, path: &Path) -> String {
+        let within = path.strip_prefix(self.folder).unwrap_or(path);
+        let parts = within.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
+        parts.collect::<Vec<_>>().join("/")
+    }
+
+    /// Compares the folder with the set; refuses what must not be replaced.
+    fn compare(&self, memo: &InputMemo) -> Result<Compared, CopyError> {
+        if self.folder.exists() && !self.folder.is_dir() {
+            return Err(CopyError::NoFolder { path: self.folder.to_path_buf() });
+        }
+        let before = Provenance::read(self.folder);
+        let known = before.as_ref().map(Provenance::digests).unwrap_or_default();
+        let mut found = Compared::default();
+        for (position, copy) in self.copies.iter().enumerate() {
+            refuse_links(self.folder, &copy.to)?;
+            match state(memo, copy)? {
+                State::Same(there) => {
+                    found.copied.unsettled |= !there.settled;
+                    found.copied.known.push((copy.to.clone(), there.stamp));
+                    found.same.insert(copy.to.clone());
+                }
+                State::Absent => found.wanted.push(position),
+                State::Different => {
+                    refuse_foreign(memo, &copy.to, known.get(self.name(&copy.to).as_str()).copied())?;
+                    found.wanted.push(position);
+                }
+            }
+        }
+        self.look_for_old(memo, &known, &mut found)?;
+        found.copied.bytes = self.copies.iter().map(|copy| copy.size).sum();
+        if let Some(before) = &before {
+            let mut now = self.about.clone();
+            now.files.clone_from(&before.files);
+            let all = known.len() == self.copies.len() && found.wanted.is_empty() && found.gone.is_empty();
+            found.is_told = all && now.is_of_same_results(before);
+            if !found.is_told && before.run != self.about.run {
+                found.replaced_run = Some(before.run.clone());
+            }
+        }
+        self.note_account(memo, &mut found);
+        Ok(found)
+    }
+
+    /// The account counts among what has been looked at.
+    fn note_account(&self, memo: &InputMemo, found: &mut Compared) {
+        let path = self.folder.join(FILE);
+        if let Ok(there) = memo.digest(&path) {
+            found.copied.unsettled |= !there.settled;
+            found.copied.known.push((path, there.stamp));
+        }
+    }
+
+    /// Files that were published before and are no longer given.
+    fn look_for_old(
+        &self,
+        memo: &InputMemo,
+        known: &BTreeMap<&str, Digest>,
+        found: &mut Compared,
+    ) -> Result<(), CopyError> {
+        let given: BTreeSet<String> = self.copies.iter().map(|copy| self.name(&copy.to)).collect();
+        for (name, digest) in known.iter().filter(|(name, _)| !given.contains(**name)) {
+            let path = self.folder.join(name);
+            if !path.is_file() || pipe_cache::check_name(name).is_err() {
+                continue;
+            }
+            refuse_links(self.folder, &path)?;
+            match memo.digest(&path)?.digest == *digest {
+                true => found.gone.push(path),
+                false => found.kept_changed.push(path),
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts the set in the folder's place.
+    fn put(
+        &self,
+        binder: &Binder<'_>,
+        done: &[(&Instance, Done)],
+        found: &Compared,
+    ) -> Result<Outcome, CopyError> {
+        let account = Provenance::new(binder, self.stage, done, self.hashed(binder.store)?).to_bytes();
+        let outcome = Outcome { written: found.wanted.len(), removed: found.gone.len() };
+        let (parent, name) = parent_and_name(self.folder);
+        let prefix = format!(".{name}.new-");
+        remove_left_over(&parent, &prefix);
+        let whole = tempfile::Builder::new().prefix(&format!("{prefix}{}", own_mark())).tempdir_in(&parent);
+        let Ok(whole) = whole else {
+            return self.replace_each(binder.store, &account, found).map(|()| outcome);
+        };
+        let is_ready = self.fill(binder.store, whole.path(), &account, found)?;
+        let real = parent.join(&name);
+        if is_ready && change_places(whole.path(), &real).is_ok() {
+            keep_late_files(whole.path(), &real, &found.gone, self.folder);
+            return Ok(outcome);
+        }
+        drop(whole);
+        self.replace_each(binder.store, &account, found).map(|()| outcome)
+    }
+
+    /// The files with their digests, read from the store.
+    fn hashed(&self, store: &Store) -> Result<Vec<PublishedFile>, CopyError> {
+        let file = |copy: &Copy| {
+            let bytes = store.verified_path(copy.digest);
+            let sha256 = match bytes {
+                Ok(path) => sha256_of(&path)?,
+                // Small ones are packed and have no path of their own.
+                Err(_) => hex(&Sha256::digest(store.read(copy.digest)?)),
+            };
+            Ok(PublishedFile { name: self.name(&copy.to), bytes: copy.size, blake3: copy.digest, sha256 })
+        };
+        self.copies.iter().map(file).collect()
+    }
+
+    /// Makes the folder as it is to be, beside it; false where something in it cannot be carried over.
+    fn fill(&self, store: &Store, new: &Path, account: &[u8], found: &Compared) -> Result<bool, CopyError> {
+        if let Ok(metadata) = fs::metadata(self.folder) {
+            let _ = fs::set_permissions(new, metadata.permissions());
+        } else {
+            open_to_read(new);
+        }
+        let replaced: BTreeSet<PathBuf> = found
+            .wanted
+            .iter()
+            .filter_map(|position| self.copies.get(*position))
+            .map(|copy| copy.to.clone())
+            .chain(found.gone.iter().cloned())
+            .chain([self.folder.join(FILE)])
+            .collect();
+        if self.folder.is_dir() && carry_over(self.folder, new, &replaced).is_err() {
+            return Ok(false);
+        }
+        for copy in found.wanted.iter().filter_map(|position| self.copies.get(*position)) {
+            let to = new.join(copy.to.strip_prefix(self.folder).unwrap_or(&copy.to));
+            write(store, &Copy { to, ..*copy })?;
+        }
+        write_account(&new.join(FILE), account)?;
+        Ok(true)
+    }
+
+    /// Replaces files one by one, the account last.
+    fn replace_each(&self, store: &Store, account: &[u8], found: &Compared) -> Result<(), CopyError> {
+        for copy in found.wanted.iter().filter_map(|position| self.copies.get(*position)) {
+            write(store, copy)?;
+        }
+        for path in &found.gone {
+            fs::remove_file(path).map_err(Error::io("remove", path))?;
+        }
+        write_account(&self.folder.join(FILE), account)
+    }
+}
+
+/// Refuses a file that was not published here, or was changed since.
+fn refuse_foreign(memo: &InputMemo, path: &Path, published: Option<Digest>) -> Result<(), CopyError> {
+    let path_buf = || path.to_path_buf();
+    let Some(published) = published else { return Err(CopyError::Foreign { path: path_buf() }) };
+    let is_plain = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file());
+    match is_plain && memo.digest(path)?.digest == published {
+        true => Ok(()),
+        false => Err(CopyError::Changed { path: path_buf() }),
+    }
+}
+
+fn write_account(path: &Path, bytes: &[u8]) -> Result<(), CopyError> {
+    Ok(place(path, |file| fs::write(file, bytes).map_err(Error::io("write", path)))?)
+}
+
+/// What is in a folder and is not replaced, as hard links in another.
+fn carry_over(from: &Path, to: &Path, replaced: &BTreeSet<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let (path, target) = (entry.path(), to.join(entry.file_name()));
+        // Paths of the set are told below the folder as it was named.
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            fs::create_dir(&target)?;
+            fs::set_permissions(&target, entry.metadata()?.permissions())?;
+            carry_over(&path, &target, replaced)?;
+        } else if kind.is_file() && !replaced.contains(&path) {
+            fs::hard_link(&path, &target)?;
+        } else if !kind.is_file() {
+            return Err(io::Error::other("neither a file nor a folder"));
+        }
+    }
+    Ok(())
+}
+
+/// Lets a folder be read by all who may read its parent: temporary ones are private.
+fn open_to_read(folder: &Path) {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        let _ = fs::set_permissions(folder, fs::Permissions::from_mode(0o755));
+    }
+    #[cfg(not(unix))]
+    let _ = folder;
+}
+
+/// Puts a folder in another's place in one step; what was there is then where the first was.
+fn change_places(new: &Path, old: &Path) -> io::Result<()> {
+    if !old.exists() {
+        fs::rename(new, old)?;
+        // Whoever removes the temporary folder finds one.
+        return fs::create_dir(new);
+    }
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        Ok(renameat_with(CWD, new, CWD, old, RenameFlags::EXCHANGE)?)
+    }
+    #[cfg(not(target_os = "linux"))]
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Files that somebody put into the old folder while the new one was made.
+fn keep_late_files(old: &Path, new: &Path, gone: &[PathBuf], top: &Path) {
+    let mut folders = vec![PathBuf::new()];
+    while let Some(within) = folders.pop() {
+        for entry in fs::read_dir(old.join(&within)).into_iter().flatten().flatten() {
+            let name = within.join(entry.file_name());
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                folders.push(name);
+            } else if !new.join(&name).exists() && !gone.contains(&top.join(&name)) {
+                let to = new.join(&name);
+                let _ = to.parent().map(fs::create_dir_all);
+                let _ = fs::rename(old.join(&name), to);
+            }
+        }
+    }
+}
+
+/// Removes folders that processes were filling when they were killed.
+fn remove_left_over(parent: &Path, prefix: &str) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        if is_abandoned(&entry.path(), prefix) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
+fn sha256_of(path: &Path) -> Result<String, CopyError> {
+    let mut hasher = Sha256::new();
+    let read = fs::File::open(path).and_then(|mut file| io::copy(&mut file, &mut hasher));
+    read.map_err(Error::io("read", path))?;
+    Ok(hex(&hasher.finalize()))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

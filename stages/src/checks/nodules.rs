@@ -1,0 +1,51 @@
+//! The dataset table that a stage is given from outside.
+
+use std::path::Path;
+
+use pipe_engine::oddities::damaged_names;
+use pipe_engine::stage::{Finding, Preview};
+use pipe_engine::table::Table;
+
+/// A row of the table.
+pub(super) struct Named {
+    pub(super) pid: String,
+    /// The name of its files.
+    pub(super) item: String,
+    pub(super) line: u64,
+}
+
+/// The table of the input `dataset`, where it lies outside the store and can be read; what is wrong with it otherwise
+/// is told elsewhere.
+pub(super) fn table(preview: &Preview<'_>) -> Option<Table> {
+    let mut given = preview.all("dataset");
+    let path = given.next()?.outside()?;
+    // Several data sets go by names, and their files too.
+    if given.next().is_some() {
+        return None;
+    }
+    Table::open(path, &shown(preview, path)).ok()
+}
+
+/// The nodules of a table: those rows that have a name.
+pub(super) fn named(table: &Table) -> Vec<Named> {
+    let named = |row| {
+        let (pid, id) = (table.get(row, "pid")?, table.get(row, "nodule_id")?);
+        Some(Named { pid: pid.to_string(), item: format!("{pid}_{id}"), line: row.line })
+    };
+    table.rows().iter().filter_map(named).collect()
+}
+
+/// Names of patients and nodules that a spreadsheet has damaged, in all tables of the input `dataset`.
+pub(super) fn damaged(preview: &Preview<'_>) -> Vec<Finding> {
+    let paths = preview.all("dataset").filter_map(|given| given.outside());
+    let tables = paths.filter_map(|path| Table::open(path, &shown(preview, path)).ok());
+    tables
+        .flat_map(|table| ["pid", "nodule_id"].map(|column| damaged_names(&table, column)))
+        .flatten()
+        .collect()
+}
+
+/// A path as people know it.
+pub(super) fn shown(preview: &Preview<'_>, path: &Path) -> String {
+    path.strip_prefix(preview.root).unwrap_or(path).display().to_string()
+}
