@@ -207,14 +207,21 @@ fn records_that_refer_to_a_lost_one_are_not_taken_for_empty() {
 
 #[test]
 fn finished_items_of_an_unfinished_stage_are_kept() {
-    let workspace = workspace();
-    workspace.write("p.toml", "[stage.report]\ninputs = { dataset = \"nodules.csv\", dir = \"texts\" }\n");
-    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
-    workspace.write("texts/2_1.txt", b"\xff");
+    let workspace = Workspace::new();
+    workspace.copy("stages/tests/fixtures/crop/images", "images");
+    workspace.write("p.toml", "[stage.crop]\nparams = { size_mm = 10 }\ninputs = { dataset = \"t.csv\" }\n");
+    let at = "-1.7648,-10.9597,120.5255";
+    workspace.write(
+        "t.csv",
+        format!(
+            "pid,nodule_id,image_path,coordX,coordY,coordZ\n1,1,images/ras_iso.nii.gz,{at}\n2,1,bad.nii.gz,{at}\n"
+        ),
+    );
+    workspace.write("bad.nii.gz", "no scan");
     let failed = workspace.pipe(&["run", "p.toml", "--keep-going", "--json"]);
     assert_eq!((failed.code, failed.count("items_executed")), (1, 1), "{}", failed.stdout);
     gc(&workspace, &["--keep-runs", "1"]);
-    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
+    fs::copy(workspace.path("images/ras_iso.nii.gz"), workspace.path("bad.nii.gz")).unwrap();
     let ran = workspace.pipe_ok(&["run", "p.toml", "--json"]);
     assert_eq!(ran.count("items_executed"), 1, "{}", ran.stdout);
 }

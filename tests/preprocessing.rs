@@ -72,7 +72,7 @@ fn a_header_with_its_image_gives_the_crops_of_one_file_and_both_count() {
     let ran = workspace.pipe(&["run", "p.toml"]);
     assert_eq!(ran.code, 2);
     assert!(
-        ran.stderr.contains("there is no file scans/pair.img, the other half of scans/pair.hdr"),
+        ran.stderr.contains("there is no file scans/pair.img in this folder, the other half of"),
         "{}",
         ran.stderr
     );
@@ -133,7 +133,12 @@ fn each_dicom_series_is_converted_once_and_cropped() {
 fn the_shipped_pipeline_for_series_is_the_published_one_behind_dicom() {
     let workspace = series();
     workspace.copy("pipelines", "pipelines");
-    let sets = ["series=nodules.csv", "test_series=nodules.csv", "weights=random", "crop.size_mm=4"];
+    copy_series(&workspace, "jpeg_lossless_4", "archive/c");
+    workspace.write(
+        "test.csv",
+        "pid,nodule_id,image_path,coordX,coordY,coordZ,malignant\n3,1,archive/c,-119.9,-96.6,310.2,0\n",
+    );
+    let sets = ["series=nodules.csv", "test_series=test.csv", "weights=random"];
     let mut arguments = vec!["run", "pipelines/nlst-dicom.toml", "--json", "--only", "crop"];
     arguments.extend(sets.iter().flat_map(|set| ["--set", set]));
     let ran = workspace.pipe_ok(&arguments);

@@ -45,9 +45,9 @@ fn augmented_images_change_training_and_need_the_volumes_of_the_slices() {
         "train.clip_max=400",
     ];
     let refused = workspace.pipe(&other);
-    assert_eq!(refused.code, 1, "{}", refused.stderr);
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
     assert!(
-        refused.stderr.contains("windowed from -1000 to 400 HU, does not give its slices"),
+        refused.stderr.contains("`clip_max` is 400 in train and 500 in @slice.slices"),
         "{}",
         refused.stderr
     );

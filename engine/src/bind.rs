@@ -379,7 +379,7 @@ pub(crate) fn shown_path(root: &Path, path: &Path) -> String {
 
 /// What a path begins with that a shell would replace: `~`, or the name of a variable.
 pub(crate) fn shell_head(text: &str) -> Option<&str> {
-    let is_shell = text.starts_with('~') || text.starts_with('$');
+    let is_shell = text.starts_with('~') || (text.starts_with('$') && !text.starts_with("${"));
     is_shell.then(|| text.split('/').next().unwrap_or(text))
 }
 

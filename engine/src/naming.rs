@@ -44,9 +44,9 @@ pub fn known<'a>(named: &Named<'_>, instances: impl IntoIterator<Item = (&'a str
     let mut names: Vec<&str> = of_stage.map(|(_, label)| *label).collect();
     if names.is_empty() {
         names = instances.iter().map(|(stage, _)| *stage).collect();
-        names.sort_unstable();
-        names.dedup();
     }
+    names.sort_unstable();
+    names.dedup();
     names.join(", ")
 }
 

@@ -16,7 +16,7 @@ use pipe_cache::{Claim, Claimed, Digest, Error, InputMemo, Store, is_abandoned, 
 use sha2::{Digest as _, Sha256};
 
 use super::provenance::{FILE, Provenance, PublishedFile};
-use super::{CopiedOut, Copy, CopyError, State, list_copies, place, refuse_links, state, write};
+use super::{CopiedOut, Copy, CopyError, SMALL, State, list_copies, place, refuse_links, state, write};
 use crate::bind::{Binder, Done};
 use crate::context::Cancel;
 use crate::event::{Event, Observer};
@@ -57,6 +57,13 @@ pub(crate) fn publish_stage(
         );
         observer.event(&Event::Warning { stage: None, text });
     }
+    if let Some(why) = &outcome.one_by_one {
+        let shown = folder.display();
+        let text = format!(
+            "the files of {shown} were replaced one by one: it cannot be exchanged as a whole ({why})"
+        );
+        observer.event(&Event::Warning { stage: None, text });
+    }
     observer.event(&Event::Published {
         stage: stage.to_string(),
         to: folder.to_path_buf(),
@@ -75,13 +82,23 @@ fn claim(store: &Store, folder: &Path, cancel: &Cancel) -> Result<Claim, CopyErr
     let (parent, name) = parent_and_name(folder);
     fs::create_dir_all(&parent).map_err(Error::io("create folder", &parent))?;
     let path = parent.join(format!(".{name}.publishing"));
+    // Beside the folder every run sees it. Where nothing may be written there, runs of the same cache do.
+    let apart = Digest::of(parent.join(&name).as_os_str().as_encoded_bytes());
     loop {
-        match store.claim_file(path.clone())? {
+        let claimed = store.claim_file(path.clone()).or_else(|error| match &error {
+            Error::Io { source, .. } if is_forbidden(source) => store.claim(apart),
+            _ => Err(error),
+        });
+        match claimed? {
             Claimed::Mine(claim) => return Ok(claim),
             Claimed::Busy(owner) => sleep_until(Instant::now() + NAP, cancel)
                 .map_err(|_| CopyError::Busy { path: folder.to_path_buf(), owner })?,
         }
     }
+}
+
+fn is_forbidden(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem)
 }
 
 /// Where a folder is, links followed, as its parent and its name.
@@ -90,6 +107,20 @@ fn parent_and_name(folder: &Path) -> (PathBuf, String) {
     let name =
         real.file_name().map_or_else(|| "published".to_string(), |name| name.to_string_lossy().into_owned());
     (real.parent().map_or_else(|| PathBuf::from("."), Path::to_path_buf), name)
+}
+
+/// Why a folder is not exchanged for another.
+enum CannotExchange {
+    /// The place does not allow it; its files can be replaced one by one.
+    Place(io::Error),
+    /// The files themselves cannot be had or written.
+    Content(CopyError),
+}
+
+impl From<CopyError> for CannotExchange {
+    fn from(error: CopyError) -> Self {
+        Self::Content(error)
+    }
 }
 
 /// A stage's outputs as files of a folder.
@@ -129,6 +160,8 @@ impl Compared {
 struct Outcome {
     written: usize,
     removed: usize,
+    /// Why the folder was not exchanged as a whole, if it was not.
+    one_by_one: Option<String>,
 }
 
 impl<'a> Set<'a> {
@@ -237,40 +270,52 @@ impl<'a> Set<'a> {
         found: &Compared,
     ) -> Result<Outcome, CopyError> {
         let account = Provenance::new(binder, self.stage, done, self.hashed(binder.store)?).to_bytes();
-        let outcome = Outcome { written: found.wanted.len(), removed: found.gone.len() };
+        let outcome =
+            Outcome { written: found.wanted.len(), removed: found.gone.len(), ..Outcome::default() };
         let (parent, name) = parent_and_name(self.folder);
         let prefix = format!(".{name}.new-");
         remove_left_over(&parent, &prefix);
         let whole = tempfile::Builder::new().prefix(&format!("{prefix}{}", own_mark())).tempdir_in(&parent);
-        let Ok(whole) = whole else {
-            return self.replace_each(binder.store, &account, found).map(|()| outcome);
-        };
-        let is_ready = self.fill(binder.store, whole.path(), &account, found)?;
         let real = parent.join(&name);
-        if is_ready && change_places(whole.path(), &real).is_ok() {
-            keep_late_files(whole.path(), &real, &found.gone, self.folder);
-            return Ok(outcome);
+        let exchange = |whole: &tempfile::TempDir| {
+            self.fill(binder.store, whole.path(), &account, found)?;
+            change_places(whole.path(), &real).map_err(CannotExchange::Place)
+        };
+        let exchanged =
+            whole.map_err(CannotExchange::Place).and_then(|whole| exchange(&whole).map(|()| whole));
+        match exchanged {
+            Ok(whole) => {
+                keep_late_files(whole.path(), &real, &found.gone, self.folder);
+                Ok(outcome)
+            }
+            Err(CannotExchange::Place(error)) => {
+                self.replace_each(binder.store, &account, found)?;
+                Ok(Outcome { one_by_one: Some(error.to_string()), ..outcome })
+            }
+            Err(CannotExchange::Content(error)) => Err(error),
         }
-        drop(whole);
-        self.replace_each(binder.store, &account, found).map(|()| outcome)
     }
 
     /// The files with their digests, read from the store.
     fn hashed(&self, store: &Store) -> Result<Vec<PublishedFile>, CopyError> {
         let file = |copy: &Copy| {
-            let bytes = store.verified_path(copy.digest);
-            let sha256 = match bytes {
-                Ok(path) => sha256_of(&path)?,
-                // Small ones are packed and have no path of their own.
-                Err(_) => hex(&Sha256::digest(store.read(copy.digest)?)),
+            let sha256 = match copy.size {
+                0..=SMALL => hex(&Sha256::digest(store.read(copy.digest)?)),
+                _ => sha256_of(&store.verified_path(copy.digest)?)?,
             };
             Ok(PublishedFile { name: self.name(&copy.to), bytes: copy.size, blake3: copy.digest, sha256 })
         };
         self.copies.iter().map(file).collect()
     }
 
-    /// Makes the folder as it is to be, beside it; false where something in it cannot be carried over.
-    fn fill(&self, store: &Store, new: &Path, account: &[u8], found: &Compared) -> Result<bool, CopyError> {
+    /// Makes the folder as it is to be, beside it.
+    fn fill(
+        &self,
+        store: &Store,
+        new: &Path,
+        account: &[u8],
+        found: &Compared,
+    ) -> Result<(), CannotExchange> {
         if let Ok(metadata) = fs::metadata(self.folder) {
             let _ = fs::set_permissions(new, metadata.permissions());
         } else {
@@ -284,15 +329,14 @@ impl<'a> Set<'a> {
             .chain(found.gone.iter().cloned())
             .chain([self.folder.join(FILE)])
             .collect();
-        if self.folder.is_dir() && carry_over(self.folder, new, &replaced).is_err() {
-            return Ok(false);
+        if self.folder.is_dir() {
+            carry_over(self.folder, new, &replaced).map_err(CannotExchange::Place)?;
         }
         for copy in found.wanted.iter().filter_map(|position| self.copies.get(*position)) {
             let to = new.join(copy.to.strip_prefix(self.folder).unwrap_or(&copy.to));
-            write(store, &Copy { to, ..*copy })?;
+            write(store, &Copy { to, ..*copy }).map_err(CopyError::from)?;
         }
-        write_account(&new.join(FILE), account)?;
-        Ok(true)
+        Ok(write_account(&new.join(FILE), account)?)
     }
 
     /// Replaces files one by one, the account last.
@@ -356,9 +400,7 @@ fn open_to_read(folder: &Path) {
 /// Puts a folder in another's place in one step; what was there is then where the first was.
 fn change_places(new: &Path, old: &Path) -> io::Result<()> {
     if !old.exists() {
-        fs::rename(new, old)?;
-        // Whoever removes the temporary folder finds one.
-        return fs::create_dir(new);
+        return fs::rename(new, old);
     }
     #[cfg(target_os = "linux")]
     {

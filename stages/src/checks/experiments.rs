@@ -1,6 +1,7 @@
 //! Experiment folders of the published training before they are imported.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use pipe_engine::stage::{Finding, StageError};
@@ -32,7 +33,12 @@ impl Experiment {
         let path = folder.join("args.txt");
         let refuse =
             |problem: String| StageError::message(format!("{}: {problem}", path.display())).advise(ADVICE);
-        let text = std::fs::read_to_string(&path).map_err(|error| refuse(error.to_string()))?;
+        let text = std::fs::read_to_string(&path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                StageError::message(format!("{} has no args.txt", folder.display())).advise(ADVICE)
+            }
+            _ => refuse(error.to_string()),
+        })?;
         let arguments = arguments::parse(&text).map_err(|error| refuse(error.to_string()))?;
         let parameters = arguments::parameters(&arguments).map_err(|error| refuse(error.to_string()))?;
         let input = input(&arguments, params)?;

@@ -139,7 +139,7 @@ fn outline_safetensors(start: &[u8], length: u64) -> Result<Tensors, Safetensors
     if (header as u64).saturating_add(8).saturating_add(end as u64) != length {
         return Err(safetensors::SafeTensorError::MetadataIncompleteBuffer.into());
     }
-    let zero = Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
+    let zero = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
     let mut tensors = Tensors::new();
     for (name, info) in metadata.tensors() {
         if matches!(info.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {

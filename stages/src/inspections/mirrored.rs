@@ -237,7 +237,8 @@ mod tests {
     #[test]
     fn a_cohort_is_judged_by_its_shares() {
         let (proof, doubt) = (Some(true), Some(false));
-        let table: [(&str, &[(usize, bool, bool)], Option<bool>); 11] = [
+        type Points = &'static [(usize, bool, bool)];
+        let table: [(&str, Points, Option<bool>); 11] = [
             (
                 "LPS: some twins meet tissue, too",
                 &[(26, true, false), (12, true, true), (2, false, false)],

@@ -178,7 +178,8 @@ pub(crate) fn outline(
     pickle.check_globals(is_of_weights)?;
     let placements = placements(&pickle)?;
     check_size(&placements, length)?;
-    let zero = Tensor::zeros(1, candle_core::DType::F32, &Device::Cpu)?;
+    // A tensor without axes spreads to any shape, other scalars included.
+    let zero = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
     let mut tensors = BTreeMap::new();
     for (name, placement) in placements {
         let held = archive.size(&format!("data/{}", placement.storage))?;

@@ -452,7 +452,10 @@ mod tests {
             (r#"{"epochs": 3, "es_warmup": 3}"#, "`es_warmup` is 3, not less than `epochs` 3: no checkpoint"),
             (r#"{"params": ["q", "v", "q"]}"#, "`params` names a projection twice"),
             (r#"{"params": []}"#, "`params` is empty, which leaves tuning `lora` without adapters"),
-            (r#"{"clip_max": -1000.0}"#, "`clip_max` is -1000, not a finite number above `clip_min` -1000"),
+            (
+                r#"{"clip_min": -1000.0, "clip_max": -1000.0}"#,
+                "`clip_max` is -1000, not a finite number above `clip_min` -1000",
+            ),
             (r#"{"random_gamma": 11.0}"#, "`random_gamma` is 11, not between 0 and 10"),
             (
                 r#"{"clip_loss_weight": 0, "img_loss_weight": 0, "text_loss_weight": 0}"#,

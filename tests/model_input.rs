@@ -1,0 +1,215 @@
+//! What models are shown is made as what they were trained on, or refused; and so are cases that they know.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use support::{Ran, Workspace};
+
+const EVALUATE: &str = "[stage.evaluate]\nparams = { draws = 20 }\ninputs = { dataset = \"@other\", slices = \"@other-slice\", \
+                        models = \"@train\", calibrators = \"@calibrate\", weights = \"random\" }\npublish = \"results\"\n";
+
+/// Two folds and their evaluation on other patients.
+fn evaluating() -> Workspace {
+    let workspace = Workspace::with_two_folds(4);
+    workspace.write("p.toml", workspace.read("p.toml") + EVALUATE);
+    workspace
+}
+
+/// `p.toml` with the test stages taking from the models what they were trained on.
+fn following(workspace: &Workspace) {
+    let text = workspace
+        .read("p.toml")
+        .replace(
+            "uses = \"crop\"\nparams = { size_mm = 60 }\ninputs = { dataset = \"@other\" }",
+            "uses = \"crop\"\ninputs = { dataset = \"@other\", models = \"@train\" }",
+        )
+        .replace(
+            "uses = \"slice\"\ninputs = { volumes = \"@other-crop\" }",
+            "uses = \"slice\"\ninputs = { volumes = \"@other-crop\", models = \"@train\" }",
+        );
+    assert!(text.matches("models = \"@train\"").count() == 3, "{text}");
+    workspace.write("p.toml", text);
+}
+
+fn told(ran: &Ran) -> String {
+    format!("{}{}", ran.stdout, ran.stderr)
+}
+
+#[test]
+fn slices_that_were_made_otherwise_are_refused_before_any_work() {
+    for (setting, word, known, given) in [
+        ("other-crop.size_mm=50", "size_mm", "60", "50"),
+        ("other-crop.sampling=exact", "sampling", "reference", "exact"),
+        ("other-crop.pad_hu=-1000", "pad_hu", "0", "-1000"),
+        ("other-slice.clip_min=-300", "clip_min", "-1000", "-300"),
+        ("slice.clip_max=300", "clip_max", "300", "500"),
+    ] {
+        let workspace = evaluating();
+        for command in ["check", "plan", "run"] {
+            let ran = workspace.pipe(&[command, "p.toml", "--set", setting]);
+            let told = told(&ran);
+            assert_eq!(ran.code, 2, "{command} {setting}\n{told}");
+            assert!(
+                [word, known, given].iter().all(|part| told.contains(part)),
+                "{command} {setting}\n{told}"
+            );
+        }
+        assert!(!workspace.path("results").exists());
+    }
+}
+
+#[test]
+fn test_stages_take_from_the_models_what_the_manifest_leaves_out() {
+    let workspace = evaluating();
+    following(&workspace);
+    let settings = ["crop.sampling=exact", "crop.pad_hu=-1000", "slice.clip_min=-300", "slice.clip_max=300"];
+    let sets: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+    let run = |more: &[&str]| workspace.pipe(&[&["run", "p.toml", "--json"], &sets[..], more].concat());
+    let ran = run(&[]);
+    assert_eq!(ran.code, 0, "{}", told(&ran));
+    // More training does not cut test volumes again, whatever the models have become.
+    let longer = run(&["--set", "train.lr=1e-3"]);
+    assert!(longer.executed().iter().all(|label| !label.starts_with("other")), "{:?}", longer.executed());
+    let against = run(&["--set", "other-crop.sampling=reference"]);
+    assert_eq!(against.code, 2, "{}", told(&against));
+}
+
+#[test]
+fn models_and_slices_in_folders_are_compared_by_what_they_carry() {
+    let workspace = evaluating();
+    workspace.pipe_ok(&["run", "p.toml"]);
+    for (stage, to) in [("train", "models"), ("other-slice", "slices"), ("other", "cohort")] {
+        workspace.pipe_ok(&["get", "p.toml", stage, "--to", to]);
+    }
+    let manifest = |slices: &str| {
+        format!(
+            "[stage.evaluate]\nparams = {{ draws = 20 }}\ninputs = {{ dataset = \"cohort/dataset.csv\", slices = \"{slices}\", \
+             models = \"models\", weights = \"random\" }}\npublish = \"again\"\n"
+        )
+    };
+    workspace.write("q.toml", manifest("slices"));
+    workspace.pipe_ok(&["run", "q.toml"]);
+    let raw = |text: &str| -> Vec<String> {
+        text.lines().map(|line| line.split(',').take(5).collect::<Vec<_>>().join(",")).collect()
+    };
+    assert_eq!(
+        raw(&workspace.read("again/predictions.csv")),
+        raw(&workspace.read("results/predictions.csv"))
+    );
+    // The same slices of another window: known by what they carry, not by their folder.
+    let p = workspace.read("p.toml");
+    workspace.write("p.toml", p.split("[stage.evaluate]").next().unwrap());
+    workspace.pipe_ok(&["run", "p.toml", "--set", "other-slice.clip_min=-300", "--only", "other-slice"]);
+    workspace.pipe_ok(&["get", "latest", "other-slice", "--to", "narrow"]);
+    workspace.write("q.toml", manifest("narrow"));
+    for command in ["check", "run"] {
+        let ran = workspace.pipe(&[command, "q.toml"]);
+        assert_eq!(ran.code, 2, "{}", told(&ran));
+        assert!(told(&ran).contains("clip_min"), "{}", told(&ran));
+    }
+}
+
+/// Whatever the models were trained on, one nodule on the command line is predicted as the pipeline does it.
+#[test]
+fn predict_gives_the_pipelines_numbers_for_every_input_and_tuning() {
+    for (settings, tuning) in [
+        (&["crop.size_mm=66"][..], "lora"),
+        (&["crop.sampling=exact", "crop.pad_hu=-1000"], "ft"),
+        (&["slice.clip_min=-300", "slice.clip_max=300"], "pt"),
+    ] {
+        let workspace = evaluating();
+        following(&workspace);
+        let tuning = format!("train.tuning={tuning}");
+        let mut sets: Vec<&str> = settings.iter().flat_map(|setting| ["--set", setting]).collect();
+        sets.extend(["--set", &tuning]);
+        workspace.pipe_ok(&[&["run", "p.toml"], &sets[..]].concat());
+        let get = |stage: &str, to: &str, more: &[&str]| {
+            workspace.pipe_ok(&[&["get", "p.toml", stage, "--to", to], more, &sets[..]].concat());
+        };
+        get("train", "own", &[]);
+        get("calibrate", "own-calibrators", &[]);
+        get("other", "cohort", &[]);
+        get("train", "experiment", &["--format", "experiment"]);
+        let table = workspace.read("cohort/dataset.csv");
+        let mut rows = table.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let header = rows.next().unwrap();
+        let row = rows.next().unwrap();
+        let cell = |name: &str| row[header.iter().position(|column| *column == name).unwrap()];
+        let at = [cell("coordX"), cell("coordY"), cell("coordZ")].join(",");
+        let scan = format!("cohort/{}", cell("image_path"));
+        let predictions = workspace.read("results/predictions.csv");
+        let mut lines = predictions.lines().map(|line| line.split(',').collect::<Vec<_>>());
+        let columns = lines.next().unwrap();
+        let expected = lines.next().unwrap();
+        let expected = |name: &str| -> f64 {
+            expected[columns.iter().position(|column| *column == name).unwrap()].parse().unwrap()
+        };
+        assert_eq!(predictions.lines().nth(1).unwrap().split(',').next().unwrap(), cell("pid"));
+        for model in ["own", "experiment"] {
+            let ran = workspace.pipe_ok(&["predict", &scan, "--at", &at, "--model", model, "--json"]);
+            let found: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+            let close = |name: &str, found: &serde_json::Value| {
+                let difference = (found.as_f64().unwrap() - expected(name)).abs();
+                assert!(
+                    difference < 5e-5,
+                    "{tuning} {settings:?} {model}: {name} {found} {}",
+                    expected(name)
+                );
+            };
+            close("raw_0", &found["folds"]["0"]["raw"]);
+            close("raw_1", &found["folds"]["1"]["raw"]);
+            close("ensemble", &found["ensemble"]);
+        }
+    }
+}
+
+#[test]
+fn patients_and_scans_that_were_trained_on_are_told_under_any_name() {
+    let workspace = Workspace::with_two_folds(4);
+    let trained = workspace.read("p.toml");
+    workspace.write(
+        "make.toml",
+        "[stage.phantom]\nparams = { patients = 10, shape = [72, 72, 36] }\npublish = \"made\"\n",
+    );
+    workspace.pipe_ok(&["run", "make.toml"]);
+    let table = workspace.read("made/dataset.csv").replace("scans/", "made/scans/");
+    let numbered = |name: &dyn Fn(usize) -> String| -> String {
+        let mut number = 0;
+        let line = |line: &str| match line.split_once(',') {
+            Some((pid, rest)) if pid != "pid" => {
+                number += 1;
+                format!("{},{rest}\n", name(number))
+            }
+            _ => format!("{line}\n"),
+        };
+        table.lines().map(line).collect()
+    };
+    workspace.write("train.csv", numbered(&|number| format!("{number:05}")));
+    let test = |dataset: &str| {
+        let tested = trained.replace("\"@phantom\"", "\"train.csv\"");
+        let tested =
+            tested[tested.find("[stage.crop]").unwrap()..].replace("\"@other\"", &format!("\"{dataset}\""));
+        let tested: String = tested.split("[stage.other]").collect::<Vec<_>>().join("");
+        let other = tested
+            .find("uses = \"phantom\"")
+            .map(|at| (at, tested[at..].find("[stage.other-crop]").unwrap() + at));
+        let tested = match other {
+            Some((from, to)) => format!("{}{}", &tested[..from], &tested[to..]),
+            None => tested,
+        };
+        workspace.write("p.toml", tested + &EVALUATE.replace("@other\"", &format!("{dataset}\"")));
+        ["check", "run"].map(|command| workspace.pipe(&[command, "p.toml"]))
+    };
+    for (name, table) in [
+        ("the same", numbered(&|number| format!("{number:05}"))),
+        ("without zeros", numbered(&|number| number.to_string())),
+        ("as numbers", numbered(&|number| format!("{number}.0"))),
+        ("renamed", numbered(&|number| format!("case-{}", (b'a' + number as u8) as char))),
+    ] {
+        workspace.write("test.csv", table);
+        for ran in test("test.csv") {
+            assert_eq!(ran.code, 2, "{name}\n{}", told(&ran));
+        }
+    }
+}
