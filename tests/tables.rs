@@ -306,3 +306,24 @@ fn columns_are_listed_with_their_meaning_and_values() {
     assert!(train.contains("  necrosis (required with weighted = \"semantic\")"), "{train}");
     assert!(workspace.pipe_ok(&["stages", "crop"]).stdout.contains("  coordZ (required)"));
 }
+
+#[test]
+fn variables_that_nothing_uses_and_unknown_sweep_keys_are_told() {
+    let workspace = reporting(format!("{HEADER}\nP1,1,0,8.5,,,Solid,,\n"));
+    let base = workspace.read("p.toml").replace("\"t.csv\"", "\"${table}\"");
+    workspace.write("base.toml", format!("[vars]\ntable = \"t.csv\"\nleft = 1\n{base}"));
+    workspace.write(
+        "p.toml",
+        "extends = \"base.toml\"\n[vars]\ntabel = \"t.csv\"\n[sweep]\n\"report.stream\" = [\"a\", \"b\"]\n",
+    );
+    let told = all(&checked(&workspace));
+    assert!(told.contains("p.toml:3: warning: variable `tabel` is used nowhere"), "{told}");
+    // What another manifest has beside is its own affair, unless it is asked for.
+    assert!(!told.contains("`left`"), "{told}");
+    let set = all(&workspace.pipe_ok(&["plan", "p.toml", "--set", "left=2"]));
+    assert!(set.contains("warning: variable `left` is used nowhere"), "{set}");
+    workspace.write("p.toml", "extends = \"base.toml\"\n[sweep]\n\"reprot.stream\" = [\"a\"]\n");
+    let refused = checked(&workspace);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("there is no stage `reprot`"), "{}", refused.stderr);
+}

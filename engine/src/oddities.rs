@@ -1,6 +1,6 @@
 //! What looks odd about the tables and folders that a pipeline is given: nothing that a run would fail on.
 //!
-//! A column that is nearly one that a kind would have read, identifiers that a spreadsheet has turned into numbers, an
+//! A variable that nothing uses, a column that is nearly one that a kind would have read, identifiers that a spreadsheet has turned into numbers, an
 //! encoding that was guessed, files in a folder that are no items. One finding for each column and folder, with a count.
 //! What is wrong for sure is told by [`crate::preflight`].
 
@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use crate::bind::shown_path;
 use crate::input::list_items;
-use crate::manifest::{InputBinding, InputSource, Instance, Pipeline};
+use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
 use crate::stage::{Column, Finding, InputForm, ItemSource, Work};
 use crate::table::{Table, nearest};
 
@@ -27,7 +27,7 @@ struct Reading {
 /// What looks odd, each once.
 pub(crate) fn look(pipeline: &Pipeline) -> Vec<Finding> {
     let mut tables: BTreeMap<PathBuf, Reading> = BTreeMap::new();
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = pipeline.unused_variables.iter().map(unused_variable).collect();
     for instance in &pipeline.instances {
         for binding in &instance.inputs {
             for source in &binding.sources {
@@ -53,6 +53,11 @@ pub(crate) fn look(pipeline: &Pipeline) -> Vec<Finding> {
         }
     }
     findings
+}
+
+fn unused_variable((name, origin): &(String, Origin)) -> Finding {
+    Finding::warning(origin.to_string(), format!("variable `{name}` is used nowhere"))
+        .advise("correct its name, or take it out")
 }
 
 /// The columns by which an instance names the items of a table, and all others that it reads.

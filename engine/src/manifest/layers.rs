@@ -1,5 +1,6 @@
 //! From files and command line to one value tree: `extends`, profiles, `--set`, variables.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use pipe_cache::Digest;
 
 use super::node::{Content, Node, Origin, parse_file, parse_value};
 use super::problem::{ManifestError, Problem, Problems, did_you_mean};
-use super::variables::Variables;
+use super::variables::{Variables, used_names};
 
 /// What the user asked for on the command line.
 #[derive(Clone, Debug, Default)]
@@ -26,6 +27,8 @@ pub struct Layers {
     pub root: PathBuf,
     /// Where all of it was read.
     pub read_from: ReadFrom,
+    /// Variables that are given and used nowhere, with the places that give them.
+    pub unused_variables: Vec<(String, Origin)>,
 }
 
 /// What a manifest's tables were read from.
@@ -51,6 +54,8 @@ pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Resu
     for text in &overrides.set {
         apply_set(&mut tree, text, problems);
     }
+    check_sweep(&tree, problems);
+    let unused_variables = unused_variables(&tree, path);
     let variables = Variables::resolve(tree.get("vars"), problems);
     for (key, node) in tree.entries_mut() {
         if matches!(key.name.as_str(), "pipeline" | "stage") {
@@ -67,7 +72,29 @@ pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Resu
         problems.add(Problem::at(stated.origin.clone(), "no-root", message).help(help));
     }
     let files = files.into_iter().map(|file| (file.path, file.digest)).collect();
-    Ok(Layers { tree, root, read_from: ReadFrom { files, root: stated_root } })
+    Ok(Layers { tree, root, read_from: ReadFrom { files, root: stated_root }, unused_variables })
+}
+
+/// Variables that nothing uses, with the places that give them: those of this manifest, profiles and overrides. A manifest
+/// that extends another need not use all of the other's.
+fn unused_variables(tree: &Node, path: &Path) -> Vec<(String, Origin)> {
+    let used: BTreeSet<String> = tree.entries().iter().flat_map(|(_, node)| used_names(node)).collect();
+    let is_own = |origin: &Origin| match origin {
+        Origin::Manifest(location) => location.source.path == path,
+        _ => true,
+    };
+    let variables = tree.get("vars").map_or(&[][..], Node::entries).iter();
+    variables
+        .filter(|(key, node)| !used.contains(&key.name) && is_own(&node.origin))
+        .map(|(key, node)| (key.name.clone(), node.origin.clone()))
+        .collect()
+}
+
+/// The keys of `[sweep]` are overrides.
+fn check_sweep(tree: &Node, problems: &mut Problems) {
+    for (key, node) in tree.get("sweep").map_or(&[][..], Node::entries) {
+        apply(&mut tree.clone(), &key.name, node.clone(), &key.origin, problems);
+    }
 }
 
 /// A manifest file that has been read.

@@ -34,6 +34,8 @@ pub struct Pipeline {
     pub resolved: Value,
     /// What it was read from.
     pub read_from: ReadFrom,
+    /// Variables that are given and used nowhere, with the places that give them.
+    pub unused_variables: Vec<(String, Origin)>,
     /// Files that tell which commits the hub's branches are.
     pub hub_references: Vec<PathBuf>,
 }

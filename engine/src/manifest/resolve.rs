@@ -63,6 +63,7 @@ pub fn load_pipeline(
         publish,
         resolved: layers.tree.to_json(),
         read_from: layers.read_from,
+        unused_variables: layers.unused_variables,
         hub_references: Vec::new(),
     })
 }

@@ -126,7 +126,8 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
 }
 
-fn used_names(node: &Node) -> Vec<String> {
+/// The names of the variables in a value.
+pub(super) fn used_names(node: &Node) -> Vec<String> {
     match &node.content {
         Content::Array(nodes) => nodes.iter().flat_map(used_names).collect(),
         Content::Table(entries) => entries.iter().flat_map(|(_, node)| used_names(node)).collect(),
