@@ -82,6 +82,35 @@ const WIDEST: usize = 100;
 /// Whether something could not be written on stdout.
 static OUTPUT_LOST: AtomicBool = AtomicBool::new(false);
 
+/// Writes a text for people on stdout: on a terminal, lines that are too long go on below, tables at the end of a column.
+pub(crate) fn out_fitted(text: &str) {
+    match width(&console::Term::stdout()) {
+        Some(width) => {
+            let fits = |line: &str| console::measure_text_width(line) <= width;
+            let lines =
+                text.lines().map(|line| if fits(line) { line.to_owned() } else { broken(line, width) });
+            out(&lines.collect::<Vec<_>>().join("\n"));
+        }
+        None => out(text),
+    }
+}
+
+/// A line in lines that fit. That of a table, which has several blanks between columns, keeps them, so that what goes on
+/// below is still aligned.
+fn broken(line: &str, width: usize) -> String {
+    if !line.trim_start().contains("  ") {
+        return wrapped(line, width);
+    }
+    let characters: Vec<char> = line.chars().collect();
+    let is_end =
+        |at: &usize| characters.get(*at) == Some(&' ') && characters.get(at - 1).is_some_and(|c| *c != ' ');
+    let Some(end) = (1..=width.min(characters.len().saturating_sub(1))).rev().find(is_end) else {
+        return line.to_owned();
+    };
+    let part = |range: &[char]| range.iter().collect::<String>();
+    format!("{}\n{}", part(&characters[..end]), wrapped(&part(&characters[end..]), width))
+}
+
 /// Writes a text on stdout. A reader that has gone away is no error; anything else is told once, and
 /// [`output_is_lost`] from then on.
 pub(crate) fn out(text: &str) {
@@ -197,6 +226,17 @@ impl Diagnostic for Shown {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn tables_go_on_below_at_the_end_of_a_column() {
+        let table = ["name    first  second  third", "a         1.0     2.0    3.0"];
+        let [header, row] = table.map(|line| broken(line, 24));
+        assert_eq!(
+            (header.as_str(), row.as_str()),
+            ("name    first  second\n  third", "a         1.0     2.0\n    3.0")
+        );
+        assert_eq!(broken("one two three", 9), "one two\n  three");
+    }
 
     #[test]
     fn long_lines_are_broken_between_words() {

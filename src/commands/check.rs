@@ -21,7 +21,7 @@ pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Resul
         .map_err(|error| CliError::refused(error.to_string(), "correct the table, or put the files there"))?;
     let mut found = foresee(&pipeline, true);
     found.extend(inspection.findings);
-    findings::lines(&found).iter().for_each(|line| render::out(line));
+    findings::lines(&found).iter().for_each(|line| render::out_fitted(line));
     let stages: BTreeSet<&str> = pipeline.instances.iter().map(|instance| instance.stage.as_str()).collect();
     let mut summary = format!(
         "{}: {} stages, {} instances",
@@ -38,7 +38,7 @@ pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Resul
         (0, 0) => "; nothing wrong found".to_string(),
         (errors, warnings) => format!("; {} and {}", count(errors, "error"), count(warnings, "warning")),
     };
-    render::out(&summary);
+    render::out_fitted(&summary);
     Ok(if errors > 0 { ExitCode::from(exit::REFUSED) } else { ExitCode::SUCCESS })
 }
 

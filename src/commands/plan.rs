@@ -20,7 +20,7 @@ pub(crate) fn plan(arguments: &PlanArguments, registry: &Registry) -> Result<Exi
     findings::refuse_errors(&pipeline)?;
     let planned = plan_pipeline(&pipeline, registry, &store, arguments.device.kind(), &arguments.force)
         .map_err(CliError::Input)?;
-    render::out(&text(&planned, arguments.all));
+    render::out_fitted(&text(&planned, arguments.all));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -11,7 +11,7 @@ use crate::{render, session, timing};
 pub(crate) fn show(arguments: &ShowArguments) -> Result<ExitCode, CliError> {
     let store = session::nearest_store(&arguments.cache)?;
     let run = read_run(&store, &arguments.run)?;
-    render::out(&text(&run));
+    render::out_fitted(&text(&run));
     Ok(ExitCode::SUCCESS)
 }
 

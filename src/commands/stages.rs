@@ -15,9 +15,9 @@ use crate::render;
 
 pub(crate) fn stages(arguments: &StagesArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     match &arguments.kind {
-        None => render::out(&list(registry)),
+        None => render::out_fitted(&list(registry)),
         Some(name) => match registry.get(name) {
-            Some(kind) => render::out(&explain(kind)),
+            Some(kind) => render::out_fitted(&explain(kind)),
             None => {
                 let known: Vec<&str> = registry.names().collect();
                 let message = format!("there is no kind `{name}`");

@@ -258,8 +258,8 @@ impl Shown {
             }
             Event::Published { .. } => {}
             Event::Headline { text, .. } => match &self.bars {
-                Some(bars) => bars.suspended(|| render::out(text)),
-                None => render::out(text),
+                Some(bars) => bars.suspended(|| render::out_fitted(text)),
+                None => render::out_fitted(text),
             },
             Event::Finished(summary) => self.finish(summary),
         }

@@ -58,7 +58,7 @@ pub fn side_by_side(sets: &[&DatasetMetrics]) -> String {
     let titles = ["dataset", "n", "positive", "AUROC [CI]", "AUPRC [CI]", "Brier"].map(str::to_owned);
     let interval = |interval: Option<Interval>| {
         interval.map_or(ABSENT.to_owned(), |Interval { value, low, high }| {
-            format!("{value:.3} [{low:.3}, {high:.3}]")
+            format!("{value:.3} [{low:.3}–{high:.3}]")
         })
     };
     let row = |set: &&DatasetMetrics| -> Option<[String; 6]> {
@@ -124,7 +124,7 @@ fn cells(score: &Score) -> [String; 6] {
     let evaluation = &score.evaluation;
     let value = |interval: Option<Interval>| number(interval.map(|interval| interval.value));
     let auroc = evaluation.auroc.map_or(ABSENT.to_owned(), |Interval { value, low, high }| {
-        format!("{value:.3} [{low:.3}, {high:.3}]")
+        format!("{value:.3} [{low:.3}–{high:.3}]")
     });
     [
         clipped(&score.name),
@@ -220,11 +220,11 @@ mod tests {
         let expected = "\
 phantom: n = 40, positive = 12 (30.0 %)
 
-prediction                AUROC [95 % CI]  AUPRC  Brier  sensitivity  specificity
-raw_0                0.812 [0.762, 0.863]  0.650  0.125        0.800        0.700
-raw_1                0.844 [0.794, 0.894]  0.650  0.125        0.800        0.700
-ensemble             0.850 [0.800, 0.900]  0.650  0.125        0.800        0.700
-calibrated_ensemble  0.860 [0.810, 0.910]  0.650  0.125        0.800        0.700
+prediction               AUROC [95 % CI]  AUPRC  Brier  sensitivity  specificity
+raw_0                0.812 [0.762–0.863]  0.650  0.125        0.800        0.700
+raw_1                0.844 [0.794–0.894]  0.650  0.125        0.800        0.700
+ensemble             0.850 [0.800–0.900]  0.650  0.125        0.800        0.700
+calibrated_ensemble  0.860 [0.810–0.910]  0.650  0.125        0.800        0.700
 mean of the 2 folds: AUROC 0.828, standard deviation 0.022
 best possible (generator): 0.930
 
@@ -265,7 +265,7 @@ threshold (Youden's index), chosen on these very cases.
     #[test]
     fn a_line_says_what_came_out() {
         let text = in_a_line(&two_folds(|fold| format!("raw_{fold}")));
-        assert_eq!(text, "phantom: ensemble AUROC 0.850 [0.800, 0.900]");
+        assert_eq!(text, "phantom: ensemble AUROC 0.850 [0.800–0.900]");
         let mut one = score("ensemble", Role::Ensemble, 0.5);
         one.evaluation.auroc = None;
         assert_eq!(in_a_line(&metrics(vec![one], 0)), "phantom: 40 cases of one class, no AUROC");
