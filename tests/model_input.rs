@@ -213,3 +213,24 @@ fn patients_and_scans_that_were_trained_on_are_told_under_any_name() {
         }
     }
 }
+
+#[test]
+fn ready_crops_are_looked_at_before_they_are_taken_over() {
+    let workspace = Workspace::new();
+    let fixture = |name: &str| {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("stages/tests/fixtures/torch");
+        std::fs::read(folder.join(name)).unwrap()
+    };
+    workspace.write("p.toml", "[stage.import-crops]\ninputs = { crops = \"crops\" }\n");
+    workspace.write("crops/P1_1.pt", fixture("f32.pt"));
+    workspace.write("crops/P2_1.pt", fixture("monai.pt"));
+    assert_eq!(workspace.pipe(&["check", "p.toml"]).code, 0);
+    for (name, message) in
+        [("numpy.pt", "it holds a NumPy array"), ("not_cubic.pt", "must be a cube (P, P, P)")]
+    {
+        workspace.write("crops/P3_1.pt", fixture(name));
+        let ran = workspace.pipe(&["check", "p.toml"]);
+        assert_eq!(ran.code, 2, "{}", told(&ran));
+        assert!(told(&ran).contains("P3_1.pt") && told(&ran).contains(message), "{}", told(&ran));
+    }
+}

@@ -5,6 +5,7 @@
 //! table, and by how many folds: [`Outlook`](outlook::Outlook).
 
 mod companions;
+mod crops;
 mod experiments;
 mod files;
 mod leaks;
@@ -22,10 +23,11 @@ mod words;
 use pipe_engine::stage::{Finding, Foreseen, Preview};
 use serde_json::Value;
 
+pub use self::crops::import_crops;
 pub use self::files::{report, text_encode};
 pub use self::models::{calibrate, import_experiment};
 pub use self::tables::passed_on;
-pub use self::volumes::{import_crops, slice};
+pub use self::volumes::slice;
 use crate::inspections;
 
 /// For kind `dicom`.

@@ -9,7 +9,7 @@ use super::models::input_of_folder;
 use super::outlook::{Outlook, error, shown, table_of};
 use crate::arrays::read_made;
 use crate::cohort::like::fill_values;
-use crate::preprocessing::{GRID, GRID_1MM, Preprocessing, SLICE_PARAMETERS, STORE, VOLUME_PARAMETERS};
+use crate::preprocessing::{GRID, GRID_1MM, Preprocessing, SLICE_PARAMETERS, VOLUME_PARAMETERS};
 
 /// For kind `crop`.
 pub fn crop(params: &Value, preview: &Preview<'_>) -> Foreseen {
@@ -17,12 +17,6 @@ pub fn crop(params: &Value, preview: &Preview<'_>) -> Foreseen {
     let input = Preprocessing::of_parameters(&params, &VOLUME_PARAMETERS).with(GRID, GRID_1MM);
     let table = preview.one("dataset").and_then(table_of);
     Outlook { input, table, ..Outlook::default() }.with(findings)
-}
-
-/// For kind `import-crops`.
-pub fn import_crops(params: &Value, _preview: &Preview<'_>) -> Foreseen {
-    let input = Preprocessing::of_parameters(params, &[STORE]);
-    Outlook { input, ..Outlook::default() }.with(Vec::new())
 }
 
 /// For kind `slice`.

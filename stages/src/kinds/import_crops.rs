@@ -1,5 +1,7 @@
 //! Kind `import-crops`: volumes from crops that PyTorch has stored.
 
+use std::path::Path;
+
 use pipe_engine::context::ItemContext;
 use pipe_engine::stage::{
     About, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, StageError,
@@ -69,8 +71,28 @@ fn import_item(params: &ImportCropsParams, item: &Item) -> Result<Vec<u8>, Stage
     import(&file.read()?, params.store, &file.shown)
 }
 
+/// The edge of a stored crop, in voxels.
+///
+/// # Errors
+/// A file that is no crop.
+pub(crate) fn edge_of_file(path: &Path) -> Result<usize, StageError> {
+    let shown = path.display().to_string();
+    let bytes = std::fs::read(path).map_err(|error| StageError::message(format!("{shown}: {error}")))?;
+    read_cube(&bytes, &shown).map(|(edge, _)| edge)
+}
+
 /// The bytes of a volume from those of a stored tensor.
 fn import(bytes: &[u8], store: Store, shown: &str) -> Result<Vec<u8>, StageError> {
+    let (edge, tensor) = read_cube(bytes, shown)?;
+    // Where the values came from is not known, nor on what grid they lie.
+    let preprocessing =
+        Preprocessing::default().with(SIZE_MM, edge).with(STORE, serde_json::to_value(store)?);
+    let made = Made { preprocessing, ..Made::default() };
+    write_volume(edge, &tensor.values, (store, &made), shown)
+}
+
+/// A stored tensor that is a cube of finite values, and its edge.
+fn read_cube(bytes: &[u8], shown: &str) -> Result<(usize, PlainTensor), StageError> {
     let refuse = |problem: String| StageError::message(format!("{shown}: {problem}"));
     let tensor = read_tensor(bytes).map_err(|error| {
         refuse(error.to_string()).advise("each file must be what `torch.save(tensor, path)` writes")
@@ -82,11 +104,7 @@ fn import(bytes: &[u8], store: Store, shown: &str) -> Result<Vec<u8>, StageError
         let voxel = [index / (edge * edge), index / edge % edge, index % edge];
         return Err(refuse(format!("voxel (z, y, x) = {voxel:?} is {value}")));
     }
-    // Where the values came from is not known, nor on what grid they lie.
-    let preprocessing =
-        Preprocessing::default().with(SIZE_MM, edge).with(STORE, serde_json::to_value(store)?);
-    let made = Made { preprocessing, ..Made::default() };
-    write_volume(edge, &tensor.values, (store, &made), shown)
+    Ok((edge, tensor))
 }
 
 /// The edge, if the tensor is a cube but for leading axes of length 1.
