@@ -234,3 +234,34 @@ fn ready_crops_are_looked_at_before_they_are_taken_over() {
         assert!(told(&ran).contains("P3_1.pt") && told(&ran).contains(message), "{}", told(&ran));
     }
 }
+
+#[test]
+fn a_calibrator_serves_the_model_that_it_was_fitted_to_and_no_other() {
+    let workspace = evaluating();
+    workspace.pipe_ok(&["run", "p.toml"]);
+    for (stage, to) in
+        [("train", "models"), ("calibrate", "calibrators"), ("other-slice", "slices"), ("other", "cohort")]
+    {
+        workspace.pipe_ok(&["get", "p.toml", stage, "--to", to]);
+    }
+    let manifest = "[stage.evaluate]\nparams = { draws = 20 }\ninputs = { dataset = \"cohort/dataset.csv\", \
+                    slices = \"slices\", models = \"models\", weights = \"random\" }\n";
+    let one = manifest.replace("weights", "calibrators = \"calibrators/fold_0/calibrator.json\", weights");
+    workspace.write("q.toml", one);
+    let refused = workspace.pipe(&["run", "q.toml"]);
+    assert_eq!(refused.code, 1, "{}", told(&refused));
+    assert!(told(&refused).contains("is one calibrator, but there are 2 models"), "{}", told(&refused));
+    let place = |fold: usize, of: usize| {
+        let calibrator = workspace.read(&format!("calibrators/fold_{of}/calibrator.json"));
+        workspace.write(&format!("models/fold_{fold}/calibrator.json"), calibrator);
+    };
+    workspace.write("q.toml", manifest);
+    place(0, 0);
+    place(1, 1);
+    workspace.pipe_ok(&["run", "q.toml"]);
+    place(0, 1);
+    place(1, 0);
+    let refused = workspace.pipe(&["run", "q.toml"]);
+    assert_eq!(refused.code, 1, "{}", told(&refused));
+    assert!(told(&refused).contains("was fitted to predictions of another model"), "{}", told(&refused));
+}

@@ -176,6 +176,11 @@ fn files_that_pipe_has_not_written_are_never_replaced() {
     workspace.write("t.csv", TABLE.replace("P1,1,0,8.5", "P1,1,0,7"));
     failed("out", ("P1_1.txt", "edited"));
     workspace.write("out/P1_1.txt", report);
+    // An account that cannot be read tells nothing, and is not written over.
+    let account = workspace.read("out/provenance.json");
+    workspace.write("out/provenance.json", "{");
+    failed("out", ("provenance.json", "{"));
+    workspace.write("out/provenance.json", account);
     workspace.pipe_ok(&["run", "p.toml"]);
     assert!(workspace.read("out/P1_1.txt").contains('7'));
 }

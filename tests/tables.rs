@@ -327,3 +327,23 @@ fn variables_that_nothing_uses_and_unknown_sweep_keys_are_told() {
     assert_eq!(refused.code, 2);
     assert!(refused.stderr.contains("there is no stage `reprot`"), "{}", refused.stderr);
 }
+
+#[test]
+fn what_is_no_report_and_diameters_of_no_nodule_are_told() {
+    let workspace = reporting(format!("{HEADER}\nP1,1,1.00,8.5,,,Solid,,\nP2,1,0e0,209,,,Solid,,\n"));
+    let told = all(&checked(&workspace));
+    assert!(told.contains("t.csv:3: warning: `mean_diameter` is no nodule's in 1 of 2 rows: 209"), "{told}");
+    for placeholder in [
+        "version https://git-lfs.github.com/spec/v1\noid sha256:1\nsize 1\n",
+        "<!DOCTYPE html><html>404</html>",
+        "nan",
+        "a\0b",
+    ] {
+        workspace.write("r/P1_1.txt", "Impression: a nodule.");
+        workspace.write("r/P2_1.txt", placeholder);
+        workspace.write("p.toml", "[stage.text-encode]\ninputs = { reports = \"r\" }\n");
+        let refused = checked(&workspace);
+        assert_eq!(refused.code, 2, "{placeholder:?}");
+        assert!(refused.stderr.contains("P2_1") || refused.stdout.contains("P2_1"), "{}", all(&refused));
+    }
+}

@@ -127,7 +127,7 @@ pub fn damaged_names(table: &Table, column: &str) -> Option<Finding> {
     Some(Finding::warning(format!("{}:{line}", table.source), message).advise(advice))
 }
 
-/// `200000.0`, `1E+05`, `'00012`, `#REF!`.
+/// `200000.0`, `1E+05`, `'00012`, `#REF!`, `########`, `="0012"`, `3-Jan`.
 fn looks_damaged(name: &str) -> bool {
     let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
     let number = |text: &str| match text.split_once(['.', ',']) {
@@ -141,7 +141,20 @@ fn looks_damaged(name: &str) -> bool {
         number(front) && back.strip_prefix(['+', '-']).is_some_and(digits)
     });
     let failed = name.starts_with('#') && name.ends_with(['!', '?']);
-    decimal || exponent || failed || name.starts_with('\'')
+    let hidden = name.starts_with("##") || name.contains('\u{fffd}') || name.starts_with("=\"");
+    // Sixteen digits and more are rounded to fifteen.
+    let rounded = name.len() > 15 && digits(name) && name.ends_with("000");
+    decimal || exponent || failed || hidden || rounded || is_date(name) || name.starts_with('\'')
+}
+
+/// `3-Jan` and `Jan-03`, which spreadsheets make of `3-1` and the like.
+fn is_date(name: &str) -> bool {
+    const MONTHS: [&str; 12] =
+        ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    let is_month = |text: &str| MONTHS.contains(&text.to_lowercase().as_str());
+    let is_number =
+        |text: &str| (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    name.split_once('-').is_some_and(|(a, b)| (is_month(a) && is_number(b)) || (is_number(a) && is_month(b)))
 }
 
 /// Files of a folder that are no items.

@@ -199,6 +199,10 @@ impl<'a> Set<'a> {
             return Err(CopyError::NoFolder { path: self.folder.to_path_buf() });
         }
         let before = Provenance::read(self.folder);
+        let account = self.folder.join(FILE);
+        if before.is_none() && fs::symlink_metadata(&account).is_ok() {
+            return Err(CopyError::Foreign { path: account });
+        }
         let known = before.as_ref().map(Provenance::digests).unwrap_or_default();
         let mut found = Compared::default();
         for (position, copy) in self.copies.iter().enumerate() {

@@ -168,9 +168,13 @@ impl Table {
     /// [`TableError::Cell`], or [`TableError::MissingColumn`].
     pub fn label(&self, row: &Row, column: &str) -> Result<bool, TableError> {
         self.need(column)?;
-        match self.get(row, column).map(str::to_ascii_lowercase).as_deref() {
-            Some("1" | "1.0" | "true") => Ok(true),
-            Some("0" | "0.0" | "false") => Ok(false),
+        let cell = self.get(row, column).map(str::to_ascii_lowercase);
+        let number = cell.as_deref().and_then(|cell| cell.parse::<f64>().ok());
+        match cell.as_deref() {
+            Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) if number == Some(1.0) => Ok(true),
+            Some(_) if number == Some(0.0) => Ok(false),
             Some(other) => Err(self.cell_error(row, column, "0 or 1", &format!("{other:?}"))),
             None => Err(self.missing_cell(row, column, "0 or 1")),
         }

@@ -55,6 +55,22 @@ impl Experiment {
 
     /// What a reader of the predictions should know of the arguments.
     pub(super) fn warnings(&self, place: &str) -> Vec<Finding> {
+        let mut findings = self.silent_window(place);
+        let whole = |name: &str| self.arguments.get(name).and_then(Value::as_u64);
+        if let (Some(first), Some(end)) = (whole("k_start"), whole("k_end")) {
+            let there: Vec<u64> = self.folds.iter().map(|(number, _)| u64::from(*number)).collect();
+            let stated: Vec<u64> = (first..end.min(first + 100)).collect();
+            if there != stated {
+                let message = format!("args.txt states folds {stated:?}, but the folder has {there:?}");
+                findings.push(Finding::warning(place, message).advise(
+                    "the ensemble is of the folds that are there: fetch the others, or move the spare ones away",
+                ));
+            }
+        }
+        findings
+    }
+
+    fn silent_window(&self, place: &str) -> Vec<Finding> {
         let states = |name: &str| self.arguments.contains_key(name);
         let silent = !states(CLIP_MIN) && !states(CLIP_MAX);
         let warning = || {

@@ -16,7 +16,10 @@ pub fn report(_params: &Value, preview: &Preview<'_>) -> Foreseen {
             findings.extend(companions::spare(preview, "dir"));
             findings.extend(reports::texts(preview, "dir"));
         }
-        None => findings.extend(words::unknown(preview, true, &[])),
+        None => {
+            findings.extend(words::unknown(preview, true, &[]));
+            findings.extend(nodules::diameters(preview));
+        }
     }
     Foreseen { findings, ..Foreseen::default() }
 }

@@ -1,23 +1,34 @@
 //! Reports from outside: whether each is a text.
 
+use std::collections::BTreeMap;
+
+use pipe_engine::foreign::what_is;
 use pipe_engine::stage::{Finding, Preview};
+use pipe_engine::table::is_missing;
 
 use super::companions::folder;
 use super::examples;
 
-/// Reports in the folder of an input that are empty or no UTF-8.
+/// Reports in the folder of an input that are empty, no UTF-8 or no reports at all; all of them being the same.
 pub(super) fn texts(preview: &Preview<'_>, input: &str) -> Vec<Finding> {
     let Some((given, name, items)) = folder(preview, input) else { return Vec::new() };
-    let (mut empty, mut foreign) = (Vec::new(), Vec::new());
+    let (mut empty, mut foreign, mut placeholders) = (Vec::new(), Vec::new(), Vec::new());
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
     for (item, path) in items {
         // What cannot be read at all fails the stage with the system's reason.
-        let Ok(bytes) = std::fs::read(path) else { continue };
+        let Ok(bytes) = std::fs::read(&path) else { continue };
         match std::str::from_utf8(&bytes) {
-            Ok(text) if text.trim_start_matches('\u{feff}').trim().is_empty() => empty.push(item),
-            Ok(_) => {}
+            Ok(text) if is_missing(text.trim_start_matches('\u{feff}').trim()) => empty.push(item),
+            Ok(text) if text.contains('\0') || what_is(&path, &bytes).is_some() => placeholders.push(item),
+            Ok(text) => *known.entry(text.trim().to_owned()).or_default() += 1,
             Err(_) => foreign.push(item),
         }
     }
+    let alike = known.iter().find(|(_, count)| known.len() == 1 && **count > 2).map(|(_, count)| *count);
+    let alike = alike.map(|count| {
+        Finding::warning(&given.place, format!("{name}: all {count} reports are the same text"))
+            .advise("give each nodule its own report, or leave texts out")
+    });
     let told = |items: Vec<String>, problem: &str, advice: &str| {
         (!items.is_empty()).then(|| {
             let (count, are) = match items.len() {
@@ -30,5 +41,10 @@ pub(super) fn texts(preview: &Preview<'_>, input: &str) -> Vec<Finding> {
     };
     let empty = told(empty, "empty", "write them, or take their rows out of the table");
     let foreign = told(foreign, "not UTF-8 text", "save them as UTF-8 text");
-    empty.into_iter().chain(foreign).collect()
+    let placeholders = told(
+        placeholders,
+        "no text, but something else by its first bytes",
+        "fetch the files themselves (git lfs pull), or save them as plain text",
+    );
+    empty.into_iter().chain(foreign).chain(placeholders).chain(alike).collect()
 }

@@ -12,6 +12,7 @@ use crate::statistics::calibration::BetaCalibrator;
 
 const CHECKPOINT: &str = "checkpoint";
 const INPUT: &str = "input";
+const FITTED_TO: &str = "fitted_to";
 
 /// What the file holds.
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub(crate) struct CalibratorFile {
     pub(crate) checkpoint: Option<Checkpoint>,
     /// How the input was made whose predictions it was fitted to, as far as the file says.
     pub(crate) input: Preprocessing,
+    /// Digest of the validation predictions that it was fitted to, if the file says so.
+    pub(crate) fitted_to: Option<String>,
 }
 
 impl CalibratorFile {
@@ -31,6 +34,7 @@ impl CalibratorFile {
         if let Some(fields) = value.as_object_mut() {
             fields
                 .extend(self.checkpoint.map(|checkpoint| (CHECKPOINT.to_string(), checkpoint.name().into())));
+            fields.extend(self.fitted_to.clone().map(|digest| (FITTED_TO.to_string(), digest.into())));
             if !self.input.is_empty() {
                 fields.insert(INPUT.to_string(), serde_json::to_value(&self.input)?);
             }
@@ -48,7 +52,9 @@ impl CalibratorFile {
         let checkpoint = checkpoint.map(serde_json::from_value).transpose().map_err(refuse)?;
         let input = value.as_object_mut().and_then(|fields| fields.remove(INPUT));
         let input = input.map(serde_json::from_value).transpose().map_err(refuse)?.unwrap_or_default();
-        Ok(Self { calibrator: serde_json::from_value(value).map_err(refuse)?, checkpoint, input })
+        let fitted_to = value.as_object_mut().and_then(|fields| fields.remove(FITTED_TO));
+        let fitted_to = fitted_to.map(serde_json::from_value).transpose().map_err(refuse)?;
+        Ok(Self { calibrator: serde_json::from_value(value).map_err(refuse)?, checkpoint, input, fitted_to })
     }
 }
 
@@ -62,6 +68,7 @@ mod tests {
             calibrator: BetaCalibrator::from_line(CalibrationKind::Abm, 1.5, 0.5, -0.25),
             checkpoint,
             input: Preprocessing::default().with("clip_min", -300.0),
+            fitted_to: Some("abc".to_owned()),
         }
     }
 
@@ -80,6 +87,7 @@ mod tests {
                 "b",
                 "checkpoint",
                 "converged",
+                "fitted_to",
                 "input",
                 "clip_min",
                 "intercept",

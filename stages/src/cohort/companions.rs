@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use pipe_cache::Digest;
 use pipe_engine::context::Context;
 use pipe_engine::input::{Files, InputFile, InputValue, Selector};
 use pipe_engine::stage::{Column, StageError};
@@ -36,6 +37,16 @@ pub(crate) fn unsuited<'a>(
     Some(format!("no calibrated values: the calibrators are of checkpoint {fitted}, but {wanted} predicts"))
 }
 
+/// Refuses a calibrator that was fitted to predictions of another model.
+pub(crate) fn refuse_other_fit(calibrator: &CalibratorFile, model: &Files) -> Result<(), StageError> {
+    let (Some(fitted), Some(file)) = (&calibrator.fitted_to, model.get(VALIDATION)) else { return Ok(()) };
+    if *fitted == Digest::of(&file.read()?).to_string() {
+        return Ok(());
+    }
+    let message = format!("the calibrator of {} was fitted to predictions of another model", model.shown);
+    Err(StageError::message(message).advise("calibrate the models that predict"))
+}
+
 /// The calibrators by the foreach values of the models that they belong to.
 pub(crate) fn read_calibrators(
     context: &Context<'_>,
@@ -49,6 +60,13 @@ pub(crate) fn read_calibrators(
             let message = format!("no model has the foreach values of {}", file.shown);
             return Err(StageError::message(message)
                 .advise("give the stage of the calibrators the same `foreach` as the stage of the models"));
+        }
+        let models = models.iter().filter(|model| model.selector == input.selector).count();
+        if models > 1 {
+            let message = format!("{} is one calibrator, but there are {models} models", file.shown);
+            return Err(StageError::message(message).advise(
+                "a calibrator is of one model: put each beside its model, as calibrator.json, or give both by fold",
+            ));
         }
         if calibrators.insert(input.selector.clone(), calibrator).is_some() {
             let message = format!("{} and another calibrator are for the same model", file.shown);

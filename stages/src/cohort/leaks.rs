@@ -8,9 +8,29 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// A patient's identifier without what spreadsheets and scripts change of it.
 pub(crate) fn patient_key(pid: &str) -> String {
-    let plain: String = pid.trim_start_matches('\'').chars().filter(|c| !c.is_whitespace()).collect();
+    // Excel's form of a text that it must leave alone.
+    let pid = pid.strip_prefix("=\"").and_then(|pid| pid.strip_suffix('"')).unwrap_or(pid);
+    let plain: String =
+        pid.trim_start_matches('\'').chars().filter(|c| is_seen(*c)).map(of_usual_width).collect();
     let plain = plain.to_lowercase();
     whole_number(&plain).unwrap_or_else(|| without_leading_zeros(&plain))
+}
+
+/// Blanks and characters without width are seen by nobody.
+fn is_seen(character: char) -> bool {
+    !character.is_whitespace()
+        && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
+}
+
+/// Full-width letters, as East Asian keyboards write them, and hyphens of printers as those of keyboards.
+fn of_usual_width(character: char) -> char {
+    match character {
+        '\u{ff01}'..='\u{ff5e}' => {
+            u32::from(character).checked_sub(0xfee0).and_then(char::from_u32).unwrap_or(character)
+        }
+        '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
+        _ => character,
+    }
 }
 
 /// The digits of a whole number, such as `200000` of `200000.0` and of `2E+05`.

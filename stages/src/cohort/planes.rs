@@ -64,16 +64,16 @@ impl PlaneRecords {
     pub(crate) fn read(files: &Files, items: &[&str]) -> Result<Self, StageError> {
         let read: Vec<(Preprocessing, ImageRecord)> =
             items.par_iter().map(|item| read_record(files, item)).collect::<Result<_, _>>()?;
-        let Some((first, _)) = read.first() else { return Ok(Self::default()) };
-        for (item, (other, _)) in items.iter().zip(&read) {
-            if let Some(difference) = first.differences(other).first() {
-                let [one, another] =
-                    [items.first().unwrap_or(&""), item].map(|item| format!("the planes of {item}"));
-                let message = format!("{}: {}", files.shown, difference.between(&one, &another));
+        // What some of them do not say, others may.
+        let mut preprocessing = Preprocessing::default();
+        for (item, (made, _)) in items.iter().zip(&read) {
+            if let Some(difference) = preprocessing.differences(made).first() {
+                let another = format!("the planes of {item}");
+                let message = format!("{}: {}", files.shown, difference.between("planes before", &another));
                 return Err(StageError::message(message).advise("make all planes in one way"));
             }
+            preprocessing = preprocessing.and(made);
         }
-        let preprocessing = first.clone();
         Ok(Self { preprocessing, images: read.into_iter().map(|(_, image)| image).collect() })
     }
 }

@@ -9,13 +9,16 @@ use super::Nodule;
 use super::leaks::{ImageRecord, shared_images, shared_patients};
 use super::model_file::{BaseWeights, ModelFile};
 use super::planes::PlaneRecords;
-use crate::preprocessing::Preprocessing;
+use crate::preprocessing::{CLIP_MAX, CLIP_MIN, GRID, PAD_HU, Preprocessing, SAMPLING, SIZE_MM};
 use crate::splits::tables::read_pids;
 
 /// The file of a model that names its patients.
 pub(crate) const PATIENTS: &str = "training_patients.csv";
 /// The file of a model with what its images are known by.
 pub(crate) const IMAGES: &str = "training_images.csv";
+
+/// What makes a model's input another; how values are stored and which header told the place do not.
+const COMPARED: [&str; 6] = [SIZE_MM, SAMPLING, PAD_HU, GRID, CLIP_MIN, CLIP_MAX];
 
 const OTHERS: &str = "evaluate on patients that are in no fold";
 
@@ -39,6 +42,15 @@ pub(crate) fn refuse_other_input(
             notes,
             "The slices do not say how they were made: not compared with what the models were trained on.",
         );
+    } else {
+        let unsaid = |one: &Preprocessing, other: &Preprocessing| -> Vec<&str> {
+            COMPARED.into_iter().filter(|name| one.get(name).is_some() && other.get(name).is_none()).collect()
+        };
+        for (whose, names) in [("slices", unsaid(input, planes)), ("models", unsaid(planes, input))] {
+            if !names.is_empty() {
+                note(notes, &format!("The {whose} do not say their {}: not compared.", names.join(" and ")));
+            }
+        }
     }
     Ok(())
 }

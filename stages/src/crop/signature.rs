@@ -1,8 +1,8 @@
 //! What a scan is known by, whatever its file is called and however it is compressed or scaled.
 //!
 //! Scanners' noise makes a slice of a scan unlike any other in the world, so the voxels of the first slice that is not
-//! of one value are enough, rounded to whole HU. A voxel that is changed elsewhere leaves the signature as it is. A scan
-//! that was turned round, resampled or cut has another one.
+//! of one value are enough, rounded to whole HU, whichever way its rows and columns run. A voxel that is changed elsewhere leaves the
+//! signature as it is. A scan whose slices run the other way, or that was resampled or cut, has another one.
 
 use pipe_cache::Hasher;
 
@@ -52,12 +52,16 @@ fn whole(value: f32) -> i16 {
 }
 
 fn digest(shape: [usize; 3], values: &[f32]) -> String {
-    let mut hasher = Hasher::new("pipe scan signature, version 1");
+    let mut hasher = Hasher::new("pipe scan signature, version 2");
+    let mut shape = shape;
+    shape.sort_unstable();
     for extent in shape {
         hasher.field((extent as u64).to_le_bytes());
     }
-    let bytes: Vec<u8> = values.iter().flat_map(|value| whole(*value).to_le_bytes()).collect();
-    hasher.field(bytes);
+    // Sorted, so that rows and columns may run either way.
+    let mut values: Vec<i16> = values.iter().map(|value| whole(*value)).collect();
+    values.sort_unstable();
+    hasher.field(values.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<u8>>());
     hasher.finish().to_string()
 }
 
@@ -85,6 +89,9 @@ mod tests {
         let signature = of(&voxels, 1.0);
         assert!(signature.is_some());
         assert_eq!(of(&reals, 2.0), signature, "stored otherwise, placed otherwise");
+        let mut turned = voxels.clone();
+        turned.chunks_mut(4).for_each(<[i16]>::reverse);
+        assert_eq!(of(&turned, 1.0), signature, "rows that run the other way");
         let mut far = voxels.clone();
         far[40] = 7;
         assert_eq!(of(&far, 1.0), signature, "another voxel behind the first slice that tells something");

@@ -47,7 +47,7 @@ pub fn in_a_line(metrics: &DatasetMetrics) -> String {
     let ensemble = labelled.scores.iter().find(|score| score.role == Role::Ensemble);
     match ensemble.and_then(|score| score.evaluation.auroc) {
         Some(Interval { value, low, high }) => {
-            format!("{name}: ensemble AUROC {value:.3} [{low:.3}, {high:.3}]")
+            format!("{name}: ensemble AUROC {value:.3} [{low:.3}–{high:.3}]")
         }
         None => format!("{name}: {} cases of one class, no AUROC", labelled.n),
     }
@@ -244,7 +244,7 @@ threshold (Youden's index), chosen on these very cases.
         long.cases = 1_000_000_000;
         let text = summary(&long, Some(0.93), &[]);
         let widest = text.lines().map(|line| line.chars().count()).max();
-        assert_eq!(widest, Some(100), "{text}");
+        assert!(widest <= Some(100), "{text}");
     }
 
     #[test]

@@ -13,6 +13,7 @@ use crate::checkpoint::Checkpoint;
 use crate::cohort::calibrator_file::CalibratorFile;
 use crate::cohort::model_file::ModelFile;
 use crate::preprocessing::{PAD_HU, SAMPLING, SIZE_MM};
+use crate::statistics::calibration::BetaCalibrator;
 use crate::torch::write::checkpoint;
 
 /// The kind whose results become `cal_k.pkl`.
@@ -74,6 +75,9 @@ pub(super) fn write(chosen: &[&Exported], all: &[Exported], sink: &mut Sink<'_>)
         folds.push((fold, instance));
     }
     folds.sort_by_key(|(fold, _)| *fold);
+    // All that may be wrong with them is told before a file is written.
+    let calibrators: Vec<Option<BetaCalibrator>> =
+        folds.iter().map(|(_, instance)| calibrator_of(instance, all)).collect::<Result<_, _>>()?;
     for (position, (fold, instance)) in folds.iter().enumerate() {
         let stored = StoredModel::open(instance)?;
         if position == 0 {
@@ -84,17 +88,23 @@ pub(super) fn write(chosen: &[&Exported], all: &[Exported], sink: &mut Sink<'_>)
                 if name == Checkpoint::Last.name() { Checkpoint::Last.published() } else { &name };
             sink(&format!("fold_{fold}/{published}.pt"), &checkpoint(&stored.whole(&name)?, published)?)?;
         }
-        for calibrator in all.iter().filter(|other| is_calibrator_of(other, instance)) {
-            let file = calibrator.file("calibrator")?;
-            let file = CalibratorFile::parse(&file.read()?, &calibrator.label)?;
-            if file.checkpoint.is_some_and(|checkpoint| checkpoint != Checkpoint::BestBoth) {
-                let message = format!("{} is not of best_both, which cal_k.pkl is for", calibrator.label);
-                return Err(StageError::message(message).advise("calibrate best_both"));
-            }
-            sink(&format!("fold_{fold}/cal_{fold}.pkl"), &pickle(&file.calibrator))?;
+        if let Some(calibrator) = calibrators.get(position).and_then(Option::as_ref) {
+            sink(&format!("fold_{fold}/cal_{fold}.pkl"), &pickle(calibrator))?;
         }
     }
     Ok(())
+}
+
+/// The calibrator that a pipeline has fitted to a model, if it has.
+fn calibrator_of(model: &Exported, all: &[Exported]) -> Result<Option<BetaCalibrator>, StageError> {
+    let Some(calibrator) = all.iter().find(|other| is_calibrator_of(other, model)) else { return Ok(None) };
+    let file = calibrator.file("calibrator")?;
+    let file = CalibratorFile::parse(&file.read()?, &calibrator.label)?;
+    if file.checkpoint.is_some_and(|checkpoint| checkpoint != Checkpoint::BestBoth) {
+        let message = format!("{} is not of best_both, which cal_k.pkl is for", calibrator.label);
+        return Err(StageError::message(message).advise("calibrate best_both"));
+    }
+    Ok(Some(file.calibrator))
 }
 
 fn is_calibrator_of(other: &Exported, model: &Exported) -> bool {

@@ -29,6 +29,8 @@ pub struct Grid {
 pub struct Displaced {
     /// Voxels of the second grid along its axes.
     pub shape: [usize; 3],
+    /// Whether the first grid has other voxels, and an affine that programs write where they know none.
+    pub has_no_place: bool,
     /// The largest distance of a corner from the other grid's nearest one, in millimetres.
     pub distance: f64,
     /// Whether this is at most a voxel's edge, as when two programs differ in what they call a voxel's place.
@@ -41,6 +43,13 @@ impl std::fmt::Display for Displaced {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let [x, y, z] = self.shape;
         let distance = self.distance;
+        if self.has_no_place {
+            return write!(
+                formatter,
+                "the mask's affine is the identity, which programs write where they know none, and the scan's is not: \
+                 corners are up to {distance:.1} mm apart"
+            );
+        }
         write!(
             formatter,
             "the mask has the scan's {x} x {y} x {z} voxels, but lies elsewhere: corners are up to {distance:.1} mm apart"
@@ -67,7 +76,9 @@ pub fn displaced(mask: &Grid, scan: &Grid) -> Option<Displaced> {
         shape.sort_unstable();
         shape
     };
-    if sorted(mask.shape) != sorted(scan.shape) {
+    let is_resampled = sorted(mask.shape) != sorted(scan.shape);
+    let has_no_place = is_resampled && is_default(&mask.affine) && !is_default(&scan.affine);
+    if is_resampled && !has_no_place {
         return None;
     }
     let edge = scan.affine.spacing().into_iter().fold(f64::INFINITY, f64::min);
@@ -80,9 +91,17 @@ pub fn displaced(mask: &Grid, scan: &Grid) -> Option<Displaced> {
     Some(Displaced {
         shape: scan.shape,
         distance,
-        within_a_voxel: distance <= CONVENTION * edge,
+        has_no_place,
+        within_a_voxel: !has_no_place && distance <= CONVENTION * edge,
         mirrored: farthest(&Grid { affine: mirrored, ..*mask }, scan) <= ROUNDING * edge,
     })
+}
+
+/// The identity, in RAS or in LPS.
+fn is_default(affine: &Affine) -> bool {
+    let Affine { linear, translation } = affine;
+    let is_diagonal = |x: f64| *linear == [[x, 0.0, 0.0], [0.0, x, 0.0], [0.0, 0.0, 1.0]];
+    *translation == [0.0; 3] && (is_diagonal(1.0) || is_diagonal(-1.0))
 }
 
 /// The affine with x and y of opposite sign: RAS read as LPS, or the other way round.
@@ -183,7 +202,10 @@ mod tests {
 
     #[test]
     fn other_voxels_are_no_matter_of_this() {
-        let isotropic = [[1.0, 0.0, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+        let isotropic = [[1.0, 0.0, 0.0, -31.0], [0.0, 1.0, 0.0, -39.0], [0.0, 0.0, 1.0, -37.5]];
         assert_eq!(displaced(&grid([80, 72, 75], isotropic), &scan()), None);
+        let identity = [[-1.0, 0.0, 0.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0]];
+        let placed = displaced(&grid([40, 36, 29], identity), &scan());
+        assert!(placed.is_some_and(|placed| placed.has_no_place), "{placed:?}");
     }
 }

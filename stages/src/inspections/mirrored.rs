@@ -28,13 +28,18 @@ use crate::imaging::voxels::Region;
 
 /// So many nodules are looked at, evenly over the table.
 const LOOKED_AT: usize = 40;
+/// Fewer points than this say nothing.
+const FEWEST: usize = 3;
 /// Fewer prove nothing.
-const FEWEST: usize = 5;
-/// Fewer raise no doubt: a few points may be off, and those outside are told one by one.
-const FEWEST_DOUBTFUL: usize = 10;
+const FEWEST_PROVING: usize = 5;
+/// From so many points on, a smaller share out of tissue is told.
+const MANY: usize = 10;
+/// The share of points out of tissue that is told where there are fewer.
+const DOUBTFUL_OF_FEW: f64 = 0.5;
+/// The share of points out of tissue whose twins lie in it that is told.
+const DOUBTFUL_TURNED: f64 = 0.2;
 /// Means above this are tissue, in HU.
 const TISSUE: f64 = -750.0;
-/// Shares of twins in tissue and of points out of it that prove that points are mirrored. One in ten true points may
 /// lie in a cavity or in faint ground glass.
 const PROVING: [f64; 2] = [0.8, 0.5];
 /// The share of points out of tissue that is told.
@@ -198,8 +203,11 @@ fn judged(pairs: &[Pair]) -> Option<Verdict> {
     let points_out = pairs.iter().filter(|pair| !pair.point).count();
     let twins_in = pairs.iter().filter(|pair| pair.twin).count();
     let share = |count: usize| count as f64 / looked_at as f64;
-    let is_proof = share(twins_in) >= PROVING[0] && share(points_out) >= PROVING[1];
-    let is_doubtful = looked_at >= FEWEST_DOUBTFUL && share(points_out) >= DOUBTFUL;
+    let turned = pairs.iter().filter(|pair| !pair.point && pair.twin).count();
+    let is_proof =
+        looked_at >= FEWEST_PROVING && share(twins_in) >= PROVING[0] && share(points_out) >= PROVING[1];
+    let is_doubtful = share(points_out) >= if looked_at >= MANY { DOUBTFUL } else { DOUBTFUL_OF_FEW }
+        || (turned >= FEWEST && share(turned) >= DOUBTFUL_TURNED);
     let is_told = looked_at >= FEWEST && (is_proof || is_doubtful);
     is_told.then_some(Verdict { looked_at, points_out, twins_in, is_proof })
 }
@@ -238,7 +246,7 @@ mod tests {
     fn a_cohort_is_judged_by_its_shares() {
         let (proof, doubt) = (Some(true), Some(false));
         type Points = &'static [(usize, bool, bool)];
-        let table: [(&str, Points, Option<bool>); 11] = [
+        let table: [(&str, Points, Option<bool>); 14] = [
             (
                 "LPS: some twins meet tissue, too",
                 &[(26, true, false), (12, true, true), (2, false, false)],
@@ -249,10 +257,13 @@ mod tests {
             ("half of the rows RAS", &[(15, false, true), (15, true, false)], doubt),
             ("another scan's points", &[(24, false, false), (6, true, true)], doubt),
             ("both in tissue, as in a mass", &[(40, true, true)], None),
-            ("too few", &[(4, false, true)], None),
+            ("too few for a proof", &[(4, false, true)], doubt),
+            ("too few", &[(2, false, true)], None),
+            ("a few rows turned", &[(3, false, true), (9, true, false)], doubt),
+            ("nodules with cavities", &[(4, false, true), (36, true, false)], None),
             ("RAS, nodules with cavities", &[(33, false, true), (7, false, false)], proof),
             ("few, all RAS", &[(5, false, true)], proof),
-            ("few, some off", &[(3, false, false), (4, true, false)], None),
+            ("few, some off", &[(2, false, false), (4, true, false)], None),
             ("none", &[], None),
         ];
         for (what, counts, expected) in table {

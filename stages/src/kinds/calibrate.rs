@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pipe_cache::Digest;
 use pipe_engine::context::Context;
 use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
 use pipe_engine::table::Table;
@@ -84,7 +85,9 @@ impl Stage for Calibrate {
     fn run(&self, params: &CalibrateParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let model = context.files("model")?;
         let file = model.get(PREDICTIONS).ok_or_else(|| no_predictions(params, &model.shown))?;
-        let table = Table::parse(&file.shown, &file.read()?)?;
+        let bytes = file.read()?;
+        let fitted_to = Some(Digest::of(&bytes).to_string());
+        let table = Table::parse(&file.shown, &bytes)?;
         let cases = validation_cases(params, &table)?;
         let calibrator = fit(params, &cases)?;
         context.log(&format!(
@@ -93,7 +96,7 @@ impl Stage for Calibrate {
         ));
         warnings(&calibrator).iter().for_each(|warning| context.warn(warning));
         let input = ModelFile::read(model)?.input;
-        let file = CalibratorFile { calibrator, checkpoint: Some(params.checkpoint), input };
+        let file = CalibratorFile { calibrator, checkpoint: Some(params.checkpoint), input, fitted_to };
         context.write("calibrator", "calibrator.json", &file.to_bytes()?)
     }
 }

@@ -224,6 +224,9 @@ fn added_cells(table: &Table, row: &Row, nodule: &Nodule) -> [String; 7] {
     ]
 }
 
+/// A piece of more cubic millimetres is hardly a nodule: a ball of it measures 66 mm.
+const LARGEST_MM3: f64 = 150_000.0;
+
 /// A mask's nodules as JSON.
 fn nodules(params: &CentroidParams, item: &Item, context: &ItemContext<'_>) -> Result<Vec<u8>, StageError> {
     context.check_cancelled()?;
@@ -239,8 +242,10 @@ fn nodules(params: &CentroidParams, item: &Item, context: &ItemContext<'_>) -> R
         let affine = mask.affine(params.orientation.into()).map_err(unreadable)?;
         let placed = Grid { shape: mask.header().shape, affine };
         let displaced = displaced(&placed, &Grid { shape: space.shape, affine: space.affine });
-        if let Some(displaced) = displaced.filter(|displaced| !displaced.within_a_voxel) {
-            return Err(refuse(displaced.to_string(), displaced.advice()));
+        match displaced {
+            Some(displaced) if displaced.within_a_voxel => context.warn(item, &displaced.to_string()),
+            Some(displaced) => return Err(refuse(displaced.to_string(), displaced.advice())),
+            None => {}
         }
     }
     let (found, left_out) =
@@ -248,6 +253,11 @@ fn nodules(params: &CentroidParams, item: &Item, context: &ItemContext<'_>) -> R
             SegmentationError::Scan(error) => unreadable(error),
             other => refuse(other.to_string(), advice_for(&other)),
         })?;
+    for (number, piece) in found.iter().enumerate().filter(|(_, piece)| piece.volume_mm3 > LARGEST_MM3) {
+        let volume = piece.volume_mm3 / 1000.0;
+        let text = format!("piece {} has {volume:.0} cm3: is it a nodule?", number + 1);
+        context.warn(item, &text);
+    }
     if left_out > 0 {
         let (all, few) = (found.len() + left_out, params.min_voxels);
         context

@@ -178,12 +178,32 @@ fn crop_group(
                 "coordinates must be LPS millimetres; for RAS ones change the sign of coordX and coordY",
             )
         })?;
+        if let Some(odd) = implausible(params.size_mm, &volume) {
+            context.warn(item, odd);
+        }
         let made = Made { preprocessing: preprocessing.clone(), scan: signature.clone(), origin_lps };
         let shown = format!("nodule {} in {shown}", item.name);
         write_volume(params.size_mm, &volume, (params.store, &made), &shown)
     });
     Ok(written.collect())
 }
+
+/// What is odd about a crop's values, which are HU of a lung and what is around it. Smaller crops may be within a mass.
+fn implausible(size_mm: usize, volume: &[f32]) -> Option<&'static str> {
+    let has = |range: std::ops::RangeInclusive<f32>| volume.iter().any(|value| range.contains(value));
+    if size_mm < SMALLEST_OF_LUNG {
+        None
+    } else if !has(f32::MIN..=-500.0) {
+        Some("the crop has no voxel of air or lung (below -500): are the scan's values HU?")
+    } else if !has(-200.0..=200.0) {
+        Some("the crop has no voxel of soft tissue (-200 to 200): are the scan's values HU?")
+    } else {
+        None
+    }
+}
+
+/// From this edge on, in millimetres, a crop about a nodule holds lung and soft tissue.
+const SMALLEST_OF_LUNG: usize = 50;
 
 fn point(item: &Item) -> Result<LpsPoint, StageError> {
     let [x, y, z] = COORDINATES;

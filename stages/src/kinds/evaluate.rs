@@ -11,7 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
 use crate::cohort::calibrator_file::CalibratorFile;
-use crate::cohort::companions::{own_calibrator, read_calibrators, read_validation, unsuited};
+use crate::cohort::companions::{
+    own_calibrator, read_calibrators, read_validation, refuse_other_fit, unsuited,
+};
 use crate::cohort::inference::{load, show};
 use crate::cohort::model_file::ModelFile;
 use crate::cohort::model_set::{FoldModel, models};
@@ -192,6 +194,7 @@ fn calibrators(
     let files: Vec<_> = models.iter().map(of_model).collect::<Result<_, _>>()?;
     for (model, calibrator) in models.iter().zip(&files) {
         if let Some(calibrator) = calibrator {
+            refuse_other_fit(calibrator, &model.files)?;
             check_calibrator(calibrator, (&model.files.shown, &ModelFile::read(&model.files)?))?;
         }
     }

@@ -245,8 +245,12 @@ fn import_fold(
             ));
         }
         // The published script calibrates this state.
-        let file =
-            CalibratorFile { calibrator: read, checkpoint: Some(Checkpoint::BestBoth), input: input.clone() };
+        let file = CalibratorFile {
+            calibrator: read,
+            checkpoint: Some(Checkpoint::BestBoth),
+            input: input.clone(),
+            fitted_to: None,
+        };
         context.write("models", &format!("fold_{fold}/calibrator.json"), &file.to_bytes()?)?;
     }
     write_patients(context, fold)

@@ -15,7 +15,7 @@ use crate::cohort::inference::{load, show};
 use crate::cohort::model_file::ModelFile;
 use crate::cohort::model_set::{FoldModel, models};
 use crate::cohort::planes::PlaneRecords;
-use crate::cohort::trained_on::refuse_other_input;
+use crate::cohort::trained_on::{refuse_known_cases, refuse_other_input};
 use crate::cohort::{Nodule, read_nodules, table_file};
 use crate::device::candle_device;
 use crate::numerics::random::RandomKey;
@@ -130,6 +130,7 @@ impl Stage for ZeroShot {
             let description = ModelFile::read(&model.files)?;
             let input = (&model.files.shown[..], &description.input);
             refuse_other_input(input, (&slices.shown, &planes.preprocessing), &mut notes)?;
+            refuse_known_cases(&model.files, &description, (&nodules, &planes), &mut notes)?;
             let folds = predict(params, context, (model, &description), &nodules, &features, &device)?;
             for (feature, fold) in scores.iter_mut().zip(folds) {
                 feature.folds.push(fold);

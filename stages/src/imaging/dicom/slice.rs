@@ -30,8 +30,24 @@ const FARTHEST: f64 = 1e4;
 /// Distances of voxels in mm.
 const SPACINGS: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
 /// Kinds of multi-energy images whose values are no CT numbers, or those of one material alone.
-const MAPS: [&str; 5] =
-    ["MAT_SPECIFIC", "MAT_FRACTIONAL", "MAT_VALUE_BASED", "EFF_ATOMIC_NUM", "ELECTRON_DENSITY"];
+const MAPS: [&str; 15] = [
+    "MAT_SPECIFIC",
+    "MAT_FRACTIONAL",
+    "MAT_VALUE_BASED",
+    "EFF_ATOMIC_NUM",
+    "ELECTRON_DENSITY",
+    // What vendors write.
+    "IODINE",
+    "IODINE_MAP",
+    "EFF_Z",
+    "ZEFF",
+    "DENSITY",
+    "BLOOD_VOLUME",
+    "PERFUSION",
+    "SUBTRACTION",
+    "DOSE_INFO",
+    "SCREEN SAVE",
+];
 const ITEM: Tag = Tag(0xFFFE, 0xE000);
 const SEQUENCE_END: Tag = Tag(0xFFFE, 0xE0DD);
 
