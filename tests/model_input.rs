@@ -201,7 +201,17 @@ fn patients_and_scans_that_were_trained_on_are_told_under_any_name() {
         workspace.write("p.toml", tested + &EVALUATE.replace("@other\"", &format!("{dataset}\"")));
         ["check", "run"].map(|command| workspace.pipe(&[command, "p.toml"]))
     };
+    // The same voxels in files of other bytes.
+    for scan in std::fs::read_dir(workspace.path("made/scans")).unwrap().flatten() {
+        let mut voxels = Vec::new();
+        let mut packed = flate2::read::MultiGzDecoder::new(std::fs::File::open(scan.path()).unwrap());
+        std::io::Read::read_to_end(&mut packed, &mut voxels).unwrap();
+        let name = scan.file_name().into_string().unwrap();
+        workspace.write(&format!("plain/{}", name.trim_end_matches(".gz")), voxels);
+    }
+    let renamed = numbered(&|number| format!("case-{}", (b'a' + number as u8) as char));
     for (name, table) in [
+        ("stored otherwise", renamed.replace("made/scans/", "plain/").replace(".nii.gz", ".nii")),
         ("the same", numbered(&|number| format!("{number:05}"))),
         ("without zeros", numbered(&|number| number.to_string())),
         ("as numbers", numbered(&|number| format!("{number}.0"))),

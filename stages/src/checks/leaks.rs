@@ -16,6 +16,8 @@ use rayon::prelude::*;
 use super::outlook::{Outlook, shown, table_of};
 use crate::cohort::leaks::{SharedPatient, alike_within, shared_patients};
 use crate::cohort::trained_on::PATIENTS;
+use crate::crop::signature::signature;
+use crate::imaging::nifti::Scan;
 use crate::splits::tables::read_pids;
 
 /// Of files of one size, so much is compared at the start, in the middle and at the end.
@@ -131,7 +133,8 @@ fn patients(dataset: &Given, test: &Cohort, training: &[String], where_to: &str)
 }
 
 fn scans(dataset: &Given, test: &Cohort, training: &Cohort, root: &Path) -> Option<Finding> {
-    let shared = same_scans(training, test);
+    let mut shared = same_scans(training, test);
+    shared.extend(same_voxels(training, test, &shared));
     if shared.is_empty() {
         return None;
     }
@@ -178,6 +181,21 @@ fn same_scans(first: &Cohort, second: &Cohort) -> Vec<(PathBuf, PathBuf)> {
         Some(((*trained).clone(), (*tested).clone()))
     };
     candidates.par_iter().filter_map(same).collect()
+}
+
+/// Scans of the second cohort, none of those known already, that have the voxels of one of the first in a file of other
+/// bytes: compressed anew, stored as other numbers. Series of files are compared by bytes only.
+fn same_voxels(first: &Cohort, second: &Cohort, known: &[(PathBuf, PathBuf)]) -> Vec<(PathBuf, PathBuf)> {
+    let known: HashSet<&PathBuf> = known.iter().map(|(_, tested)| tested).collect();
+    let signed = |path: &PathBuf| -> Option<(String, PathBuf)> {
+        Some((signature(Scan::open(path).ok()?).ok()??, path.clone()))
+    };
+    let trained: Vec<&PathBuf> = first.scans.keys().collect();
+    let trained: HashMap<String, PathBuf> = trained.into_par_iter().filter_map(signed).collect();
+    let tested: Vec<&PathBuf> = second.scans.keys().filter(|path| !known.contains(path)).collect();
+    let tested: Vec<(String, PathBuf)> = tested.into_par_iter().filter_map(signed).collect();
+    let pair = |(signature, path)| Some((trained.get(&signature)?.clone(), path));
+    tested.into_iter().filter_map(pair).collect()
 }
 
 /// How much there is of a scan: files and bytes in all.
