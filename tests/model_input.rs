@@ -269,6 +269,11 @@ fn a_calibrator_serves_the_model_that_it_was_fitted_to_and_no_other() {
     place(0, 0);
     place(1, 1);
     workspace.pipe_ok(&["run", "q.toml"]);
+    // A copy of a fold that somebody kept would be one more model.
+    workspace.copy_here("models/fold_1", "models/fold_1_old");
+    let refused = workspace.pipe(&["run", "q.toml"]);
+    assert!(refused.code == 1 && told(&refused).contains("are the same model"), "{}", told(&refused));
+    std::fs::remove_dir_all(workspace.path("models/fold_1_old")).unwrap();
     place(0, 1);
     place(1, 0);
     let refused = workspace.pipe(&["run", "q.toml"]);

@@ -122,6 +122,11 @@ impl Workspace {
         copy_folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join(from), &self.path(to));
     }
 
+    /// Copies a folder within this one.
+    pub fn copy_here(&self, from: &str, to: &str) {
+        copy_folder(&self.path(from), &self.path(to));
+    }
+
     /// Runs the program.
     pub fn pipe(&self, arguments: &[&str]) -> Ran {
         self.pipe_with(arguments, &[])

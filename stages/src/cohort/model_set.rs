@@ -1,5 +1,8 @@
 //! The models of one experiment: an artifact of each fold, or one artifact with a folder of each.
 
+use std::collections::HashMap;
+
+use pipe_cache::Digest;
 use pipe_engine::input::{Files, Input, InputValue, Selector};
 use pipe_engine::stage::StageError;
 
@@ -20,7 +23,7 @@ pub(crate) const DESCRIPTION: &str = "model.json";
 /// The models of an input, in its order; of one artifact by number.
 ///
 /// # Errors
-/// When an artifact holds no model.
+/// When an artifact holds no model, or two are the same.
 pub(crate) fn models(inputs: &[Input]) -> Result<Vec<FoldModel>, StageError> {
     let mut models = Vec::new();
     for input in inputs {
@@ -45,7 +48,20 @@ pub(crate) fn models(inputs: &[Input]) -> Result<Vec<FoldModel>, StageError> {
             models.push(FoldModel { key, selector: Selector::new(), files: files.under(&folder)? });
         }
     }
+    refuse_copies(&models)?;
     Ok(models)
+}
+
+/// A model that is there twice would count twice in the ensemble.
+fn refuse_copies(models: &[FoldModel]) -> Result<(), StageError> {
+    let mut known: HashMap<Digest, &FoldModel> = HashMap::new();
+    for model in models {
+        if let Some(other) = known.insert(model.files.digest, model) {
+            let message = format!("{} and {} are the same model", other.files.shown, model.files.shown);
+            return Err(StageError::message(message).advise("give each model once: move the copy away"));
+        }
+    }
+    Ok(())
 }
 
 /// k of `fold_k`.
