@@ -11,7 +11,10 @@ cat >"$folder/bin/nvcc" <<'END'
 #!/bin/sh
 case " $* " in
 *" --version "*)
+    # Build scripts read the fourth line.
     echo "nvcc: NVIDIA (R) Cuda compiler driver"
+    echo "(a stand-in that compiles nothing)"
+    echo "Built for checks"
     echo "Cuda compilation tools, release 13.0, V13.0.88"
     exit 0
     ;;
