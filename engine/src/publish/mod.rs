@@ -1,4 +1,4 @@
-//! Copying artifacts out of the store: `pipe get` here, and `publish` at a run's end in [`folder`].
+//! Copying artifacts out of the store: `pipe get` here, and `publish` at a run's end in `folder`.
 
 mod conflicts;
 mod folder;
