@@ -4,6 +4,8 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use crate::bind::shell_head;
+
 /// Where a path leads, links followed as far as there is something; what is not there yet is added as it is written.
 pub(crate) fn real_path(path: &Path) -> PathBuf {
     let plain = plain_path(path);
@@ -56,7 +58,7 @@ pub(crate) fn refuse_conflicts(
     others: &[(String, PathBuf)],
 ) -> Result<(), (String, String)> {
     let own = "give each stage a folder of its own, such as \"results/evaluate\"".to_string();
-    if text.starts_with('~') || text.starts_with('$') {
+    if shell_head(text).is_some() {
         let message =
             format!("`publish = {text:?}` begins like a name that a shell puts in, which is not done here");
         return Err((message, "write the path out, or give it as a variable with --set".to_string()));
