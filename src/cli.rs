@@ -181,7 +181,7 @@ pub(crate) struct RunArguments {
     /// Show stages with known results and lines of stages' logs, too
     #[arg(long, short, conflicts_with = "quiet")]
     verbose: bool,
-    /// Show errors and results only
+    /// Show errors, warnings and results only
     #[arg(long, short)]
     quiet: bool,
 }

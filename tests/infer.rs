@@ -145,6 +145,76 @@ fn an_exported_experiment_comes_back_as_it_was() {
     }
 }
 
+/// Whom an exported experiment was trained on, and what its folds lack, is found before the work.
+#[test]
+fn an_experiment_is_compared_with_the_test_table_before_any_work() {
+    let workspace = Workspace::with_two_folds(4);
+    workspace.pipe_ok(&["run", "p.toml"]);
+    for (stage, to) in [("phantom", "cohort"), ("slice", "planes"), ("split", "folds")] {
+        workspace.pipe_ok(&["get", "p.toml", stage, "--to", to]);
+    }
+    let export = |to: &str, settings: &[&str]| {
+        let get = ["get", "p.toml", "train", "--to", to, "--format", "experiment"];
+        workspace.pipe_ok(&[&get[..], settings].concat())
+    };
+    export("e", &[]);
+    let evaluate = |experiment: &str| {
+        format!(
+            "[stage.import-experiment]\ninputs = {{ {experiment} }}\n[stage.evaluate]\nparams = {{ draws = 20 }}\n\
+             inputs = {{ dataset = \"cohort/dataset.csv\", slices = \"planes\", models = \"@import-experiment\" }}\n"
+        )
+    };
+    let told = |command: &[&str]| {
+        let ran = workspace.pipe(command);
+        (ran.code, format!("{}{}", ran.stdout, ran.stderr))
+    };
+    let patients = "test patients are in the training of @import-experiment.models";
+    workspace.write("q.toml", evaluate("experiment = \"e\""));
+    for command in ["check", "run"] {
+        let (code, text) = told(&[command, "q.toml"]);
+        assert!(code == 2 && text.contains(patients), "{command}\n{text}");
+    }
+    // Published experiments do not name them: the splits do.
+    for fold in ["fold_0", "fold_1"] {
+        for name in ["training_patients.csv", "training_images.csv"] {
+            fs::remove_file(workspace.path(&format!("e/{fold}/{name}"))).unwrap();
+        }
+    }
+    workspace.write("q.toml", evaluate("experiment = \"e\", splits = \"folds\""));
+    let (code, text) = told(&["run", "q.toml"]);
+    assert!(code == 2 && text.contains(patients), "{text}");
+    // Nobody says whom.
+    workspace.write("q.toml", evaluate("experiment = \"e\""));
+    assert_eq!(told(&["check", "q.toml"]).0, 0);
+    fs::remove_file(workspace.path("e/fold_1/cal_1.pkl")).unwrap();
+    let (code, text) = told(&["check", "q.toml"]);
+    assert!(code == 0 && text.contains("1 of 2 folds have no cal_k.pkl: 1"), "{text}");
+    let (code, text) = told(&["run", "q.toml"]);
+    assert!(
+        code == 1
+            && text
+                .contains("fold_1 of @import-experiment.models has no calibrator, but other models have one"),
+        "{text}"
+    );
+    fs::remove_file(workspace.path("e/fold_1/best_pred.pt")).unwrap();
+    let (code, text) = told(&["run", "q.toml", "--set", "evaluate.checkpoint=best_pred"]);
+    assert!(
+        code == 2
+            && text.contains("not every fold of @import-experiment.models has the checkpoint best_pred")
+    );
+    assert!(text.contains("one that all have: best_both, best_clip, last"), "{text}");
+    // Calibrators of another checkpoint have no place in an experiment.
+    let other = ["--set", "calibrate.checkpoint=last"];
+    workspace.pipe_ok(&[&["run", "p.toml"][..], &other].concat());
+    let ran = export("f", &other);
+    assert!(
+        ran.stderr.contains("the calibrators are left out: they are of checkpoint last"),
+        "{}",
+        ran.stderr
+    );
+    assert!(!workspace.path("f/fold_0/cal_0.pkl").exists() && workspace.path("f/fold_0/ckpt.pt").exists());
+}
+
 #[test]
 fn one_nodule_is_predicted_on_the_command_line() {
     let workspace = workspace();

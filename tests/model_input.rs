@@ -225,6 +225,23 @@ fn patients_and_scans_that_were_trained_on_are_told_under_any_name() {
 }
 
 #[test]
+fn calibrators_of_some_folds_are_refused_before_any_work() {
+    let workspace = evaluating();
+    let manifest = workspace.read("p.toml");
+    let fewer = manifest.replace(
+        "[stage.calibrate]\nforeach = { fold = [0, 1] }",
+        "[stage.calibrate]\nforeach = { fold = [0] }",
+    );
+    assert_ne!(manifest, fewer);
+    workspace.write("p.toml", fewer);
+    for command in ["check", "run"] {
+        let ran = workspace.pipe(&[command, "p.toml"]);
+        assert_eq!(ran.code, 2, "{}", told(&ran));
+        assert!(told(&ran).contains("has calibrators of 1 of 2 folds: none of 1"), "{}", told(&ran));
+    }
+}
+
+#[test]
 fn ready_crops_are_looked_at_before_they_are_taken_over() {
     let workspace = Workspace::new();
     let fixture = |name: &str| {

@@ -262,7 +262,13 @@ fn folds_given_by_hand_are_looked_at_before_any_work() {
             }
         }
     }
-    workspace.write("folds/fold_0/val_pid.csv", "pid\n009\n010\n");
+    workspace.write("folds/fold_0/val_pid.csv", "pid\n009\n010\n009\n");
+    workspace.write("folds/fold_0/val_pid (1).csv", "pid\n009\n");
+    workspace.write("folds/fold_01/train_pid.csv", "pid\n");
+    workspace.write("folds/notes.txt", "by hand");
+    let told = all(&checked(&workspace));
+    assert!(told.contains("folds: 2 of its names are not read: fold_0/val_pid (1).csv, fold_01"), "{told}");
+    assert!(told.contains("folds/fold_0/val_pid.csv: 1 patient is there twice: 009"), "{told}");
     std::fs::remove_file(workspace.path("planes/008_1.safetensors")).unwrap();
     let told = all(&checked(&workspace));
     assert!(

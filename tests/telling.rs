@@ -66,7 +66,7 @@ fn an_epoch_is_a_line() {
 }
 
 #[test]
-fn quiet_runs_tell_errors_and_results() {
+fn quiet_runs_tell_errors_warnings_and_results() {
     let workspace = workspace();
     let ran = workspace.pipe_ok(&["run", "p.toml", "-q"]);
     assert_eq!((ran.stderr.as_str(), ran.stdout.as_str()), ("", ""));

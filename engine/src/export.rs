@@ -76,8 +76,9 @@ impl Exported {
 /// Takes a file by its path below the folder that is written to.
 pub type Sink<'a> = dyn FnMut(&str, &[u8]) -> Result<(), StageError> + 'a;
 
-/// Writes the form of the chosen instances, the first argument; the second has all that have results.
-pub type WriteForm = fn(&[&Exported], &[Exported], &mut Sink<'_>) -> Result<(), StageError>;
+/// Writes the form of the chosen instances, the first argument; the second has all that have results. Returns what
+/// people should know of what was written.
+pub type WriteForm = fn(&[&Exported], &[Exported], &mut Sink<'_>) -> Result<Vec<String>, StageError>;
 
 /// A form that a kind's results can be written in.
 pub struct Export {

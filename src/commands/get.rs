@@ -12,7 +12,7 @@ use pipe_engine::manifest::{InputBinding, InputSource, Instance, Overrides};
 use pipe_engine::naming::{self, Named};
 use pipe_engine::plan::known_results;
 use pipe_engine::publish::{Copyable, copy_out, write_out};
-use pipe_engine::record::read_run;
+use pipe_engine::record::{RunState, read_run};
 use pipe_engine::registry::Registry;
 use pipe_engine::stage::{OutputSpec, StageError};
 use pipe_stages::exports::EXPORTS;
@@ -20,6 +20,9 @@ use pipe_stages::exports::EXPORTS;
 use crate::cli::GetArguments;
 use crate::error::{CliError, exit};
 use crate::{render, session, timing};
+
+/// A store, what it may have, and the state of the run if it is of one.
+type Source = (Arc<Store>, Vec<Found>, Option<RunState>);
 
 /// An instance of the pipeline or run that was asked for.
 struct Found {
@@ -40,7 +43,7 @@ impl Found {
 
 pub(crate) fn get(arguments: &GetArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     let named = Named::read(&arguments.stage);
-    let (store, all) = if Path::new(&arguments.source).is_file() {
+    let (store, all, state) = if Path::new(&arguments.source).is_file() {
         from_manifest(arguments, registry)?
     } else {
         from_run(arguments)?
@@ -48,8 +51,15 @@ pub(crate) fn get(arguments: &GetArguments, registry: &Registry) -> Result<ExitC
     let found: Vec<&Found> = all.iter().filter(|found| found.is_meant_by(&named)).collect();
     if found.is_empty() {
         let names = all.iter().map(|found| (found.stage.as_str(), found.label.as_str()));
-        let help = format!("stages: {}", naming::known(&named, names));
-        return Err(CliError::refused(format!("there is no stage `{}`", named.name), help));
+        let known = naming::known(&named, names);
+        if let Some(state) = state.filter(|state| *state != RunState::Ok) {
+            let message = format!("the run, which is {}, has not come to `{}`", state.word(), named.name);
+            return Err(CliError::refused(message, format!("run the pipeline again; it came to {known}")));
+        }
+        return Err(CliError::refused(
+            format!("there is no stage `{}`", named.name),
+            format!("stages: {known}"),
+        ));
     }
     if let Some(instance) = found.iter().find(|instance| instance.outputs.is_none()) {
         return Err(CliError::Other {
@@ -124,7 +134,10 @@ fn exported(
             help: error.advice.unwrap_or_else(|| format!("`{format}` {}", export.summary)),
             code: exit::FAILED,
         }),
-        (Ok(()), None) => Ok(files),
+        (Ok(remarks), None) => {
+            remarks.iter().for_each(|remark| render::line(remark));
+            Ok(files)
+        }
     }
 }
 
@@ -152,10 +165,7 @@ fn exportable(arguments: &GetArguments, store: &Arc<Store>, found: &Found) -> Op
     Some(exported)
 }
 
-fn from_manifest(
-    arguments: &GetArguments,
-    registry: &Registry,
-) -> Result<(Arc<Store>, Vec<Found>), CliError> {
+fn from_manifest(arguments: &GetArguments, registry: &Registry) -> Result<Source, CliError> {
     let overrides = Overrides { set: arguments.set.clone(), profiles: arguments.profile.clone() };
     let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, registry)?;
     let store = session::store(&pipeline, &arguments.cache)?;
@@ -176,10 +186,10 @@ fn from_manifest(
         label: instance.label.clone(),
         given: given(instance),
     });
-    Ok((store, found.collect()))
+    Ok((store, found.collect(), None))
 }
 
-fn from_run(arguments: &GetArguments) -> Result<(Arc<Store>, Vec<Found>), CliError> {
+fn from_run(arguments: &GetArguments) -> Result<Source, CliError> {
     if let Some(given) = arguments.set.first().or(arguments.profile.first()) {
         let message = format!("`{given}` changes a manifest, but {} names a run", arguments.source);
         return Err(CliError::refused(message, "give the manifest's path instead of a run"));
@@ -187,6 +197,7 @@ fn from_run(arguments: &GetArguments) -> Result<(Arc<Store>, Vec<Found>), CliErr
     let store = session::nearest_store(&arguments.cache)?;
     let run = read_run(&store, &arguments.source)?;
     render::line(&format!("from run {}, begun {}", run.header.run, timing::minute(&run.header.started)));
+    let state = run.state();
     let found = run.instances.into_iter().map(|record| Found {
         outputs: (!record.outputs.is_empty()).then_some(record.outputs),
         stage: record.stage,
@@ -195,7 +206,7 @@ fn from_run(arguments: &GetArguments) -> Result<(Arc<Store>, Vec<Found>), CliErr
         label: record.label,
         given: BTreeMap::new(),
     });
-    Ok((store, found.collect()))
+    Ok((store, found.collect(), Some(state)))
 }
 
 /// The outputs that were asked for.

@@ -25,7 +25,7 @@ const SHOWN_WARNINGS: usize = 3;
 /// How much is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verbosity {
-    /// Errors and results.
+    /// Errors, warnings and results.
     Quiet,
     /// What is computed, too.
     Normal,
@@ -105,13 +105,14 @@ impl Shown {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A line that errors and results do without.
+    /// A line that errors, warnings and results do without.
     fn line(&self, text: &str) {
         if self.verbosity != Verbosity::Quiet {
             self.error_line(text);
         }
     }
 
+    /// A line that is always shown.
     fn error_line(&self, text: &str) {
         match &self.bars {
             Some(bars) => bars.line(text),
@@ -157,7 +158,7 @@ impl Shown {
         let more = state.warned.remove(stage).map_or(0, |texts| texts.len()).saturating_sub(SHOWN_WARNINGS);
         drop(state);
         if more > 0 {
-            self.line(&format!("  warning: {stage}: {more} more, which `pipe show latest` lists"));
+            self.error_line(&format!("  warning: {stage}: {more} more, which `pipe show latest` lists"));
         }
         far
     }
@@ -169,7 +170,7 @@ impl Shown {
         let is_shown = of_stage.insert(text.to_owned()) && of_stage.len() <= SHOWN_WARNINGS;
         drop(state);
         if is_shown {
-            self.line(&format!("  warning: {stage}: {text}"));
+            self.error_line(&format!("  warning: {stage}: {text}"));
         }
     }
 
@@ -251,8 +252,8 @@ impl Shown {
                 ));
             }
             Event::Warning { stage: Some(stage), text } => self.warn(stage, text),
-            Event::Warning { stage: None, text } => self.line(&format!("  warning: {text}")),
-            Event::Conflict { stage, detail } => self.line(&format!("  warning: {stage}: {detail}")),
+            Event::Warning { stage: None, text } => self.error_line(&format!("  warning: {text}")),
+            Event::Conflict { stage, detail } => self.error_line(&format!("  warning: {stage}: {detail}")),
             Event::Published { stage, to, files, removed, replaced_run } if *files + *removed > 0 => {
                 self.line(&words::published(stage, to, [*files, *removed], replaced_run.as_ref()));
             }

@@ -57,6 +57,13 @@ pub(crate) fn publish_stage(
         );
         observer.event(&Event::Warning { stage: None, text });
     }
+    if found.is_adopted && outcome.written > 0 {
+        let text = format!(
+            "{} had no {FILE}: files that equal those given count as published there, and what else is there stays",
+            folder.display()
+        );
+        observer.event(&Event::Warning { stage: None, text });
+    }
     if let Some(why) = &outcome.one_by_one {
         let shown = folder.display();
         let text = format!(
@@ -145,6 +152,8 @@ struct Compared {
     kept_changed: Vec<PathBuf>,
     /// Whether the account that is there is of these results.
     is_told: bool,
+    /// Whether files that are there have no account.
+    is_adopted: bool,
     /// The run whose results are there, if it is another.
     replaced_run: Option<String>,
 }
@@ -220,6 +229,7 @@ impl<'a> Set<'a> {
                 }
             }
         }
+        found.is_adopted = before.is_none() && !found.same.is_empty();
         self.look_for_old(memo, &known, &mut found)?;
         found.copied.bytes = self.copies.iter().map(|copy| copy.size).sum();
         if let Some(before) = &before {

@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 use pipe_engine::stage::{Finding, StageError};
 use serde_json::Value;
 
+use super::examples;
+use crate::checkpoint::Checkpoint;
 use crate::clip::weights::outline_tensors;
+use crate::cohort::trained_on::PATIENTS;
 use crate::experiment::model::{Merge, check_arguments, import};
 use crate::experiment::{arguments, calibrator};
-use crate::kinds::import_experiment::{ImportExperimentParams, input};
+use crate::kinds::import_experiment::{CHECKPOINTS, ImportExperimentParams, input};
 use crate::preprocessing::{CLIP_MAX, CLIP_MIN, Preprocessing};
 use crate::training::parameters::TrainParameters;
 
@@ -56,6 +59,7 @@ impl Experiment {
     /// What a reader of the predictions should know of the arguments.
     pub(super) fn warnings(&self, place: &str) -> Vec<Finding> {
         let mut findings = self.silent_window(place);
+        findings.extend(self.missing_calibrators(place));
         let whole = |name: &str| self.arguments.get(name).and_then(Value::as_u64);
         if let (Some(first), Some(end)) = (whole("k_start"), whole("k_end")) {
             let there: Vec<u64> = self.folds.iter().map(|(number, _)| u64::from(*number)).collect();
@@ -68,6 +72,28 @@ impl Experiment {
             }
         }
         findings
+    }
+
+    /// The checkpoints that every fold has, by name.
+    pub(super) fn checkpoints(&self) -> Vec<String> {
+        let in_all = |checkpoint: &Checkpoint| {
+            self.folds
+                .iter()
+                .all(|(_, folder)| folder.join(format!("{}.pt", checkpoint.published())).is_file())
+        };
+        CHECKPOINTS.iter().filter(|one| in_all(one)).map(|one| one.name().to_owned()).collect()
+    }
+
+    /// The files that name the patients of its folds: those of the splits, if they are given, or its own.
+    pub(super) fn patients(&self, splits: Option<&Path>) -> Vec<PathBuf> {
+        let of_fold = |(number, folder): &(u32, PathBuf)| match splits {
+            Some(splits) => {
+                let fold = splits.join(format!("fold_{number}"));
+                vec![fold.join("train_pid.csv"), fold.join("val_pid.csv")]
+            }
+            None => vec![folder.join(PATIENTS)],
+        };
+        self.folds.iter().flat_map(of_fold).collect()
     }
 
     fn silent_window(&self, place: &str) -> Vec<Finding> {
@@ -83,12 +109,29 @@ impl Experiment {
         silent.then(warning).into_iter().collect()
     }
 
+    /// Calibrated predictions need the calibrators of all folds.
+    fn missing_calibrators(&self, place: &str) -> Option<Finding> {
+        let has = |(number, folder): &&(u32, PathBuf)| folder.join(format!("cal_{number}.pkl")).is_file();
+        let missing: Vec<String> =
+            self.folds.iter().filter(|fold| !has(fold)).map(|(number, _)| number.to_string()).collect();
+        if missing.is_empty() || missing.len() == self.folds.len() {
+            return None;
+        }
+        let message = format!(
+            "{} of {} folds have no cal_k.pkl: {}; without them there are no calibrated predictions",
+            missing.len(),
+            self.folds.len(),
+            examples(&missing)
+        );
+        Some(Finding::warning(place, message).advise("fetch them, or evaluate with `calibrated = false`"))
+    }
+
     /// What is wrong with checkpoints and calibrators, of which no values are read.
     pub(super) fn problems(&self, place: &str) -> Vec<Finding> {
         let mut findings = Vec::new();
         for (number, folder) in &self.folds {
             let checkpoints =
-                ["best_both", "best_pred", "best_clip", "ckpt"].map(|name| folder.join(format!("{name}.pt")));
+                CHECKPOINTS.map(|checkpoint| folder.join(format!("{}.pt", checkpoint.published())));
             let there: Vec<&PathBuf> = checkpoints.iter().filter(|path| path.is_file()).collect();
             if there.is_empty() {
                 let message = format!("{} has no checkpoint best_*.pt", folder.display());

@@ -13,6 +13,7 @@ use pipe_engine::stage::{Finding, Given, Preview};
 use pipe_engine::table::Table;
 use rayon::prelude::*;
 
+use super::examples;
 use super::outlook::{Outlook, shown, table_of};
 use crate::cohort::leaks::{SharedPatient, alike_within, shared_patients};
 use crate::cohort::trained_on::PATIENTS;
@@ -22,8 +23,6 @@ use crate::splits::tables::read_pids;
 
 /// Of files of one size, so much is compared at the start, in the middle and at the end.
 const COMPARED_BYTES: u64 = 64 << 10;
-/// How many examples are told.
-const EXAMPLES: usize = 3;
 
 /// Rows of a table outside the store, with the scans that they name.
 struct Cohort {
@@ -52,8 +51,8 @@ impl Cohort {
     }
 }
 
-/// Identifiers in a training table that seem to be of one patient: folds are divided by them.
-pub(super) fn within(dataset: &Given) -> Vec<Finding> {
+/// Identifiers in a table that seem to be of one patient, and why these should be one.
+pub(super) fn within(dataset: &Given, reason: &str) -> Vec<Finding> {
     let Some(cohort) = dataset.outside().and_then(|path| Cohort::read(path, Path::new(""))) else {
         return Vec::new();
     };
@@ -71,7 +70,7 @@ pub(super) fn within(dataset: &Given) -> Vec<Finding> {
     );
     vec![
         Finding::warning(&dataset.place, message)
-            .advise("write a patient's identifier in one way: folds are divided by patient"),
+            .advise(format!("write a patient's identifier in one way: {reason}")),
     ]
 }
 
@@ -87,7 +86,9 @@ pub(super) fn between(preview: &Preview<'_>) -> Vec<Finding> {
                 findings.extend(with_model(dataset, &test, model, folder));
                 continue;
             }
-            let Some(table) = Outlook::of(model).table else { continue };
+            let outlook = Outlook::of(model);
+            findings.extend(with_files(dataset, &test, model, &outlook.patients));
+            let Some(table) = outlook.table else { continue };
             // All folds are of one table.
             if !compared.insert((dataset.text.clone(), table.clone())) {
                 continue;
@@ -102,9 +103,14 @@ pub(super) fn between(preview: &Preview<'_>) -> Vec<Finding> {
 
 fn with_model(dataset: &Given, test: &Cohort, model: &Given, folder: &Path) -> Vec<Finding> {
     let of_folds = (0..100).map(|fold| folder.join(format!("fold_{fold}")).join(PATIENTS));
-    let files = std::iter::once(folder.join(PATIENTS)).chain(of_folds);
-    let seen = files.filter_map(|file| read_pids(PATIENTS, &std::fs::read(file).ok()?).ok()).flatten();
-    let seen: Vec<String> = seen.collect();
+    let files: Vec<PathBuf> = std::iter::once(folder.join(PATIENTS)).chain(of_folds).collect();
+    with_files(dataset, test, model, &files)
+}
+
+/// Test patients whom one of the files names as trained on.
+fn with_files(dataset: &Given, test: &Cohort, model: &Given, files: &[PathBuf]) -> Vec<Finding> {
+    let read = |file: &PathBuf| read_pids(PATIENTS, &std::fs::read(file).ok()?).ok();
+    let seen: Vec<String> = files.iter().filter_map(read).flatten().collect();
     patients(dataset, test, &seen, &format!("the training of {}", shown(model))).into_iter().collect()
 }
 
@@ -118,7 +124,7 @@ fn patients(dataset: &Given, test: &Cohort, training: &[String], where_to: &str)
         .iter()
         .map(|one| match one.first == one.second {
             true => one.first.clone(),
-            false => format!("{}, there {}", one.second, one.first),
+            false => format!("{} (there {})", one.second, one.first),
         })
         .collect();
     let message = format!(
@@ -244,13 +250,4 @@ fn sample_file(path: &Path) -> Option<Digest> {
         file.by_ref().take(COMPARED_BYTES).read_to_end(&mut bytes).ok()?;
     }
     Some(Digest::of(&bytes))
-}
-
-/// The first few of many.
-fn examples(named: &[String]) -> String {
-    let mut text = named.iter().take(EXAMPLES).cloned().collect::<Vec<_>>().join("; ");
-    if named.len() > EXAMPLES {
-        text.push_str("; …");
-    }
-    text
 }

@@ -7,9 +7,11 @@ use pipe_engine::stage::{Finding, Foreseen, Given, GivenSource, Preview, StageEr
 use serde::Deserialize as _;
 use serde_json::Value;
 
+use super::examples;
 use super::experiments::Experiment;
 use super::leaks;
 use super::outlook::{Outlook, error, shown, table_of};
+use super::splits;
 use super::volumes::input_of_items;
 use super::weights;
 use crate::checkpoint::Checkpoint;
@@ -34,8 +36,10 @@ pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {
             findings.extend(difference((preview.place, &shown(volumes), &made), (&shown(slices), &input)));
         }
     }
-    let folds = preview.one("splits").map(Outlook::of).and_then(|splits| splits.folds);
-    findings.extend(folds.and_then(|folds| missing_fold(preview, u64::from(params.fold), folds)));
+    let splits = preview.one("splits");
+    let made = splits.map(Outlook::of).and_then(|splits| splits.folds);
+    findings.extend(made.and_then(|folds| missing_fold(preview, u64::from(params.fold), folds)));
+    let folds = made.or_else(|| splits.and_then(Given::outside).map(splits::folds));
     match weights::towers(preview) {
         Err(finding) => findings.push(*finding),
         Ok(towers) => {
@@ -44,9 +48,11 @@ pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {
         }
     }
     let dataset = preview.one("dataset");
-    findings.extend(dataset.map(leaks::within).unwrap_or_default());
+    findings.extend(
+        dataset.map(|table| leaks::within(table, "folds are divided by patient")).unwrap_or_default(),
+    );
     let table = dataset.and_then(table_of);
-    Outlook { input, table, folds, fold: Some(params.fold.into()), checkpoint: None }.with(findings)
+    Outlook { input, table, folds, fold: Some(params.fold.into()), ..Outlook::default() }.with(findings)
 }
 
 fn missing_fold(preview: &Preview<'_>, fold: u64, folds: u64) -> Option<Finding> {
@@ -104,7 +110,9 @@ pub fn import_experiment(params: &Value, preview: &Preview<'_>) -> Foreseen {
             if preview.thorough {
                 findings.extend(experiment.problems(&given.place));
             }
-            Outlook { input: experiment.input, ..Outlook::default() }.with(findings)
+            let splits = preview.one("splits").and_then(Given::outside);
+            let (patients, checkpoints) = (experiment.patients(splits), Some(experiment.checkpoints()));
+            Outlook { input: experiment.input, patients, checkpoints, ..Outlook::default() }.with(findings)
         }
     }
 }
@@ -114,7 +122,13 @@ pub fn evaluate(params: &Value, preview: &Preview<'_>) -> Foreseen {
     let Ok(params) = EvaluateParams::deserialize(params) else { return Foreseen::default() };
     let mut findings = users(preview);
     findings.extend(leaks::between(preview));
-    findings.extend(other_calibrators(params.checkpoint, preview));
+    let once = |dataset| leaks::within(dataset, "intervals take all nodules of a patient together");
+    findings.extend(preview.all("dataset").flat_map(once));
+    findings.extend(missing_checkpoint(params.checkpoint, preview));
+    if params.calibrated {
+        findings.extend(other_calibrators(params.checkpoint, preview));
+        findings.extend(missing_calibrators(preview));
+    }
     findings.extend(untrained_folds(preview));
     Foreseen { findings, ..Foreseen::default() }
 }
@@ -194,6 +208,44 @@ fn other_calibrators(checkpoint: Checkpoint, preview: &Preview<'_>) -> Option<Fi
     Some(Finding::warning(&given.place, message).advise("give calibrate and evaluate the same `checkpoint`"))
 }
 
+/// A checkpoint that imported models do not have.
+fn missing_checkpoint(checkpoint: Checkpoint, preview: &Preview<'_>) -> Option<Finding> {
+    let known = preview.all("models").filter_map(|given| Some((given, Outlook::of(given).checkpoints?)));
+    let (given, known) =
+        known.into_iter().find(|(_, known)| !known.iter().any(|name| name == checkpoint.name()))?;
+    let message = format!("not every fold of {} has the checkpoint {}", shown(given), checkpoint.name());
+    let advice = match known.is_empty() {
+        true => "complete the experiment's folder".to_string(),
+        false => format!("set evaluate's `checkpoint` to one that all have: {}", known.join(", ")),
+    };
+    Some(Finding::error(&given.place, message).advise(advice))
+}
+
+/// Folds whose models predict and whose calibrators are not given, where those of others are.
+fn missing_calibrators(preview: &Preview<'_>) -> Option<Finding> {
+    let folds = |input| -> Vec<u64> {
+        preview.all(input).filter_map(|given| Outlook::of(given).fold).collect::<Vec<u64>>()
+    };
+    let (models, calibrators) = (folds("models"), folds("calibrators"));
+    let given = preview.all("calibrators").next()?;
+    let missing: Vec<String> =
+        models.iter().filter(|fold| !calibrators.contains(fold)).map(u64::to_string).collect();
+    if calibrators.is_empty() || missing.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "{} has calibrators of {} of {} folds: none of {}",
+        shown(given),
+        models.len() - missing.len(),
+        models.len(),
+        examples(&missing)
+    );
+    Some(
+        Finding::error(&given.place, message)
+            .advise("give the stage of the calibrators the same `foreach` as the stage of the models"),
+    )
+}
+
 /// Folds that the split makes and nobody trains.
 fn untrained_folds(preview: &Preview<'_>) -> Option<Finding> {
     let models: Vec<(&Given, Outlook)> =
@@ -201,7 +253,7 @@ fn untrained_folds(preview: &Preview<'_>) -> Option<Finding> {
     let (given, folds) = models.iter().find_map(|(given, outlook)| Some((given, outlook.folds?)))?;
     let trained = models.iter().filter(|(_, outlook)| outlook.fold.is_some()).count() as u64;
     (trained < folds).then(|| {
-        let message = format!("the split makes {folds} folds, of which {trained} are trained");
+        let message = format!("the split has {folds} folds, of which {trained} are trained");
         Finding::warning(&given.place, message)
             .advise("set `folds` and the split's `n_splits` to the same number of folds, if all are meant")
     })

@@ -27,6 +27,12 @@ pub(super) struct Outlook {
     /// The checkpoint that a calibrator will be fitted to.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) checkpoint: Option<String>,
+    /// The checkpoints that all of several models will have, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) checkpoints: Option<Vec<String>>,
+    /// Files outside the store that name the patients that models were trained on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) patients: Vec<PathBuf>,
 }
 
 impl Outlook {

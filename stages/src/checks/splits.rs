@@ -30,12 +30,16 @@ pub(super) fn fold(preview: &Preview<'_>, number: u32) -> CheckedFold {
             finding.advise(format!("{}; `foreach` of `fold` says which are used", folds_in(folder)));
         return CheckedFold { findings: vec![finding], patients: None };
     }
-    let mut findings = Vec::new();
+    let mut findings: Vec<Finding> = unread(folder, &name, &given.place).into_iter().collect();
     let mut parts = Vec::new();
     for part in ["train", "val"] {
         let file = folder.join(format!("fold_{number}")).join(format!("{part}_pid.csv"));
-        match read_part(&file, &shown(preview, &file)) {
-            Ok(pids) => parts.push(pids),
+        let shown = shown(preview, &file);
+        match read_part(&file, &shown) {
+            Ok(pids) => {
+                findings.extend(twice(&pids, &shown, &given.place));
+                parts.push(pids.into_iter().collect::<BTreeSet<String>>());
+            }
             Err(problem) => findings.push(Finding::error(&given.place, problem)),
         }
     }
@@ -57,9 +61,66 @@ pub(super) fn fold(preview: &Preview<'_>, number: u32) -> CheckedFold {
     CheckedFold { findings, patients: Some(patients) }
 }
 
-fn read_part(file: &Path, shown: &str) -> Result<BTreeSet<String>, String> {
+fn read_part(file: &Path, shown: &str) -> Result<Vec<String>, String> {
     let bytes = std::fs::read(file).map_err(|error| format!("cannot read {shown}: {error}"))?;
-    read_pids(shown, &bytes).map(|pids| pids.into_iter().collect()).map_err(|error| error.to_string())
+    read_pids(shown, &bytes).map_err(|error| error.to_string())
+}
+
+/// Patients whom a part names more than once; they count once.
+fn twice(pids: &[String], shown: &str, place: &str) -> Option<Finding> {
+    let mut known = BTreeSet::new();
+    let twice: BTreeSet<&String> = pids.iter().filter(|pid| !known.insert(*pid)).collect();
+    let twice: Vec<&String> = twice.into_iter().collect();
+    (!twice.is_empty()).then(|| {
+        let message = format!("{shown}: {} there twice: {}", count(twice.len()), examples(&twice));
+        Finding::warning(place, message).advise("look whether another patient was meant")
+    })
+}
+
+/// How many folds a folder has: those from fold_0 on without a gap.
+pub(super) fn folds(folder: &Path) -> u64 {
+    (0..).take_while(|number| folder.join(format!("fold_{number}")).is_dir()).count() as u64
+}
+
+/// What lies in the folder under names that nothing reads: copies and folds that are numbered otherwise.
+fn unread(folder: &Path, name: &str, place: &str) -> Option<Finding> {
+    let is_fold = |name: &str| {
+        let number = name.strip_prefix("fold_").and_then(|number| number.parse::<u32>().ok());
+        number.is_some_and(|number| format!("fold_{number}") == name)
+    };
+    let mut unread = Vec::new();
+    for entry in names(folder) {
+        match is_fold(&entry) {
+            false => unread.push(entry),
+            true => {
+                let is_part = |file: &String| ["train_pid.csv", "val_pid.csv"].contains(&file.as_str());
+                let others = names(&folder.join(&entry)).into_iter().filter(|file| !is_part(file));
+                unread.extend(others.map(|file| format!("{entry}/{file}")));
+            }
+        }
+    }
+    let unread: Vec<String> = unread.into_iter().filter(|name| !is_of_no_concern(name)).collect();
+    (!unread.is_empty()).then(|| {
+        let message = format!("{name}: {} of its names are not read: {}", unread.len(), examples(&unread));
+        Finding::warning(place, message)
+            .advise("folds are fold_0, fold_1, … with train_pid.csv and val_pid.csv; move the others away")
+    })
+}
+
+/// Hidden files, provenance, and what tells of the folds to people.
+fn is_of_no_concern(name: &str) -> bool {
+    let last = name.rsplit('/').next().unwrap_or(name);
+    let extension = last.rsplit_once('.').map_or("", |(_, extension)| extension);
+    last.starts_with('.') || ["json", "txt", "md", "log", "py", "ini", "db"].contains(&extension)
+}
+
+/// The names in a folder, sorted.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
 }
 
 /// Patients that the table does not have.
@@ -105,12 +166,7 @@ fn count(patients: usize) -> String {
 
 /// The folds of a folder, in words.
 fn folds_in(folder: &Path) -> String {
-    let names = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    let mut folds: Vec<String> = names
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .filter(|name| name.starts_with("fold_"))
-        .collect();
-    folds.sort();
+    let folds: Vec<String> = names(folder).into_iter().filter(|name| name.starts_with("fold_")).collect();
     match folds.is_empty() {
         true => "it has no folder fold_0, fold_1, …".to_string(),
         false => format!("it has {}", folds.join(", ")),

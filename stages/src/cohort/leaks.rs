@@ -6,12 +6,15 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use unicode_normalization::UnicodeNormalization as _;
+
 /// A patient's identifier without what spreadsheets and scripts change of it.
 pub(crate) fn patient_key(pid: &str) -> String {
     // Excel's form of a text that it must leave alone.
     let pid = pid.strip_prefix("=\"").and_then(|pid| pid.strip_suffix('"')).unwrap_or(pid);
+    // Letters in one form: composed, of usual width.
     let plain: String =
-        pid.trim_start_matches('\'').chars().filter(|c| is_seen(*c)).map(of_usual_width).collect();
+        pid.trim_start_matches('\'').nfkc().filter(|c| is_seen(*c)).map(as_keyboards_write).collect();
     let plain = plain.to_lowercase();
     whole_number(&plain).unwrap_or_else(|| without_leading_zeros(&plain))
 }
@@ -22,12 +25,9 @@ fn is_seen(character: char) -> bool {
         && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2060}' | '\u{feff}' | '\u{ad}')
 }
 
-/// Full-width letters, as East Asian keyboards write them, and hyphens of printers as those of keyboards.
-fn of_usual_width(character: char) -> char {
+/// Hyphens of printers as those of keyboards.
+fn as_keyboards_write(character: char) -> char {
     match character {
-        '\u{ff01}'..='\u{ff5e}' => {
-            u32::from(character).checked_sub(0xfee0).and_then(char::from_u32).unwrap_or(character)
-        }
         '\u{2010}'..='\u{2015}' | '\u{2212}' => '-',
         _ => character,
     }
@@ -164,6 +164,9 @@ mod tests {
             ("p 7", "P7"),
             ("000", "0"),
             ("A01B002", "a1b2"),
+            ("M\u{fc}ller", "Mu\u{308}ller"),
+            ("\u{ff30}\u{ff11}", "p1"),
+            ("a\u{2011}1", "a-1"),
         ] {
             assert_eq!(patient_key(a), patient_key(b), "{a} {b}");
         }

@@ -71,21 +71,32 @@ pub(crate) fn other_runs(context: &Context<'_>, dataset: &str) -> Result<Vec<Oth
     context.inputs("against").iter().filter_map(run).collect()
 }
 
-/// The ensembles of another run's `predictions.csv`.
-/// Where that file is of several data sets, those of this one.
+/// The ensembles of another run's `predictions.csv`. Where that file is of several data sets, those of this one.
 fn read_other(file: &InputFile, name: String, dataset: &str) -> Result<OtherRun, StageError> {
     let table = Table::parse(&file.shown, &file.read()?)?;
     let columns = ["pid", "nodule_id", "ensemble"].map(Column::required);
-    let further = ["calibrated_ensemble", "dataset"].map(Column::optional);
+    let further = ["calibrated_ensemble", "dataset", "malignant"].map(Column::optional);
     let table = table.project(&[&columns[..], &further].concat())?;
-    let mut other = OtherRun { name, ensemble: HashMap::new(), calibrated: HashMap::new() };
+    let (ensemble, calibrated, malignant) = (HashMap::new(), HashMap::new(), HashMap::new());
+    let mut other = OtherRun { name, ensemble, calibrated, malignant };
     let of_this = |row: &&Row| table.get(row, "dataset").is_none_or(|other| other == dataset);
     for row in table.rows().iter().filter(of_this) {
         let case = (table.text(row, "pid")?.to_string(), table.text(row, "nodule_id")?.to_string());
         if table.has_column("calibrated_ensemble") {
             other.calibrated.insert(case.clone(), table.number(row, "calibrated_ensemble")?);
         }
-        other.ensemble.insert(case, table.number(row, "ensemble")?);
+        if table.get(row, "malignant").is_some() {
+            other.malignant.insert(case.clone(), table.label(row, "malignant")?);
+        }
+        let ensemble = table.number(row, "ensemble")?;
+        if let Some(known) = other.ensemble.insert(case, ensemble)
+            && known != ensemble
+        {
+            let message =
+                format!("{}:{}: the case is there twice, as {known} and {ensemble}", file.shown, row.line);
+            return Err(StageError::message(message)
+                .advise("give predictions.csv of one run, with one row for each nodule"));
+        }
     }
     Ok(other)
 }

@@ -1,8 +1,9 @@
 //! What a scan is known by, whatever its file is called and however it is compressed or scaled.
 //!
 //! Scanners' noise makes a slice of a scan unlike any other in the world, so the voxels of the first slice that is not
-//! of one value are enough, rounded to whole HU, whichever way its rows and columns run. A voxel that is changed elsewhere leaves the
-//! signature as it is. A scan whose slices run the other way, or that was resampled or cut, has another one.
+//! of one value are enough, rounded to whole HU, whichever way its rows and columns run. A voxel that is changed
+//! elsewhere leaves the signature as it is. A scan whose slices run the other way, or that was resampled or cut, has
+//! another one.
 
 use pipe_cache::Hasher;
 

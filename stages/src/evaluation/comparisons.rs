@@ -19,6 +19,8 @@ pub struct OtherRun {
     pub ensemble: HashMap<(String, String), f64>,
     /// The calibrated ensemble, where there is one.
     pub calibrated: HashMap<(String, String), f64>,
+    /// The diagnoses, where the run has them.
+    pub malignant: HashMap<(String, String), bool>,
 }
 
 /// Two predictions with what the test says.
@@ -87,6 +89,38 @@ fn pair(
     let comparison =
         delong(&labels, &Clusters::new(patients), &own, &theirs).map_err(EvaluationError::Scores)?;
     Ok(ComparedPair { first: name.to_owned(), second: other, n: labels.len(), comparison })
+}
+
+/// What whoever reads comparisons with other runs should know: no case in common, and other diagnoses of the same cases.
+pub fn warnings(dataset: &str, predictions: &Predictions, others: &[OtherRun]) -> Vec<String> {
+    let of_run = |other: &OtherRun| {
+        let (mut common, mut labelled, mut differing) = (0, 0, Vec::new());
+        for case in predictions.cases() {
+            let key = (case.pid.clone(), case.nodule_id.clone());
+            common += usize::from(other.ensemble.contains_key(&key));
+            if let (Some(own), Some(theirs)) = (case.malignant, other.malignant.get(&key)) {
+                labelled += 1;
+                if own != *theirs {
+                    differing.push(format!("{}_{}", case.pid, case.nodule_id));
+                }
+            }
+        }
+        if common == 0 {
+            let (here, there) = (predictions.cases().len(), other.ensemble.len());
+            return Some(format!(
+                "{dataset}: none of its {here} cases is among the {there} of {}: they are not compared",
+                other.name
+            ));
+        }
+        let first = differing.first()?;
+        Some(format!(
+            "{dataset}: {} of {labelled} diagnoses are others in {}, that of {first} among them: the comparison goes by \
+             those of this run",
+            differing.len(),
+            other.name
+        ))
+    };
+    others.iter().filter_map(of_run).collect()
 }
 
 /// The rows of `comparisons.csv` with their header.
@@ -169,7 +203,22 @@ mod tests {
             name: "elsewhere".into(),
             ensemble: [("0", 0.1), ("1", 0.9), ("2", 0.3), ("4", 0.8)].map(|(pid, p)| (key(pid), p)).into(),
             calibrated: HashMap::new(),
+            malignant: [("0", false), ("1", false)].map(|(pid, label)| (key(pid), label)).into(),
         };
+        let nowhere = OtherRun {
+            name: "nowhere".into(),
+            ensemble: [(key("9"), 0.5)].into(),
+            calibrated: HashMap::new(),
+            malignant: HashMap::new(),
+        };
+        assert_eq!(
+            warnings("test", &predictions(true), &[other.clone(), nowhere]),
+            [
+                "test: 1 of 2 diagnoses are others in elsewhere, that of 0_1 among them: the comparison goes by those of \
+                 this run",
+                "test: none of its 5 cases is among the 1 of nowhere: they are not compared",
+            ]
+        );
         let pairs = compare(&predictions(true), &[other]).expect("comparisons");
         let names: Vec<(&str, &str, usize)> =
             pairs.iter().map(|pair| (pair.first.as_str(), pair.second.as_str(), pair.n)).collect();

@@ -22,7 +22,11 @@ const WEIGHTS: &str = "weights";
 const CLASS_WEIGHTS: [&str; 2] = ["pred_criterion_train.weight", "pred_criterion_val.weight"];
 
 /// Writes every checkpoint of the chosen folds.
-pub(super) fn write(chosen: &[&Exported], _all: &[Exported], sink: &mut Sink<'_>) -> Result<(), StageError> {
+pub(super) fn write(
+    chosen: &[&Exported],
+    _all: &[Exported],
+    sink: &mut Sink<'_>,
+) -> Result<Vec<String>, StageError> {
     for instance in chosen {
         let stored = StoredModel::open(instance)?;
         let folder: String = instance.selector.iter().map(|(key, value)| format!("{key}_{value}/")).collect();
@@ -30,7 +34,7 @@ pub(super) fn write(chosen: &[&Exported], _all: &[Exported], sink: &mut Sink<'_>
             sink(&format!("{folder}{name}.pt"), &checkpoint(&stored.whole(&name)?, &name)?)?;
         }
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 /// A trained model with the towers that it was trained on.

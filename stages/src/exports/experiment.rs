@@ -1,5 +1,6 @@
 //! A folder as the published training leaves it (SPEC section 4): `args.txt`, the folds' checkpoints, and their
-//! calibrators where the pipeline has fitted any.
+//! calibrators where the pipeline has fitted any. Beside them, as the published form has no place for it, whom and which
+//! images a model was trained on: an import finds them there.
 
 use std::fmt::Write as _;
 
@@ -12,12 +13,14 @@ use super::checkpoint::StoredModel;
 use crate::checkpoint::Checkpoint;
 use crate::cohort::calibrator_file::CalibratorFile;
 use crate::cohort::model_file::ModelFile;
+use crate::cohort::trained_on::{IMAGES, PATIENTS};
 use crate::preprocessing::{PAD_HU, SAMPLING, SIZE_MM};
-use crate::statistics::calibration::BetaCalibrator;
 use crate::torch::write::checkpoint;
 
 /// The kind whose results become `cal_k.pkl`.
 const CALIBRATE: &str = "calibrate";
+/// The checkpoint that `cal_k.pkl` is for.
+const CALIBRATED: Checkpoint = Checkpoint::BestBoth;
 /// Arguments of the published script that have the names and meanings of train's parameters, in its order.
 const ARGUMENTS: [&str; 37] = [
     "dataset_path",
@@ -64,7 +67,11 @@ const CROPPING: [&str; 3] = [SIZE_MM, SAMPLING, PAD_HU];
 const ADAPTER_ARGUMENTS: [&str; 6] = ["position", "encoder", "params", "r", "alpha", "dropout_rate"];
 
 /// Writes the folder of the chosen folds.
-pub(super) fn write(chosen: &[&Exported], all: &[Exported], sink: &mut Sink<'_>) -> Result<(), StageError> {
+pub(super) fn write(
+    chosen: &[&Exported],
+    all: &[Exported],
+    sink: &mut Sink<'_>,
+) -> Result<Vec<String>, StageError> {
     let mut folds: Vec<(u32, &Exported)> = Vec::new();
     for instance in chosen {
         let fold = ModelFile::read(&instance.files("model")?)?.parameters.fold;
@@ -76,8 +83,9 @@ pub(super) fn write(chosen: &[&Exported], all: &[Exported], sink: &mut Sink<'_>)
     }
     folds.sort_by_key(|(fold, _)| *fold);
     // All that may be wrong with them is told before a file is written.
-    let calibrators: Vec<Option<BetaCalibrator>> =
+    let calibrators: Vec<Option<CalibratorFile>> =
         folds.iter().map(|(_, instance)| calibrator_of(instance, all)).collect::<Result<_, _>>()?;
+    let other = calibrators.iter().flatten().find_map(|file| file.checkpoint.filter(|of| *of != CALIBRATED));
     for (position, (fold, instance)) in folds.iter().enumerate() {
         let stored = StoredModel::open(instance)?;
         if position == 0 {
@@ -88,23 +96,31 @@ pub(super) fn write(chosen: &[&Exported], all: &[Exported], sink: &mut Sink<'_>)
                 if name == Checkpoint::Last.name() { Checkpoint::Last.published() } else { &name };
             sink(&format!("fold_{fold}/{published}.pt"), &checkpoint(&stored.whole(&name)?, published)?)?;
         }
-        if let Some(calibrator) = calibrators.get(position).and_then(Option::as_ref) {
-            sink(&format!("fold_{fold}/cal_{fold}.pkl"), &pickle(calibrator))?;
+        if let Some(file) = calibrators.get(position).and_then(Option::as_ref).filter(|_| other.is_none()) {
+            sink(&format!("fold_{fold}/cal_{fold}.pkl"), &pickle(&file.calibrator))?;
+        }
+        let model = instance.files("model")?;
+        for name in [PATIENTS, IMAGES] {
+            if let Some(file) = model.get(name) {
+                sink(&format!("fold_{fold}/{name}"), &file.read()?)?;
+            }
         }
     }
-    Ok(())
+    let left_out = |of: Checkpoint| {
+        format!(
+            "the calibrators are left out: they are of checkpoint {}, and cal_k.pkl is for {}",
+            of.name(),
+            CALIBRATED.name()
+        )
+    };
+    Ok(other.map(left_out).into_iter().collect())
 }
 
 /// The calibrator that a pipeline has fitted to a model, if it has.
-fn calibrator_of(model: &Exported, all: &[Exported]) -> Result<Option<BetaCalibrator>, StageError> {
+fn calibrator_of(model: &Exported, all: &[Exported]) -> Result<Option<CalibratorFile>, StageError> {
     let Some(calibrator) = all.iter().find(|other| is_calibrator_of(other, model)) else { return Ok(None) };
     let file = calibrator.file("calibrator")?;
-    let file = CalibratorFile::parse(&file.read()?, &calibrator.label)?;
-    if file.checkpoint.is_some_and(|checkpoint| checkpoint != Checkpoint::BestBoth) {
-        let message = format!("{} is not of best_both, which cal_k.pkl is for", calibrator.label);
-        return Err(StageError::message(message).advise("calibrate best_both"));
-    }
-    Ok(Some(file.calibrator))
+    CalibratorFile::parse(&file.read()?, &calibrator.label).map(Some)
 }
 
 fn is_calibrator_of(other: &Exported, model: &Exported) -> bool {

@@ -27,12 +27,12 @@ struct Cube {
     values: Vec<f32>,
 }
 
-/// Goes through the items of the chosen instances; several instances have a folder each.
+/// Goes through the items of the chosen instances; several instances have a folder each. There is nothing to remark.
 fn each(
     chosen: &[&Exported],
     output: &str,
     mut act: impl FnMut(ItemBytes) -> Result<(), StageError>,
-) -> Result<(), StageError> {
+) -> Result<Vec<String>, StageError> {
     for instance in chosen {
         let files = instance.files(output)?;
         let folder: String = instance.selector.iter().map(|(key, value)| format!("{key}_{value}/")).collect();
@@ -42,7 +42,7 @@ fn each(
             act(ItemBytes { shown, bytes: files.read(&format!("{item}.safetensors"))?, name })?;
         }
     }
-    Ok(())
+    Ok(Vec::new())
 }
 
 impl ItemBytes {
@@ -60,7 +60,7 @@ pub(super) fn tensors(
     chosen: &[&Exported],
     _all: &[Exported],
     sink: &mut Sink<'_>,
-) -> Result<(), StageError> {
+) -> Result<Vec<String>, StageError> {
     each(chosen, "volumes", |item| {
         let Cube { edge, values } = item.cube()?;
         let array = candle_core::Tensor::from_vec(values, (edge, edge, edge), &candle_core::Device::Cpu)?;
@@ -70,7 +70,11 @@ pub(super) fn tensors(
 }
 
 /// `{pid}_{nodule_id}.nii.gz`: the volume where it lies in the patient.
-pub(super) fn nifti(chosen: &[&Exported], _all: &[Exported], sink: &mut Sink<'_>) -> Result<(), StageError> {
+pub(super) fn nifti(
+    chosen: &[&Exported],
+    _all: &[Exported],
+    sink: &mut Sink<'_>,
+) -> Result<Vec<String>, StageError> {
     each(chosen, "volumes", |item| {
         let Cube { edge, values } = item.cube()?;
         let origin = read_made(&item.bytes, &item.shown)?.origin_lps.ok_or_else(|| {
@@ -93,7 +97,7 @@ pub(super) fn pictures_of_volumes(
     chosen: &[&Exported],
     _all: &[Exported],
     sink: &mut Sink<'_>,
-) -> Result<(), StageError> {
+) -> Result<Vec<String>, StageError> {
     let [low, high] = WINDOW;
     each(chosen, "volumes", |item| {
         let Cube { edge, values } = item.cube()?;
@@ -108,7 +112,7 @@ pub(super) fn pictures_of_slices(
     chosen: &[&Exported],
     _all: &[Exported],
     sink: &mut Sink<'_>,
-) -> Result<(), StageError> {
+) -> Result<Vec<String>, StageError> {
     each(chosen, "slices", |item| {
         let (shape, planes) = read_array(&item.bytes, "planes", &item.shown)?;
         let [9, edge, width] = shape[..] else {

@@ -23,6 +23,12 @@ const FEWEST: usize = 8;
 const VALUES: [f64; 2] = [-4096.0, 32_767.0];
 /// Air is at −1000 HU and lung near −850: a part of a chest CT without anything below this is none in HU.
 const AIR: f64 = -400.0;
+/// Air and lung are below the negative of this, in HU; above it are only dense bone and metal.
+const FAR_FROM_WATER: f32 = 700.0;
+/// No chest CT has such a share of bone …
+const MUCH: f64 = 0.25;
+/// … and so little air.
+const LITTLE: f64 = 0.02;
 /// How much of a scan is looked at.
 const LOOKED_AT_BYTES: usize = 1 << 20;
 
@@ -67,6 +73,11 @@ pub enum Implausible {
         /// The value.
         found: f64,
     },
+    /// Many values are as high as air is low, and hardly one is that of air.
+    Turned {
+        /// The share of values above 700.
+        high: f64,
+    },
     /// Values that are no numbers.
     NotFinite,
 }
@@ -81,6 +92,7 @@ impl Implausible {
             Self::Constant { .. } => "scans of one value",
             Self::NoAir { .. } => "scans without air",
             Self::Value { .. } => "scans with values that CT does not have",
+            Self::Turned { .. } => "scans whose values seem to have the opposite sign",
             Self::NotFinite => "scans with values that are not finite",
         }
     }
@@ -121,6 +133,12 @@ impl fmt::Display for Implausible {
                 let [low, high] = VALUES;
                 write!(formatter, "a value is {found}, expected {low} to {high} HU")
             }
+            Self::Turned { high } => write!(
+                formatter,
+                "{:.0} % of the values looked at are above 700 HU and next to none below -700: they seem to have the \
+                 opposite sign",
+                100.0 * high
+            ),
             Self::NotFinite => formatter.write_str("some values looked at are not finite"),
         }
     }
@@ -154,6 +172,8 @@ pub struct Looked {
     pub lowest: f64,
     /// The highest finite one.
     pub highest: f64,
+    /// The share below −700 HU, as air is, and the share above 700.
+    pub shares: [f64; 2],
     /// Whether all were finite.
     pub finite: bool,
     /// Whether these are all values of the scan. A part may be one of padding, which says nothing.
@@ -168,17 +188,23 @@ pub fn look(scan: Scan) -> Result<Looked, NiftiError> {
     let limits = ReadLimits { memory_bytes: u64::MAX, ..ReadLimits::default() };
     let region = first_slices(scan.header());
     let whole = region == Region::whole(scan.header().shape);
-    let mut looked = Looked { lowest: f64::INFINITY, highest: f64::NEG_INFINITY, finite: true, whole };
+    let (lowest, highest) = (f64::INFINITY, f64::NEG_INFINITY);
+    let mut looked = Looked { lowest, highest, shares: [0.0; 2], finite: true, whole };
+    let (mut count, mut low, mut high) = (0_usize, 0_usize, 0_usize);
     for block in scan.read_blocks(&[region], limits)? {
         for value in block.values() {
+            count += 1;
             if value.is_finite() {
                 looked.lowest = looked.lowest.min(f64::from(value));
                 looked.highest = looked.highest.max(f64::from(value));
+                low += usize::from(value < -FAR_FROM_WATER);
+                high += usize::from(value > FAR_FROM_WATER);
             } else {
                 looked.finite = false;
             }
         }
     }
+    looked.shares = [low, high].map(|part| part as f64 / count.max(1) as f64);
     Ok(looked)
 }
 
@@ -193,7 +219,7 @@ fn first_slices(header: &ScanHeader) -> Region {
 
 /// What is implausible about values in HU.
 pub fn values(looked: &Looked) -> Vec<Implausible> {
-    let Looked { lowest, highest, finite, whole } = *looked;
+    let Looked { lowest, highest, shares: [low_share, high_share], finite, whole } = *looked;
     let mut found = Vec::new();
     if !finite {
         found.push(Implausible::NotFinite);
@@ -210,6 +236,8 @@ pub fn values(looked: &Looked) -> Vec<Implausible> {
         found.extend(whole.then_some(Implausible::Constant { value: lowest }));
     } else if lowest > AIR {
         found.push(Implausible::NoAir { lowest });
+    } else if high_share > MUCH && low_share < LITTLE {
+        found.push(Implausible::Turned { high: high_share });
     }
     found
 }
@@ -277,10 +305,13 @@ mod tests {
             (f64::INFINITY, f64::NEG_INFINITY, false, vec![Implausible::NotFinite]),
         ];
         for (lowest, highest, finite, expected) in table {
-            assert_eq!(values(&Looked { lowest, highest, finite, whole: true }), expected);
+            let shares = [0.5, 0.1];
+            assert_eq!(values(&Looked { lowest, highest, shares, finite, whole: true }), expected);
         }
-        let padding = Looked { lowest: 0.0, highest: 0.0, finite: true, whole: false };
+        let padding = Looked { lowest: 0.0, highest: 0.0, shares: [0.0; 2], finite: true, whole: false };
         assert_eq!(values(&padding), []);
+        let turned = Looked { lowest: -1500.0, highest: 1000.0, shares: [0.01, 0.6], ..padding };
+        assert_eq!(values(&turned), [Implausible::Turned { high: 0.6 }]);
     }
 
     #[test]
@@ -295,7 +326,13 @@ mod tests {
         let scan = Scan::from_reader(Path::new("scan.nii.gz"), Cursor::new(bytes), length).expect("readable");
         assert_eq!(
             look(scan).expect("readable"),
-            Looked { lowest: -1000.0, highest: 300.0, finite: true, whole: false }
+            Looked {
+                lowest: -1000.0,
+                highest: 300.0,
+                shares: [1.0 - 1.0 / (256.0 * 256.0 * 8.0), 0.0],
+                finite: true,
+                whole: false
+            }
         );
     }
 }

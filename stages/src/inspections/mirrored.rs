@@ -40,6 +40,7 @@ const DOUBTFUL_OF_FEW: f64 = 0.5;
 const DOUBTFUL_TURNED: f64 = 0.2;
 /// Means above this are tissue, in HU.
 const TISSUE: f64 = -750.0;
+/// The shares of twins in tissue, and of points out of it, that prove points to be RAS. Not all need be so: nodules may
 /// lie in a cavity or in faint ground glass.
 const PROVING: [f64; 2] = [0.8, 0.5];
 /// The share of points out of tissue that is told.

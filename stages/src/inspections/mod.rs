@@ -203,6 +203,11 @@ fn series(group: &[Sighted], column: &str, tolerance: Tolerance) -> Vec<Finding>
             let mut findings = in_space(group, column, geometry.shape, space.as_ref());
             let implausible = plausibility::geometry(geometry.shape, geometry.spacing);
             findings.extend(warnings(first, column, implausible));
+            findings.extend(geometry.remarks.iter().map(|remark| {
+                Finding::warning(&first.place, format!("{}: {remark}", shown(first, column)))
+                    .advise("look at these slices")
+                    .of_kind("series with odd slices")
+            }));
             findings
         }
     }

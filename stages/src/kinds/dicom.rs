@@ -135,5 +135,8 @@ fn convert(params: &DicomParams, item: &Item, context: &ItemContext<'_>) -> Resu
             &format!("{count} files of the folder hold no image and are left out: {named}{more}"),
         );
     }
+    for remark in read.geometry.remarks.iter().chain(&read.remarks) {
+        context.warn(item, remark);
+    }
     read.nii_gz_bytes().map_err(|error| refuse(error.to_string(), None))
 }

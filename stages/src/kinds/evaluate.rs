@@ -192,6 +192,12 @@ fn calibrators(
         None => own_calibrator(&model.files),
     };
     let files: Vec<_> = models.iter().map(of_model).collect::<Result<_, _>>()?;
+    let without = models.iter().zip(&files).find(|(_, file)| file.is_none());
+    if let Some((model, _)) = without.filter(|_| files.iter().any(Option::is_some)) {
+        let message = format!("{} has no calibrator, but other models have one", model.files.shown);
+        return Err(StageError::message(message)
+            .advise("give the calibrators of all models, or set `calibrated = false`"));
+    }
     for (model, calibrator) in models.iter().zip(&files) {
         if let Some(calibrator) = calibrator {
             refuse_other_fit(calibrator, &model.files)?;
@@ -292,7 +298,10 @@ impl SetResults {
             self.remarks.extend(decisions::remarks(&points));
         }
         self.tables.push(("decision_curve.csv", decisions::decision_curve_rows(&set.name, predictions)));
-        let pairs = comparisons::compare(predictions, &other_runs(context, &set.name)?)?;
+        let others = other_runs(context, &set.name)?;
+        let warnings = comparisons::warnings(&set.name, predictions, &others);
+        warnings.iter().for_each(|warning| context.warn(warning));
+        let pairs = comparisons::compare(predictions, &others)?;
         self.tables.push(("comparisons.csv", comparisons::rows(&set.name, &pairs)));
         self.remarks.extend(comparisons::remarks(&pairs));
         if !params.subgroups.is_empty() {

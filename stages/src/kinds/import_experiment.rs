@@ -13,10 +13,11 @@ use crate::checkpoint::Checkpoint;
 use crate::clip::weights::{read_tensors, to_safetensors};
 use crate::cohort::calibrator_file::CalibratorFile;
 use crate::cohort::model_file::{BaseWeights, ModelFile};
+use crate::cohort::trained_on::{IMAGES, PATIENTS};
 use crate::experiment::model::{Merge, check_arguments, import, scaling};
 use crate::experiment::{arguments, calibrator};
 use crate::preprocessing::{CLIP_MAX, CLIP_MIN, GRID, GRID_1MM, PAD_HU, Preprocessing, SAMPLING, SIZE_MM};
-use crate::splits::tables::read_pids;
+use crate::splits::tables::{read_pids, write_pids};
 use crate::statistics::calibration::BetaCalibrator;
 use crate::training::parameters::TrainParameters;
 
@@ -58,7 +59,7 @@ pub struct ImportExperimentParams {
 /// The arguments' file.
 const ARGUMENTS: &str = "args.txt";
 /// The checkpoints that the published training keeps.
-const CHECKPOINTS: [Checkpoint; 4] =
+pub(crate) const CHECKPOINTS: [Checkpoint; 4] =
     [Checkpoint::BestBoth, Checkpoint::BestPred, Checkpoint::BestClip, Checkpoint::Last];
 
 impl Stage for ImportExperiment {
@@ -71,7 +72,8 @@ impl Stage for ImportExperiment {
             InputSpec::new(
                 "experiment",
                 InputForm::Tree,
-                "args.txt and, for each fold, fold_k/best_*.pt, ckpt.pt (the last state) and, if calibrated, cal_k.pkl",
+                "args.txt and, for each fold, fold_k/best_*.pt, ckpt.pt (the last state) and, if calibrated, cal_k.pkl; \
+                 what `pipe get --format experiment` adds, training_patients.csv and training_images.csv, is read",
             ),
             InputSpec::new(
                 "splits",
@@ -98,7 +100,8 @@ impl Stage for ImportExperiment {
             let folds = (0..MOST_FOLDS).flat_map(|fold| {
                 let checkpoints =
                     CHECKPOINTS.map(|checkpoint| format!("fold_{fold}/{}.pt", checkpoint.published()));
-                checkpoints.into_iter().chain([format!("fold_{fold}/cal_{fold}.pkl")])
+                let beside = [PATIENTS, IMAGES].map(|name| format!("fold_{fold}/{name}"));
+                checkpoints.into_iter().chain([format!("fold_{fold}/cal_{fold}.pkl")]).chain(beside)
             });
             folds.chain([ARGUMENTS.to_string()]).collect()
         })
@@ -253,7 +256,7 @@ fn import_fold(
         };
         context.write("models", &format!("fold_{fold}/calibrator.json"), &file.to_bytes()?)?;
     }
-    write_patients(context, fold)
+    write_seen(context, experiment, fold)
 }
 
 /// An error with its reasons.
@@ -272,19 +275,30 @@ fn refuse(file: &InputFile, problem: &str) -> StageError {
         .advise("get the file again from where it comes from; nothing in it was executed")
 }
 
-/// Everyone that a fold has seen, where the splits are given.
-fn write_patients(context: &Context<'_>, fold: u32) -> Result<(), StageError> {
-    let Some(InputValue::Files(splits)) = context.optional("splits") else { return Ok(()) };
-    let mut text = String::from("pid\n");
-    for part in ["train", "val"] {
-        let name = format!("fold_{fold}/{part}_pid.csv");
-        let pids = read_pids(&format!("{name} of {}", splits.shown), &splits.read(&name)?)?;
-        for pid in pids {
-            text.push_str(&pid);
-            text.push('\n');
+/// Everyone that a fold has seen, by the splits where they are given, or as the experiment says; and what it has seen.
+fn write_seen(context: &Context<'_>, experiment: &Files, fold: u32) -> Result<(), StageError> {
+    let beside = |name: &str| experiment.get(&format!("fold_{fold}/{name}"));
+    let patients = match context.optional("splits") {
+        Some(InputValue::Files(splits)) => Some(write_pids(&patients_of(splits, fold)?)?),
+        _ => beside(PATIENTS).map(|file| file.read()).transpose()?,
+    };
+    let images = beside(IMAGES).map(|file| file.read()).transpose()?;
+    for (name, bytes) in [(PATIENTS, patients), (IMAGES, images)] {
+        if let Some(bytes) = bytes {
+            context.write("models", &format!("fold_{fold}/{name}"), &bytes)?;
         }
     }
-    context.write("models", &format!("fold_{fold}/training_patients.csv"), text.as_bytes())
+    Ok(())
+}
+
+/// The patients of both parts of a fold.
+fn patients_of(splits: &Files, fold: u32) -> Result<Vec<String>, StageError> {
+    let mut patients = Vec::new();
+    for part in ["train", "val"] {
+        let name = format!("fold_{fold}/{part}_pid.csv");
+        patients.extend(read_pids(&format!("{name} of {}", splits.shown), &splits.read(&name)?)?);
+    }
+    Ok(patients)
 }
 
 #[cfg(test)]

@@ -147,8 +147,56 @@ fn several_series_are_counted_and_not_shown() {
 }
 
 #[test]
+fn slices_without_an_image_are_refused_within_and_told_at_the_ends() {
+    let blank = |at: &[usize]| -> Vec<_> {
+        (0..5)
+            .map(|index| {
+                let mut file = File::slice(index, index as f64);
+                if at.contains(&index) {
+                    file.words(vec![0; PIXELS]);
+                }
+                file.named(&format!("{index}.dcm"))
+            })
+            .collect()
+    };
+    assert_eq!(
+        message(&blank(&[2])),
+        "2.dcm: all pixels of the slice are -1024 HU, where its neighbours hold an image"
+    );
+    assert!(message(&blank(&[0, 3])).starts_with("3.dcm: all pixels"));
+    let remarks = |at: &[usize]| read(&blank(at)).unwrap().remarks;
+    assert_eq!(remarks(&[0, 4]), ["2 slices at the ends hold one value and no image, 0.dcm among them"]);
+    assert!(remarks(&[]).is_empty() && remarks(&[0, 1, 2, 3, 4]).is_empty());
+}
+
+#[test]
+fn a_slice_that_is_scaled_otherwise_than_most_is_told() {
+    let with = |scalings: &[&str]| {
+        let file = |(index, intercept): (usize, &&str)| {
+            let mut file = File::slice(index, index as f64);
+            file.text(tags::RESCALE_INTERCEPT, VR::DS, intercept);
+            file.named(&format!("{index}.dcm"))
+        };
+        read(&scalings.iter().enumerate().map(file).collect::<Vec<_>>()).unwrap().geometry.remarks
+    };
+    assert_eq!(
+        with(&["-1024", "-1024", "0", "-1024"]),
+        [
+            "1 of 4 slices are scaled otherwise than the others, 2.dcm among them: slope 1 and intercept 0 for 1 and -1024"
+        ]
+    );
+    assert!(with(&["-1024", "-1023", "-1022", "-1021"]).is_empty(), "each by its own values");
+}
+
+#[test]
 fn unacceptable_files_are_refused_by_attribute() {
     let cases: Vec<(&str, Change)> = vec![
+        ("(0008,0060) Modality", |f| {
+            f.text(tags::MODALITY, VR::CS, "PT");
+        }),
+        ("(0008,0008) ImageType (byte", |f| {
+            f.text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY\\AXIAL\\MIP");
+        }),
         ("(0028,0004) PhotometricInterpretation (byte", |f| {
             f.text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");
         }),

@@ -16,6 +16,7 @@ const WANTED: &[Tag] = &[
     tags::SERIES_INSTANCE_UID,
     tags::FRAME_OF_REFERENCE_UID,
     tags::IMAGE_TYPE,
+    tags::MODALITY,
     tags::FRAME_TYPE,
     tags::SLICE_THICKNESS,
     tags::SPACING_BETWEEN_SLICES,

@@ -91,6 +91,14 @@ pub enum DicomError {
         /// What would be accepted, in mm.
         tolerance: f64,
     },
+    /// A slice without an image, between slices that have one.
+    #[error("{file}: all pixels of the slice are {value} HU, where its neighbours hold an image")]
+    Blank {
+        /// The file.
+        file: String,
+        /// Its only value.
+        value: f32,
+    },
     /// More memory than allowed.
     #[error("{columns}×{rows} voxels in {slices} slices need {needed} bytes; the limit is {limit}")]
     TooLarge {
@@ -118,7 +126,11 @@ fn missing_slices(count: u64) -> String {
 impl DicomError {
     /// What to do about it, where more can be said than that the series has to be replaced.
     pub fn advice(&self) -> Option<&'static str> {
-        let Self::File { cause, .. } = self else { return None };
+        let cause = match self {
+            Self::File { cause, .. } => cause,
+            Self::Blank { .. } => return Some("copy the file again from where it came from"),
+            _ => return None,
+        };
         match cause {
             FileError::Empty | FileError::NoDicom { .. } | FileError::Truncated { .. } => Some(
                 "copy the file again from where it came from; move it out of the folder if it is none of the series",

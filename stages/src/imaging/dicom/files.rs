@@ -16,6 +16,8 @@ use super::{Content, SeriesFile};
 const BEGINNING: usize = 132;
 /// Extensions that DICOM files have.
 const DICOM: [&str; 4] = ["dcm", "dicom", "ima", "dic"];
+/// Extensions of compressed files.
+const COMPRESSED: [&str; 7] = ["gz", "bz2", "xz", "zst", "lz4", "z", "zip"];
 /// Extensions of what lies beside series: notes, tables, pictures, other formats of scans, files of systems.
 const OTHER: [&str; 52] = [
     "txt", "md", "rtf", "doc", "docx", "pdf", "log", "xml", "json", "csv", "tsv", "xls", "xlsx", "yaml",
@@ -32,7 +34,7 @@ const NAMES: [&str; 9] =
 /// # Errors
 /// When it cannot be read.
 pub(super) fn fault(file: &SeriesFile, images: &[&str]) -> Result<Option<FileError>, FileError> {
-    let name = Name::of(&file.name);
+    let name = Name::of(uncompressed(&file.name));
     let images: Vec<Name> = images.iter().map(|image| Name::of(image)).collect();
     if name.is_hidden || NAMES.contains(&name.base.as_str()) {
         return Ok(None);
@@ -66,6 +68,16 @@ pub(super) fn fault(file: &SeriesFile, images: &[&str]) -> Result<Option<FileErr
         }
         what => FileError::NoDicom { what },
     }))
+}
+
+/// The name that a compressed file had before, if it was a slice's.
+fn uncompressed(name: &str) -> &str {
+    let before =
+        name.rsplit_once('.').filter(|(_, last)| COMPRESSED.contains(&last.to_ascii_lowercase().as_str()));
+    match before {
+        Some((before, _)) if DICOM.contains(&Name::of(before).extension.as_str()) => before,
+        _ => name,
+    }
 }
 
 /// What a file's name says.
@@ -146,6 +158,8 @@ mod tests {
             ("IM009.img", b"some words", &["IM001.img"], cut),
             ("E5F1", b"\x01\x02\x03", &["A7C2"], cut),
             ("IM009", &bare, &["IM001"], "DICOM without its preamble"),
+            ("IM009.dcm.gz", b"\x1f\x8b\x08", &["IM001.dcm"], "no DICOM file but"),
+            ("IM009.DCM.zip", b"PK\x03\x04", &["IM001.dcm"], "no DICOM file but"),
         ];
         for (name, bytes, images, expected) in table {
             let said = said(name, bytes, images);

@@ -116,6 +116,8 @@ pub struct Series {
     pub geometry: Geometry,
     /// HU.
     pub voxels: Voxels,
+    /// What is odd about the voxels, and refused nowhere.
+    pub remarks: Vec<String>,
 }
 
 /// Where the voxels of a series lie.
@@ -133,9 +135,38 @@ pub struct Geometry {
     pub files: usize,
     /// Files that are something else, by name in order.
     pub skipped: Vec<String>,
+    /// What headers say that is odd, and refused nowhere.
+    pub remarks: Vec<String>,
 }
 
 impl Series {
+    /// What to say of slices of one value at the ends: padding, or slices that were lost.
+    ///
+    /// # Errors
+    /// When such a slice lies between others that hold an image.
+    fn blank_ends(&self, stack: &Stack) -> Result<Option<String>, DicomError> {
+        let [columns, rows, _] = self.geometry.shape;
+        let values = match &self.voxels {
+            Voxels::Integers(voxels) => only_values(voxels, columns * rows),
+            Voxels::Reals(voxels) => only_values(voxels, columns * rows),
+        };
+        let named = || values.iter().zip(&stack.slices);
+        let (Some(first), Some(last)) =
+            (values.iter().position(Option::is_none), values.iter().rposition(Option::is_none))
+        else {
+            return Ok(None);
+        };
+        let inside = named().take(last).skip(first).find_map(|(value, slice)| Some(((*value)?, slice)));
+        if let Some((value, slice)) = inside {
+            return Err(DicomError::Blank { file: slice.image.name.to_owned(), value });
+        }
+        let blank: Vec<&str> =
+            named().filter(|(value, _)| value.is_some()).map(|(_, slice)| slice.image.name).collect();
+        Ok(blank.first().map(|first| {
+            format!("{} slices at the ends hold one value and no image, {first} among them", blank.len())
+        }))
+    }
+
     /// The bytes of the volume as `.nii.gz`, the same on every host. The sform is the affine; a qform is
     /// there when voxels are rectangular.
     ///
@@ -162,7 +193,9 @@ pub fn read_series(files: &[SeriesFile], options: &ReadOptions) -> Result<Series
     let stack = series::stack(&images, options.tolerance)?;
     let geometry = geometry(&stack, images.len(), skipped)?;
     let voxels = voxels(&files, &stack, geometry.shape, options.memory_bytes)?;
-    Ok(Series { geometry, voxels })
+    let mut series = Series { geometry, voxels, remarks: Vec::new() };
+    series.remarks.extend(series.blank_ends(&stack)?);
+    Ok(series)
 }
 
 /// As [`read_series`], but for the pixels, of which none are read.
@@ -200,6 +233,15 @@ pub fn read_slices(
     Ok((geometry, wanted.into_iter().zip(values).collect()))
 }
 
+/// The value of each slice that holds only one.
+fn only_values<T: Copy + PartialEq + Sync + Into<f32>>(voxels: &[T], pixels: usize) -> Vec<Option<f32>> {
+    let only = |slice: &[T]| {
+        let first = *slice.first()?;
+        slice.iter().all(|value| *value == first).then(|| first.into())
+    };
+    voxels.par_chunks(pixels.max(1)).map(only).collect()
+}
+
 fn sorted(files: &[SeriesFile]) -> Vec<&SeriesFile> {
     let mut files: Vec<&SeriesFile> = files.iter().collect();
     files.sort_by(|a, b| a.name.cmp(&b.name));
@@ -215,6 +257,7 @@ fn geometry(stack: &Stack, files: usize, skipped: Vec<String>) -> Result<Geometr
         tilt_degrees: libm::atan2(stack.shift, stack.step).to_degrees(),
         files,
         skipped,
+        remarks: series::other_scaling(&stack.slices).into_iter().collect(),
     })
 }
 

@@ -13,6 +13,8 @@
 //! cosines explain it counts as none, and the step is along the normal: otherwise every second series
 //! would be sheared by a hair, and no qform could describe it.
 
+use std::collections::BTreeMap;
+
 use super::Tolerance;
 use super::error::{Attribute, DicomError};
 use super::slice::{Facts, Frame, PixelFormat};
@@ -128,6 +130,29 @@ fn same_kind(slices: &[Slice], first: &Slice) -> Result<(), DicomError> {
         });
     }
     Ok(())
+}
+
+/// Slices whose stored values become HU otherwise than those of most: right if their files are, which other programs that
+/// wrote a part of a series anew may have forgotten.
+pub(super) fn other_scaling(slices: &[Slice]) -> Option<String> {
+    let scaling = |slice: &Slice| (slice.frame.slope.to_bits(), slice.frame.intercept.to_bits());
+    let mut counts: BTreeMap<(u64, u64), usize> = BTreeMap::new();
+    slices.iter().for_each(|slice| *counts.entry(scaling(slice)).or_default() += 1);
+    let (usual, most) = counts.iter().max_by_key(|(_, count)| **count)?;
+    // Some scanners scale each slice by its own values.
+    if *most * 2 <= slices.len() || *most == slices.len() {
+        return None;
+    }
+    let other = slices.iter().find(|slice| scaling(slice) != *usual)?;
+    let Frame { slope, intercept, .. } = other.frame;
+    let [usual_slope, usual_intercept] = [usual.0, usual.1].map(f64::from_bits);
+    Some(format!(
+        "{} of {} slices are scaled otherwise than the others, {} among them: slope {slope} and intercept {intercept} \
+         for {usual_slope} and {usual_intercept}",
+        slices.len() - most,
+        slices.len(),
+        other.image.name
+    ))
 }
 
 fn size(format: &PixelFormat) -> (u16, u16) {

@@ -29,6 +29,9 @@ const LARGEST_FRAME: usize = 1 << 26;
 const FARTHEST: f64 = 1e4;
 /// Distances of voxels in mm.
 const SPACINGS: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
+/// Kinds of images that are made of many slices, such as the largest value along each ray.
+const PROJECTIONS: [&str; 9] =
+    ["MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIP", "VOLUME_RENDER", "SURFACE_RENDER", "VRT", "SSD"];
 /// Kinds of multi-energy images whose values are no CT numbers, or those of one material alone.
 const MAPS: [&str; 15] = [
     "MAT_SPECIFIC",
@@ -123,6 +126,9 @@ pub(super) fn read(content: &Content) -> Result<Option<Facts>, FileError> {
     let root = attributes.root();
     if !CT_CLASSES.contains(&root.text(tags::SOP_CLASS_UID)?) {
         return Err(root.wrong(tags::SOP_CLASS_UID, "a CT image"));
+    }
+    if root.find(tags::MODALITY).is_some() && root.text(tags::MODALITY)?.trim() != "CT" {
+        return Err(root.wrong(tags::MODALITY, "CT"));
     }
     if root.find(tags::MODALITY_LUT_SEQUENCE).is_some() {
         return Err(
@@ -253,6 +259,9 @@ fn image_type(view: &View) -> Result<String, FileError> {
     let text = view.text(tag)?;
     if text.split('\\').any(|value| value.trim() == "LOCALIZER") {
         return Err(view.wrong(tag, "a slice of a volume, found a localizer"));
+    }
+    if text.split('\\').any(|value| PROJECTIONS.contains(&value.trim())) {
+        return Err(view.wrong(tag, "a slice of a volume, found a projection of several"));
     }
     if text.split('\\').any(|value| MAPS.contains(&value.trim())) {
         return Err(
