@@ -40,16 +40,20 @@ pub(crate) fn publish_stage(
         instances.map(|(position, instance)| Some((instance, result(position)?))).collect();
     let Some(done) = done else { return Ok(CopiedOut::default()) };
     let set = Set::of(binder, stage, folder, &done)?;
-    let mut found = set.compare(binder.memo)?;
     let mut outcome = Outcome::default();
-    if !found.is_complete() {
-        let _claim = claim(binder.store, folder, cancel)?;
-        // Another run may have published meanwhile.
-        found = set.compare(binder.memo)?;
-        if !found.is_complete() {
-            outcome = set.put(binder, &done, &found)?;
+    // Another run may be publishing there: without the claim only a folder that is as it should be is believed.
+    let unclaimed = set.compare(binder.memo).ok().filter(Compared::is_complete);
+    let found = match unclaimed {
+        Some(found) => found,
+        None => {
+            let _claim = claim(binder.store, folder, cancel)?;
+            let found = set.compare(binder.memo)?;
+            if !found.is_complete() {
+                outcome = set.put(binder, &done, &found)?;
+            }
+            found
         }
-    }
+    };
     for path in &found.kept_changed {
         let text = format!(
             "{} is no longer given, but has been changed since it was published: it stays",
