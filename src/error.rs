@@ -103,6 +103,9 @@ impl CliError {
                 "if nobody needs it any more, remove {}; nothing else was changed",
                 path.parent().unwrap_or(path).display()
             )),
+            CliError::Record(RecordError::Newer { .. }) => {
+                Some("use the program that wrote it, or a newer one".to_string())
+            }
             CliError::Record(RecordError::Store(_)) => {
                 Some("the cache must be a folder that can be read and written".to_string())
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use pipe_cache::{Digest, Error, Form, Keep, Store, Swept};
 
-use crate::record::{RecordError, RunRecord, read_run, run_ids};
+use crate::record::{RecordError, RunHead, RunRecord, read_head, read_own, run_ids};
 
 /// A run that has not ended counts as going on for so long, and one that ended badly as unfinished.
 const UNFINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -39,6 +39,8 @@ pub struct Collected {
 struct Reached {
     blobs: HashSet<Digest>,
     fingerprints: HashSet<Digest>,
+    /// The runs whose instances have been looked at.
+    runs: HashSet<String>,
 }
 
 /// Removes from a store what is not wanted; with `dry`, only tells. What an unfinished run has computed of its items is
@@ -61,39 +63,41 @@ pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, R
         }
     }
     let bytes_of =
-        |reached: &Reached| -> u64 { reached.blobs.iter().filter_map(|digest| sizes.get(digest)).sum() };
+        |blobs: &HashSet<Digest>| -> u64 { blobs.iter().filter_map(|digest| sizes.get(digest)).sum() };
+    let mut kept_bytes = bytes_of(&reached.blobs);
     let mut counted = 0;
     let mut is_full = false;
     let mut finished = HashSet::new();
     let mut is_unfinished = false;
     for id in ids {
-        let Some(run) = read_whole(store, &id)? else { continue };
-        is_unfinished |= is_going_on(&run)
-            || (!run.is_ok() && is_recent(&run) && !finished.contains(&run.header.pipeline));
-        if run.is_ok() {
-            finished.insert(run.header.pipeline.clone());
+        let Some(head) = read_whole_head(store, &id)? else { continue };
+        is_unfinished |= is_going_on(&head)
+            || (!head.is_ok() && is_recent(&head) && !finished.contains(&head.header.pipeline));
+        if head.is_ok() {
+            finished.insert(head.header.pipeline.clone());
         }
-        let must = pins.contains(&id) || is_going_on(&run);
+        let must = pins.contains(&id) || is_going_on(&head);
         if !must && (counted >= wanted.runs || is_full) {
             continue;
         }
-        let mut with = Reached { blobs: reached.blobs.clone(), fingerprints: reached.fingerprints.clone() };
-        with.run(store, &run)?;
+        let more = reached.more(store, &id)?;
+        let bytes = bytes_of(&more.blobs);
         if !must {
-            let fits = wanted.most_bytes.is_none_or(|most| bytes_of(&with) <= most);
+            let fits = wanted.most_bytes.is_none_or(|most| kept_bytes + bytes <= most);
             if !fits && counted > 0 {
                 is_full = true;
                 continue;
             }
             counted += 1;
         }
-        reached = with;
+        reached.add(more);
+        kept_bytes += bytes;
         collected.runs.push(id);
     }
     if is_unfinished {
         reached.blobs.extend(store.items_of_all()?);
     }
-    collected.kept_bytes = bytes_of(&reached);
+    collected.kept_bytes = bytes_of(&reached.blobs);
     let keep = Keep {
         blob: &|digest| reached.blobs.contains(&digest),
         result: &|fingerprint| reached.fingerprints.contains(&fingerprint),
@@ -103,37 +107,61 @@ pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, R
     Ok(collected)
 }
 
-/// The record of a run, all of which can be read; `None` of one that was killed before it said what it is.
-fn read_whole(store: &Store, id: &str) -> Result<Option<RunRecord>, RecordError> {
-    match read_run(store, id) {
+/// What a run is and how it ended; `None` of one that was killed before it said what it is.
+fn read_whole_head(store: &Store, id: &str) -> Result<Option<RunHead>, RecordError> {
+    match read_head(store, id) {
         Err(RecordError::Empty { .. }) => Ok(None),
-        run => run?.whole().map(Some),
+        head => head.map(Some),
     }
 }
 
 /// Whether a run may still be going on: it has not ended, and has lately written.
-fn is_going_on(run: &RunRecord) -> bool {
+fn is_going_on(run: &RunHead) -> bool {
     run.summary.is_none() && is_recent(run)
 }
 
-fn is_recent(run: &RunRecord) -> bool {
+fn is_recent(run: &RunHead) -> bool {
     let written = std::fs::metadata(run.path()).and_then(|metadata| metadata.modified());
     written.is_ok_and(|time| SystemTime::now().duration_since(time).map_or(true, |age| age < UNFINISHED))
 }
 
 impl Reached {
-    fn run(&mut self, store: &Store, run: &RunRecord) -> Result<(), Error> {
+    /// What a run reaches besides.
+    fn more(&self, store: &Store, id: &str) -> Result<Self, RecordError> {
+        let mut more = Self::default();
+        let run = read_own(store, id)?.whole()?;
+        if !self.runs.contains(id) {
+            self.add_instances(store, &run, &mut more)?;
+            more.runs.insert(id.to_owned());
+        }
+        if let Some(since) = run.unchanged_since().filter(|since| !self.runs.contains(*since)) {
+            self.add_instances(store, &run.former(store, since)?.whole()?, &mut more)?;
+            more.runs.insert(since.to_owned());
+        }
+        Ok(more)
+    }
+
+    fn add(&mut self, more: Self) {
+        self.blobs.extend(more.blobs);
+        self.fingerprints.extend(more.fingerprints);
+        self.runs.extend(more.runs);
+    }
+
+    fn add_instances(&self, store: &Store, run: &RunRecord, more: &mut Self) -> Result<(), Error> {
         for instance in &run.instances {
-            self.fingerprints.extend(instance.fingerprint);
-            self.blobs.extend(instance.items);
-            for artifact in instance.outputs.values() {
-                if artifact.form == Form::File {
-                    self.blobs.insert(artifact.digest);
-                } else {
-                    self.artifact(store, artifact.digest)?;
+            more.fingerprints.extend(instance.fingerprint);
+            let artifacts = instance.outputs.values();
+            let files = artifacts.clone().filter(|artifact| artifact.form == Form::File);
+            let digests = instance.items.into_iter().chain(files.map(|artifact| artifact.digest));
+            more.blobs.extend(digests.filter(|digest| !self.blobs.contains(digest)));
+            for artifact in artifacts.filter(|artifact| artifact.form != Form::File) {
+                if !self.blobs.contains(&artifact.digest) {
+                    more.artifact(store, artifact.digest)?;
                 }
             }
         }
+        // An artifact of files that others have, too.
+        more.blobs.retain(|digest| !self.blobs.contains(digest));
         Ok(())
     }
 

@@ -13,6 +13,7 @@ pub mod foreign;
 pub mod foresee;
 pub mod gc;
 mod graph;
+mod history;
 pub mod input;
 pub mod inspect;
 mod items;

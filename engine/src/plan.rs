@@ -6,17 +6,15 @@ use pipe_cache::{Digest, InputMemo, Store};
 
 use crate::bind::{Binder, Bound, Done};
 use crate::context::Device;
+use crate::history::{Former, History};
 use crate::looks::Looked;
 use crate::lookup::look_up;
 use crate::manifest::{Instance, Pipeline};
 use crate::naming::is_among;
 use crate::preimage::{Change, Preimage};
-use crate::record::{InstanceRecord, InstanceStatus, read_run, run_ids};
+use crate::record::InstanceStatus;
 use crate::registry::Registry;
 use crate::stage::StageError;
-
-/// How far back earlier runs are looked at for the reason of a change.
-const RUNS_LOOKED_AT: usize = 50;
 
 /// What would become of an instance.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,7 +91,7 @@ pub fn known_results(
     let memo = InputMemo::open(store, true);
     let planner = Planner {
         binder: Binder { pipeline, registry, store, memo: &memo, device, looked: Looked::default() },
-        history: History { records: Vec::new() },
+        history: History::none(store),
         force: &[],
     };
     let mut results: Vec<Option<Done>> = Vec::new();
@@ -108,7 +106,7 @@ pub fn known_results(
 
 struct Planner<'a> {
     binder: Binder<'a>,
-    history: History,
+    history: History<'a>,
     force: &'a [String],
 }
 
@@ -166,7 +164,7 @@ impl Planner<'_> {
     }
 
     fn reasons(&self, instance: &Instance, bound: &Bound) -> Vec<String> {
-        let Some((record, before)) = self.history.last(self.binder.store, &instance.label) else {
+        let Some(Former { run, record, preimage: before }) = self.history.last(&instance.label) else {
             return vec!["it has not run yet".to_string()];
         };
         let mut reasons: Vec<String> = bound
@@ -183,7 +181,7 @@ impl Planner<'_> {
         }
         if reasons.is_empty() {
             reasons.push(match record.status {
-                InstanceStatus::Failed => format!("it failed in run {}", self.history.run_of(&record)),
+                InstanceStatus::Failed => format!("it failed in run {run}"),
                 InstanceStatus::Skipped => "it was not reached in the last run".to_string(),
                 _ => "its result is no longer in the cache".to_string(),
             });
@@ -193,7 +191,7 @@ impl Planner<'_> {
 
     /// The changed parameters of an instance whose inputs are not known yet.
     fn parameter_reasons(&self, instance: &Instance) -> Vec<String> {
-        let Some((_, before)) = self.history.last(self.binder.store, &instance.label) else {
+        let Some(Former { preimage: before, .. }) = self.history.last(&instance.label) else {
             return Vec::new();
         };
         let mut now = Preimage::default();
@@ -300,43 +298,5 @@ fn change_text(instance: &Instance, change: &Change) -> String {
             let side = |value: &Option<String>| value.clone().unwrap_or_else(|| "(none)".to_string());
             format!("{other} {} → {} ({origin})", side(before), side(after))
         }
-    }
-}
-
-/// What earlier runs of the pipeline did.
-struct History {
-    records: Vec<(String, InstanceRecord)>,
-}
-
-impl History {
-    /// The records of the latest runs of a pipeline, newest first.
-    fn new(store: &Store, pipeline: &str) -> Self {
-        let ids = run_ids(store).unwrap_or_default();
-        let runs = ids.into_iter().take(RUNS_LOOKED_AT).filter_map(|id| read_run(store, &id).ok());
-        let records = runs
-            .filter(|run| run.header.pipeline == pipeline)
-            .flat_map(|run| {
-                let id = run.header.run.clone();
-                run.instances.into_iter().map(move |instance| (id.clone(), instance))
-            })
-            .collect();
-        Self { records }
-    }
-
-    /// The last record of an instance that has a stored preimage, and that preimage.
-    fn last(&self, store: &Store, label: &str) -> Option<(InstanceRecord, Preimage)> {
-        self.records.iter().filter(|(_, record)| record.label == label).find_map(|(_, record)| {
-            let preimage = store.preimage(record.fingerprint?).ok()??;
-            Some((record.clone(), Preimage::from_json(&preimage)?))
-        })
-    }
-
-    fn run_of(&self, record: &InstanceRecord) -> &str {
-        let found = self.records.iter().find(|(_, known)| {
-            known.label == record.label
-                && known.fingerprint == record.fingerprint
-                && known.status == record.status
-        });
-        found.map_or("?", |(run, _)| run)
     }
 }

@@ -40,6 +40,7 @@ pub fn run(
     let memo = InputMemo::open(store, !options.verify);
     let record = RecordWriter::create(store)?;
     record.header(header(pipeline, registry, options))?;
+    record.manifest(&pipeline.resolved)?;
     let selected = selected(pipeline, &options.only);
     let blobs = store.sight_anew();
     observer.event(&Event::Started {
@@ -247,7 +248,7 @@ fn thread_pool(jobs: usize) -> Result<rayon::ThreadPool, RunError> {
 /// What a run is; its record fills in its own name.
 fn header(pipeline: &Pipeline, registry: &Registry, options: &RunOptions) -> RunHeader {
     RunHeader {
-        version: 1,
+        version: crate::record::VERSION,
         sequence: None,
         run: String::new(),
         process: None,
@@ -263,7 +264,6 @@ fn header(pipeline: &Pipeline, registry: &Registry, options: &RunOptions) -> Run
         code: registry.code_of_all(),
         surroundings: options.surroundings.clone(),
         elsewhere: Elsewhere::among(&pipeline.root, pipeline.instances.iter().flat_map(Instance::paths)),
-        manifest_resolved: pipeline.resolved.clone(),
     }
 }
 

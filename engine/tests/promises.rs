@@ -366,7 +366,7 @@ fn a_record_says_where_values_came_from_in_that_run() {
 fn inputs_that_lie_elsewhere_are_recorded() {
     let project = Project::with_rows();
     project.run(&[]);
-    let elsewhere = || read_run(&project.store(), "latest").unwrap().header.elsewhere;
+    let elsewhere = || read_run(&project.store(), "latest").unwrap().head.header.elsewhere;
     assert!(elsewhere().is_empty());
     let outside = tempfile::tempdir().unwrap();
     let real = fs::canonicalize(outside.path()).unwrap().join("table.csv");

@@ -37,7 +37,7 @@ fn recorded(project: &Project, outcome: &Outcome) -> Vec<(String, String)> {
         .flat_map(|record| record.warnings.iter().map(|text| (record.label.clone(), text.clone())))
         .collect();
     all.sort();
-    assert_eq!(run.summary.unwrap()["warnings"], all.len());
+    assert_eq!(run.head.summary.unwrap()["warnings"], all.len());
     all
 }
 
@@ -94,7 +94,7 @@ fn the_summary_has_what_came_out_in_a_line() {
     let outcome = project.run(&[]);
     assert_eq!(outcome.summary.headline.as_deref(), Some("0+ANT+BEEBEE+CAT"));
     let run = read_run(&project.store(), &outcome.summary.run).unwrap();
-    assert_eq!(run.summary.unwrap()["headline"], "0+ANT+BEEBEE+CAT");
+    assert_eq!(run.head.summary.unwrap()["headline"], "0+ANT+BEEBEE+CAT");
     project.write("pipeline.toml", "[stage.repeat]\ninputs = { table = \"rows.csv\" }\n");
     assert_eq!(project.run(&[]).summary.headline, None);
 }

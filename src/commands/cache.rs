@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pipe_cache::{Digest, Store};
-use pipe_engine::record::{read_run, run_ids};
+use pipe_engine::record::{read_head, run_ids};
 
 use crate::cli::{CacheCommand, CacheCommandArguments};
 use crate::error::{CliError, exit};
@@ -48,7 +48,7 @@ fn pinned_name(store: &Store, name: &str) -> Result<String, CliError> {
             )),
         };
     }
-    let folder = read_run(store, name)?.folder;
+    let folder = read_head(store, name)?.folder;
     Ok(folder.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 

@@ -196,8 +196,9 @@ fn from_run(arguments: &GetArguments) -> Result<Source, CliError> {
     }
     let store = session::nearest_store(&arguments.cache)?;
     let run = read_run(&store, &arguments.source)?;
-    render::line(&format!("from run {}, begun {}", run.header.run, timing::minute(&run.header.started)));
-    let state = run.state();
+    let header = &run.head.header;
+    render::line(&format!("from run {}, begun {}", header.run, timing::minute(&header.started)));
+    let state = run.head.state();
     let found = run.instances.into_iter().map(|record| Found {
         outputs: (!record.outputs.is_empty()).then_some(record.outputs),
         stage: record.stage,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::SystemTime;
 
-use pipe_engine::record::{RunRecord, RunState, read_run, run_ids};
+use pipe_engine::record::{RunHead, RunState, read_head, run_ids};
 
 use crate::cli::CacheArguments;
 use crate::error::CliError;
@@ -21,7 +21,7 @@ pub(crate) fn runs(arguments: &CacheArguments) -> Result<ExitCode, CliError> {
     }
     let rows: Vec<Row> = ids
         .into_iter()
-        .map(|id| match read_run(&store, &id) {
+        .map(|id| match read_head(&store, &id) {
             Ok(run) => Row::of(&run),
             Err(error) => Row::Unreadable { id, error: error.to_string() },
         })
@@ -39,7 +39,7 @@ enum Row {
 }
 
 impl Row {
-    fn of(run: &RunRecord) -> Self {
+    fn of(run: &RunHead) -> Self {
         let header = &run.header;
         let field = |name: &str| run.summary.as_ref().and_then(|summary| summary.get(name));
         let seconds = field("seconds").and_then(serde_json::Value::as_f64).or_else(|| so_far(run));
@@ -61,7 +61,7 @@ impl Row {
 }
 
 /// How long a run that goes on has taken.
-fn so_far(run: &RunRecord) -> Option<f64> {
+fn so_far(run: &RunHead) -> Option<f64> {
     if run.state() != RunState::Running {
         return None;
     }

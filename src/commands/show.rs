@@ -16,10 +16,10 @@ pub(crate) fn show(arguments: &ShowArguments) -> Result<ExitCode, CliError> {
 }
 
 fn text(run: &RunRecord) -> String {
-    let header = &run.header;
+    let header = &run.head.header;
     let mut lines = vec![
         format!("run       {}", header.run),
-        format!("status    {}", run.state().word()),
+        format!("status    {}", run.head.state().word()),
         format!("pipeline  {} ({})", header.pipeline, header.manifest.display()),
         format!("started   {}", timing::second(&header.started)),
         format!("program   {}, code {}", header.surroundings.program, header.code.short()),
@@ -47,7 +47,7 @@ fn text(run: &RunRecord) -> String {
             format!("outside   {given}, which is {leads_to}")
         });
     }
-    lines.push(format!("record    {}", run.folder.display()));
+    lines.push(format!("record    {}", run.head.folder.display()));
     lines.push(String::new());
     let width = run.instances.iter().map(|record| record.label.len()).max().unwrap_or(0);
     lines.extend(run.instances.iter().map(|record| instance_line(record, width, &header.run)));

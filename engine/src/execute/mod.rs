@@ -1,6 +1,6 @@
-//! Executing one instance: bind, look up, compute what is missing, commit; and compute again what the
-//! store has lost.
+//! Executing one instance: assess it, compute what is missing, commit; and compute again what the store has lost.
 
+mod assess;
 mod feed;
 mod gather;
 pub(crate) mod guard;
@@ -15,15 +15,14 @@ use std::time::Instant;
 
 use pipe_cache::{Claim, Claimed, Digest, Error, Hasher, RecordOutcome, ResultRecord};
 
+pub(crate) use self::assess::{Stale, Verdict};
 use self::whole::Surroundings;
 use crate::bind::{Binder, Bound, Done};
 use crate::context::{Cancel, Device, Devices, Reporter};
 use crate::event::{Event, FailedItem, Observer};
-use crate::items::BoundItems;
-use crate::lookup::{class_of, look_up};
+use crate::lookup::class_of;
 use crate::manifest::Instance;
 use crate::naming::is_among;
-use crate::quick::Known;
 use crate::requests::{Secrets, Turns};
 use crate::stage::{Busy, StageError, Work};
 
@@ -99,60 +98,35 @@ impl Executor<'_> {
         must_rebuild: bool,
         device: Device,
     ) -> Result<Executed, Failure> {
+        match self.assess(position, must_rebuild)? {
+            Verdict::UpToDate(known) => Ok(*known),
+            Verdict::Stale(stale) => self.perform(position, &stale, device),
+        }
+    }
+
+    /// Computes an instance, unless another process has done so or does.
+    pub(crate) fn perform(
+        &self,
+        position: usize,
+        stale: &Stale,
+        device: Device,
+    ) -> Result<Executed, Failure> {
         let instance = self.instance(position)?;
-        let upstream = |index: usize| self.result(index);
-        let is_wanted = !must_rebuild && !self.is_forced(instance);
-        let sight = self.binder.sight(instance, &upstream);
-        if is_wanted
-            && let Some(known) = sight.and_then(|sight| self.binder.known(sight))
-            && let Some(record) = look_up(&self.binder, instance, known.fingerprint)
-        {
-            return Ok(self.cached(instance, known, record));
-        }
-        let bound = self.binder.bind(instance, &upstream)?;
-        if is_wanted && let Some(record) = look_up(&self.binder, instance, bound.fingerprint) {
-            let listed = bound.items.as_ref().map(|items| self.listed(items)).transpose()?;
-            self.note(instance, sight, &bound, listed.map(|(_, listing)| listing));
-            let known = Known { fingerprint: bound.fingerprint, items: listed };
-            return Ok(self.cached(instance, known, record));
-        }
         // What is computed item by item is claimed in portions.
         let claim = match instance.kind.work() {
-            Work::Whole(_) => Some(self.claim(instance, bound.fingerprint)?),
+            Work::Whole(_) => Some(self.claim(instance, stale.bound.fingerprint)?),
             Work::Items(_) => None,
         };
-        if is_wanted
-            && claim.is_some()
-            && let Some(record) = look_up(&self.binder, instance, bound.fingerprint)
+        if claim.is_some()
+            && let Some(known) = self.look_again(instance, stale)?
         {
             // Another process has finished it just before.
-            let known = Known { fingerprint: bound.fingerprint, items: None };
-            return Ok(self.cached(instance, known, record));
+            return Ok(known);
         }
-        let executed = self.compute(instance, &bound, device)?;
+        let executed = self.compute(instance, &stale.bound, device)?;
         drop(claim);
-        self.note(instance, sight, &bound, executed.items);
+        self.note(instance, stale.sight, &stale.bound, executed.items);
         Ok(executed)
-    }
-
-    /// How many items there are, and their listing, which the record refers to.
-    fn listed(&self, items: &BoundItems) -> Result<(usize, Digest), Error> {
-        let listing = items.listing();
-        let digest = Digest::of(&listing);
-        if !self.binder.store.contains(digest) {
-            self.binder.store.put(&listing)?;
-        }
-        Ok((items.list.len(), digest))
-    }
-
-    /// Notes what a sight leads to, if it is still the same: else what was bound may be something that came later.
-    fn note(&self, instance: &Instance, sight: Option<Digest>, bound: &Bound, listing: Option<Digest>) {
-        let Some(sight) = sight else { return };
-        if self.binder.sight(instance, &|index| self.result(index)) == Some(sight) {
-            self.binder.note(sight, bound, listing);
-        } else {
-            self.binder.looked.spoil();
-        }
     }
 
     /// Asks to be the one process that computes an instance.
@@ -162,21 +136,6 @@ impl Executor<'_> {
         match self.binder.store.claim(hasher.finish())? {
             Claimed::Mine(claim) => Ok(claim),
             Claimed::Busy(owner) => Err(StageError::from(Busy { owner }).into()),
-        }
-    }
-
-    /// An instance whose result is known.
-    fn cached(&self, instance: &Instance, known: Known, record: ResultRecord) -> Executed {
-        Executed {
-            done: Done { outputs: record.outputs, run: record.run, fingerprint: known.fingerprint },
-            fingerprint: known.fingerprint,
-            origins: self.binder.origins(instance),
-            items: known.items.map(|(_, listing)| listing),
-            device: None,
-            executed: false,
-            items_executed: 0,
-            items_cached: known.items.map_or(0, |(count, _)| count),
-            warnings: record.warnings,
         }
     }
 

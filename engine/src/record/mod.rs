@@ -1,5 +1,6 @@
 //! The run record: an append-only account of what a run did, one JSON object a line.
 
+mod head;
 mod measures;
 mod read;
 mod write;
@@ -12,12 +13,17 @@ use pipe_cache::{ArtifactRef, Digest};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use self::head::{RunHead, RunState, read_head};
 pub(crate) use self::measures::{peak_memory, utc};
-pub(crate) use self::read::read_header;
-pub use self::read::{RecordError, RunRecord, RunState, read_run, run_ids};
+pub(crate) use self::read::read_own;
+pub use self::read::{RecordError, RunRecord, read_run, run_ids};
 pub(crate) use self::write::RecordWriter;
 pub use self::write::end_interrupted;
 use crate::input::Selector;
+use crate::manifest::Instance;
+
+/// The version of records that this program writes. In version 1 the manifest was a field of the header.
+pub(crate) const VERSION: u32 = 2;
 
 /// Facts about the place of a run, which the binary finds out and the engine writes down.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -103,8 +109,6 @@ pub struct RunHeader {
     /// The manifest's inputs that do not lie in the project, or that links lead away from where they are given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
-    /// The merged manifest with variables replaced.
-    pub manifest_resolved: Value,
 }
 
 /// What became of a stage instance.
@@ -165,10 +169,40 @@ pub struct InstanceRecord {
     pub warnings: Vec<String>,
 }
 
+impl InstanceRecord {
+    /// Of an instance that was not reached.
+    pub(crate) fn of(instance: &Instance, seconds: f64) -> Self {
+        Self {
+            label: instance.label.clone(),
+            stage: instance.stage.clone(),
+            kind: instance.kind.about().name.to_string(),
+            selector: instance.selector.clone(),
+            status: InstanceStatus::Skipped,
+            fingerprint: None,
+            origins: BTreeMap::new(),
+            items: None,
+            device: None,
+            outputs: BTreeMap::new(),
+            from_run: None,
+            items_executed: 0,
+            items_cached: 0,
+            seconds,
+            peak_memory_bytes: None,
+            log: None,
+            error: None,
+            warnings: Vec::new(),
+        }
+    }
+}
+
 #[derive(Serialize, Deserialize)]
 #[serde(tag = "record", rename_all = "kebab-case")]
 enum Line {
     Run(Box<RunHeader>),
+    /// The merged manifest with variables replaced. Headers are read without it.
+    Manifest {
+        resolved: Value,
+    },
     Instance(Box<InstanceRecord>),
     /// All instances are as a former run left them, whose record tells of each.
     Unchanged {

@@ -3,65 +3,27 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::fs::{self, File};
-use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use pipe_cache::{Error, Store, Writer};
-use serde_json::Value;
+use pipe_cache::{Error, Store};
 
-use super::{InstanceRecord, InstanceStatus, Line, RunHeader};
+use super::head::{RunHead, header_of};
+use super::{InstanceRecord, InstanceStatus, Line};
 
 /// The name of the record in a run's folder.
 pub(crate) const FILE: &str = "record.jsonl";
 
-/// The line that tells how a run ended has fewer bytes.
-const LAST_LINE: u64 = 4096;
-
 /// The number of a run lies within so many bytes.
 const FIRST_BYTES: u64 = 128;
-
-/// What has become of a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RunState {
-    /// It ended and all stages have their results.
-    Ok,
-    /// It ended, and a stage failed.
-    Failed,
-    /// It was asked to stop.
-    Interrupted,
-    /// Its process lives.
-    Running,
-    /// Its process is gone and has not told of an end.
-    Killed,
-    /// It has not told of an end, and was written by a program that does not say which process it was.
-    Unfinished,
-}
-
-impl RunState {
-    /// The state in a word.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Failed => "failed",
-            Self::Interrupted => "interrupted",
-            Self::Running => "running",
-            Self::Killed => "killed",
-            Self::Unfinished => "unfinished",
-        }
-    }
-}
 
 /// A run as its record tells it.
 #[derive(Clone, Debug)]
 pub struct RunRecord {
-    /// What was asked for.
-    pub header: RunHeader,
+    /// What was asked for, and how it ended.
+    pub head: RunHead,
     /// The instances in the order in which they ended.
     pub instances: Vec<InstanceRecord>,
-    /// How it ended; `None` while it is going on or when it was killed.
-    pub summary: Option<Value>,
-    /// The record's folder.
-    pub folder: PathBuf,
     /// The run whose instances are meant, until they have been read.
     unchanged_since: Option<String>,
     /// The first line that cannot be read, counted from 1; one that was never finished does not count.
@@ -69,30 +31,19 @@ pub struct RunRecord {
 }
 
 impl RunRecord {
-    /// The record's file.
-    pub(crate) fn path(&self) -> PathBuf {
-        self.folder.join(FILE)
+    /// The run that left all instances as this one found them, if it did not look at each.
+    pub(crate) fn unchanged_since(&self) -> Option<&str> {
+        self.unchanged_since.as_deref()
     }
 
-    /// Whether the run has ended well.
-    pub fn is_ok(&self) -> bool {
-        self.summary.as_ref().and_then(|summary| summary.get("status")).is_some_and(|status| status == "ok")
-    }
-
-    /// What has become of it, as far as can be told.
-    pub fn state(&self) -> RunState {
-        let status = self.summary.as_ref().and_then(|summary| summary.get("status")?.as_str());
-        let writer = || Writer::of(&self.path(), self.header.process.as_deref()?);
-        match status {
-            Some("ok") => RunState::Ok,
-            Some("interrupted") => RunState::Interrupted,
-            Some(_) => RunState::Failed,
-            None => match writer() {
-                Some(Writer::Lives) => RunState::Running,
-                Some(Writer::Gone) => RunState::Killed,
-                None => RunState::Unfinished,
-            },
+    /// The record of the run that left all instances as this one found them.
+    pub(crate) fn former(&self, store: &Store, since: &str) -> Result<Self, RecordError> {
+        let folder = store.runs().join(since);
+        if folder.join(FILE).is_file() {
+            return read_record(&folder);
         }
+        let problem = format!("it says that all is as run {since} left it, which is not there");
+        Err(RecordError::Unreadable { path: self.head.path(), problem })
     }
 
     /// Refuses a record in which something cannot be read.
@@ -104,7 +55,7 @@ impl RunRecord {
             None => Ok(self),
             Some(line) => {
                 let problem = format!("line {line} is damaged");
-                Err(RecordError::Unreadable { path: self.path(), problem })
+                Err(RecordError::Unreadable { path: self.head.path(), problem })
             }
         }
     }
@@ -137,6 +88,16 @@ pub enum RecordError {
     Empty {
         /// The file.
         path: PathBuf,
+    },
+    /// A newer program wrote the record.
+    #[error("the record {} is of version {found}; this program reads up to {known}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        found: u64,
+        /// The newest version that is read.
+        known: u32,
     },
     /// The record cannot be read.
     #[error("the record {} cannot be read: {problem}", path.display())]
@@ -200,7 +161,7 @@ pub(super) fn largest_sequence(store: &Store) -> u64 {
 }
 
 /// The id that a person means: by the whole of it, a unique beginning, or `latest`.
-fn id_of(store: &Store, name: &str) -> Result<String, RecordError> {
+pub(super) fn id_of(store: &Store, name: &str) -> Result<String, RecordError> {
     let unknown = || RecordError::Unknown { name: name.to_string(), cache: store.root().to_path_buf() };
     let is_id = !name.is_empty() && !name.starts_with('.') && !name.contains(['/', '\\']);
     if is_id && store.runs().join(name).join(FILE).is_file() {
@@ -221,38 +182,18 @@ fn id_of(store: &Store, name: &str) -> Result<String, RecordError> {
 /// # Errors
 /// When there is no such run, there are several, or its record cannot be read.
 pub fn read_run(store: &Store, name: &str) -> Result<RunRecord, RecordError> {
-    let id = id_of(store, name)?;
-    let mut run = read_record(&store.runs().join(&id))?;
+    let mut run = read_own(store, name)?;
     if let Some(since) = run.unchanged_since.take() {
-        if !store.runs().join(&since).join(FILE).is_file() {
-            let problem = format!("it says that all is as run {since} left it, which is not there");
-            return Err(RecordError::Unreadable { path: run.path(), problem });
-        }
-        let former = read_record(&store.runs().join(&since))?;
+        let former = run.former(store, &since)?;
         run.damaged_line = run.damaged_line.or(former.damaged_line);
         run.instances = former.instances.into_iter().map(|record| known(record, &since)).collect();
     }
     Ok(run)
 }
 
-/// The header of a run that has ended, between which and the end nothing is read.
-pub(crate) fn read_header(store: &Store, id: &str) -> Option<RunHeader> {
-    let mut file = File::open(store.runs().join(id).join(FILE)).ok()?;
-    let length = file.metadata().ok()?.len();
-    let mut end = Vec::new();
-    file.seek(SeekFrom::Start(length.saturating_sub(LAST_LINE))).ok()?;
-    file.read_to_end(&mut end).ok()?;
-    let last = end.strip_suffix(b"\n")?.rsplit(|byte| *byte == b'\n').next()?;
-    if !matches!(serde_json::from_slice(last), Ok(Line::Finished { .. })) {
-        return None;
-    }
-    file.seek(SeekFrom::Start(0)).ok()?;
-    let mut line = String::new();
-    BufReader::new(file).read_line(&mut line).ok()?;
-    match serde_json::from_str(&line) {
-        Ok(Line::Run(header)) => Some(*header),
-        _ => None,
-    }
+/// As [`read_run`], but a run that found all as another left it has no instances of its own.
+pub(crate) fn read_own(store: &Store, name: &str) -> Result<RunRecord, RecordError> {
+    read_record(&store.runs().join(id_of(store, name)?))
 }
 
 /// An instance of a former run, whose result was known in a later one.
@@ -272,24 +213,15 @@ fn known(record: InstanceRecord, run: &str) -> InstanceRecord {
 
 fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
     let path = folder.join(FILE);
-    let unreadable = |problem: String| RecordError::Unreadable { path: path.clone(), problem };
-    let bytes = fs::read(&path).map_err(|error| unreadable(error.to_string()))?;
+    let unreadable =
+        |error: io::Error| RecordError::Unreadable { path: path.clone(), problem: error.to_string() };
+    let bytes = fs::read(&path).map_err(unreadable)?;
     let text = String::from_utf8_lossy(&bytes);
-    let mut lines = text.split_inclusive('\n').map(|line| (line, serde_json::from_str::<Line>(line)));
-    let header = match lines.next() {
-        Some((_, Ok(Line::Run(header)))) => *header,
-        None => return Err(RecordError::Empty { path }),
-        Some((text, Err(_))) if !text.ends_with('\n') => return Err(RecordError::Empty { path }),
-        _ => return Err(unreadable("its first line is not a run header".to_string())),
-    };
-    let mut record = RunRecord {
-        header,
-        instances: Vec::new(),
-        summary: None,
-        folder: folder.to_path_buf(),
-        unchanged_since: None,
-        damaged_line: None,
-    };
+    let mut lines = text.split_inclusive('\n');
+    let header = header_of(&path, lines.next().unwrap_or_default().as_bytes())?;
+    let lines = lines.map(|line| (line, serde_json::from_str::<Line>(line)));
+    let head = RunHead { header, summary: None, folder: folder.to_path_buf() };
+    let mut record = RunRecord { head, instances: Vec::new(), unchanged_since: None, damaged_line: None };
     let mut places = HashMap::new();
     for (number, (text, line)) in (2..).zip(lines) {
         let Ok(line) = line else {
@@ -300,7 +232,7 @@ fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
             continue;
         };
         match line {
-            Line::Run(_) => {}
+            Line::Run(_) | Line::Manifest { .. } => {}
             // An instance whose result was repaired ends twice; the later ending counts.
             Line::Instance(instance) => match places.entry(instance.label.clone()) {
                 Entry::Occupied(place) => {
@@ -314,7 +246,7 @@ fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
                 }
             },
             Line::Unchanged { since } => record.unchanged_since = Some(since),
-            Line::Finished { summary } => record.summary = Some(summary),
+            Line::Finished { summary } => record.head.summary = Some(summary),
         }
     }
     Ok(record)

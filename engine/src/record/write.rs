@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipe_cache::{
@@ -11,15 +11,24 @@ use pipe_cache::{
 use serde_json::Value;
 
 use super::read::{FILE, largest_sequence};
-use super::{InstanceRecord, Line, RunHeader, utc};
+use super::{InstanceRecord, InstanceStatus, Line, RunHeader, utc};
 use crate::event::{Status, Summary};
+
+/// So many bytes of lines about known results are written together.
+const TOGETHER: usize = 1 << 18;
+
+/// The record's file, and lines that wait to be written together.
+struct Lines {
+    file: File,
+    waiting: Vec<u8>,
+}
 
 /// Writes a run's record.
 pub(crate) struct RecordWriter {
     pub(crate) run: String,
     pub(crate) folder: PathBuf,
     sequence: u64,
-    file: Mutex<File>,
+    lines: Mutex<Lines>,
     _touched: Touched,
 }
 
@@ -42,7 +51,8 @@ impl RecordWriter {
         let path = folder.join(FILE);
         let file = create_to_append(&path).map_err(Error::io("write", &path))?;
         let touched = store.keep_touched(&path);
-        Ok(Self { run, folder, sequence, file: Mutex::new(file), _touched: touched })
+        let lines = Mutex::new(Lines { file, waiting: Vec::new() });
+        Ok(Self { run, folder, sequence, lines, _touched: touched })
     }
 
     /// Writes what the run is; what is this writer's own is filled in.
@@ -52,8 +62,20 @@ impl RecordWriter {
         self.line(&Line::Run(Box::new(header)))
     }
 
+    /// Writes the merged manifest with variables replaced.
+    pub(crate) fn manifest(&self, resolved: &Value) -> Result<(), Error> {
+        self.line(&Line::Manifest { resolved: resolved.clone() })
+    }
+
+    /// Lines about known results come in thousands, and wait for each other until [`RecordWriter::flush`] or another line.
     pub(crate) fn instance(&self, record: InstanceRecord) -> Result<(), Error> {
-        self.line(&Line::Instance(Box::new(record)))
+        let most = if record.status == InstanceStatus::Cached { TOGETHER } else { 0 };
+        self.add(&Line::Instance(Box::new(record)), most)
+    }
+
+    /// Writes what waits.
+    pub(crate) fn flush(&self) -> Result<(), Error> {
+        self.write(&mut self.lines())
     }
 
     /// Instead of the instances: they are as that run left them.
@@ -64,17 +86,34 @@ impl RecordWriter {
     pub(crate) fn finished(&self, summary: &Summary) -> Result<(), Error> {
         self.line(&Line::Finished { summary: serde_json::to_value(summary).unwrap_or(Value::Null) })?;
         if summary.executed > 0 {
-            let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-            file.sync_data().map_err(Error::io("sync the record of", &self.folder))?;
+            self.lines().file.sync_data().map_err(Error::io("sync the record of", &self.folder))?;
         }
         Ok(())
     }
 
     fn line(&self, line: &Line) -> Result<(), Error> {
-        let mut bytes = serde_json::to_vec(line).unwrap_or_default();
-        bytes.push(b'\n');
-        let file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        append(&file, &bytes).map_err(Error::io("write the record of", &self.folder))
+        self.add(line, 0)
+    }
+
+    /// Adds a line, and writes what waits when it is more than `most` bytes.
+    fn add(&self, line: &Line, most: usize) -> Result<(), Error> {
+        let mut lines = self.lines();
+        // Writing to memory cannot fail.
+        let _ = serde_json::to_writer(&mut lines.waiting, line);
+        lines.waiting.push(b'\n');
+        if lines.waiting.len() > most { self.write(&mut lines) } else { Ok(()) }
+    }
+
+    fn write(&self, lines: &mut Lines) -> Result<(), Error> {
+        if lines.waiting.is_empty() {
+            return Ok(());
+        }
+        let waiting = std::mem::take(&mut lines.waiting);
+        append(&lines.file, &waiting).map_err(Error::io("write the record of", &self.folder))
+    }
+
+    fn lines(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -57,6 +57,11 @@ impl<'a> Account<'a> {
         }
     }
 
+    /// Writes what of the record waits to be written together.
+    pub(super) fn flush(&self) -> Result<(), Error> {
+        self.record.flush()
+    }
+
     /// What was found of each instance.
     pub(super) fn known(&self) -> Vec<KnownResult> {
         let known = |counts: &Counts| KnownResult {
@@ -89,10 +94,11 @@ impl<'a> Account<'a> {
             counts.warnings = executed.warnings.clone();
         }
         let instance = &self.executor.binder.pipeline.instances[position];
-        let mut record = self.instance_record(instance, seconds);
+        let mut record = InstanceRecord::of(instance, seconds);
         if executed.executed {
             record.status = InstanceStatus::Executed;
             record.peak_memory_bytes = peak_memory();
+            record.log = self.log(instance);
         } else {
             record.status = InstanceStatus::Cached;
         }
@@ -140,7 +146,8 @@ impl<'a> Account<'a> {
         self.count(position, failure.items_executed, failure.items_cached);
         let instance = &self.executor.binder.pipeline.instances[position];
         let interrupted = failure.error.is_interrupted();
-        let mut record = self.instance_record(instance, seconds);
+        let mut record = InstanceRecord::of(instance, seconds);
+        record.log = self.log(instance);
         record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
         record.fingerprint = failure.fingerprint.map(|fingerprint| *fingerprint);
         record.items_executed = failure.items_executed;
@@ -178,7 +185,7 @@ impl<'a> Account<'a> {
         };
         for position in positions {
             let instance = &self.executor.binder.pipeline.instances[position];
-            let mut record = self.instance_record(instance, 0.0);
+            let mut record = InstanceRecord::of(instance, 0.0);
             record.error = Some(reason.to_string());
             self.record.instance(record)?;
             let (stage, reason) = (instance.label.clone(), reason.to_string());
@@ -195,27 +202,9 @@ impl<'a> Account<'a> {
         }
     }
 
-    fn instance_record(&self, instance: &Instance, seconds: f64) -> InstanceRecord {
+    /// An instance's log within the run's folder, if it has written any.
+    fn log(&self, instance: &Instance) -> Option<PathBuf> {
         let log = PathBuf::from("logs").join(format!("{}.log", file_label(&instance.label)));
-        InstanceRecord {
-            label: instance.label.clone(),
-            stage: instance.stage.clone(),
-            kind: instance.kind.about().name.to_string(),
-            selector: instance.selector.clone(),
-            status: InstanceStatus::Skipped,
-            fingerprint: None,
-            origins: Default::default(),
-            items: None,
-            device: None,
-            outputs: Default::default(),
-            from_run: None,
-            items_executed: 0,
-            items_cached: 0,
-            seconds,
-            peak_memory_bytes: None,
-            log: self.record.folder.join(&log).is_file().then_some(log),
-            error: None,
-            warnings: Vec::new(),
-        }
+        self.record.folder.join(&log).is_file().then_some(log)
     }
 }

@@ -139,6 +139,17 @@ impl Board {
         Some(Start { position, devices: place.devices.clone(), rebuild: place.rebuild })
     }
 
+    /// Whether an instance waits for nothing and has not been begun.
+    pub(super) fn is_ready(&self, position: usize) -> bool {
+        self.ready.contains(&position)
+    }
+
+    /// The result of an instance that is ready was known: it is not begun, and those that waited for it may go on.
+    pub(super) fn was_known(&mut self, position: usize) {
+        self.ready.remove(&position);
+        self.free_users(position);
+    }
+
     /// Takes back what an instance that has ended computed with.
     fn take_back(&mut self, position: usize) {
         self.running -= 1;
@@ -176,10 +187,15 @@ impl Board {
         self.take_back(position);
         self.clock += 1;
         let place = &mut self.places[position];
-        place.state = State::Ended;
         if std::mem::take(&mut place.rebuild) {
             place.repaired_at = self.clock;
         }
+        self.free_users(position);
+    }
+
+    /// An instance has its result: those that waited for it may go on.
+    fn free_users(&mut self, position: usize) {
+        self.places[position].state = State::Ended;
         for user in self.places[position].users.clone() {
             let waited = self.places[user].waits_for.remove(&position);
             if waited {
@@ -263,6 +279,19 @@ mod tests {
         board.succeeded(1);
         assert_eq!(started(&mut board), [(3, false)]);
         assert_eq!(board.running(), 1);
+    }
+
+    #[test]
+    fn what_is_known_is_not_begun_and_frees_those_that_waited_for_it() {
+        let mut board = diamond();
+        assert!(board.is_ready(0) && !board.is_ready(1));
+        board.was_known(0);
+        board.was_known(2);
+        assert_eq!(started(&mut board), [(1, false)]);
+        board.succeeded(1);
+        assert!(board.is_ready(3));
+        board.was_known(3);
+        assert_eq!((board.running(), board.unreached().count()), (0, 0));
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! The order of a run: instances whose inputs are there are handed to a fixed number of workers, and each
-//! ending frees those that waited for it. An instance that fails because the store has lost something is tried
+//! The order of a run: known results are taken first; then instances whose inputs are there are handed to a fixed number
+//! of workers, and each ending frees those that waited for it. An instance that fails because the store has lost something is tried
 //! again when that is repaired. What an instance does is not known here.
 
 mod account;
@@ -17,7 +17,7 @@ use self::board::{Board, Start};
 use crate::context::{Device, Devices};
 use crate::event::Summary;
 use crate::execute::guard::guarded;
-use crate::execute::{Executed, Executor, Failure};
+use crate::execute::{Executed, Executor, Failure, Verdict};
 use crate::record::RecordWriter;
 use crate::unchanged::KnownResult;
 
@@ -73,6 +73,7 @@ impl<'a> Schedule<'a> {
     /// Runs what is ready with that many workers, until nothing is.
     pub(crate) fn work_off(&mut self, pool: &rayon::ThreadPool, jobs: usize) -> Result<(), Error> {
         let executor = self.executor;
+        pool.install(|| self.take_known())?;
         let (give, take) = channel::<Start>();
         let take = Mutex::new(take);
         let (ended, endings) = channel::<Ending>();
@@ -87,6 +88,25 @@ impl<'a> Schedule<'a> {
             // Workers end when `give` is dropped, which `coordinate` has done.
             outcome
         })
+    }
+
+    /// Takes the known results of all that can be told before anything is computed. An instance comes after those that
+    /// it builds on, so that one pass sees all of them.
+    fn take_known(&mut self) -> Result<(), Error> {
+        for position in 0..self.executor.binder.pipeline.instances.len() {
+            if !self.board.is_ready(position) || self.is_stopped() {
+                continue;
+            }
+            let started = Instant::now();
+            // What cannot be assessed fails when its turn comes.
+            let verdict = guarded(|| self.executor.assess(position, false));
+            if let Ok(Verdict::UpToDate(known)) = verdict {
+                self.account.succeeded(position, started.elapsed().as_secs_f64(), &known)?;
+                self.executor.keep(position, *known);
+                self.board.was_known(position);
+            }
+        }
+        self.account.flush()
     }
 
     fn coordinate(
@@ -119,6 +139,7 @@ impl<'a> Schedule<'a> {
         match outcome {
             Ok(executed) => {
                 self.account.succeeded(position, seconds, &executed)?;
+                self.account.flush()?;
                 self.executor.keep(position, executed);
                 self.board.succeeded(position);
             }

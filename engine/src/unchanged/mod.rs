@@ -21,7 +21,7 @@ use crate::manifest::Overrides;
 use crate::options::{RunError, RunOptions};
 use crate::publish::refuse_links;
 use crate::quick::ENGINE;
-use crate::record::{Elsewhere, RecordWriter, RunHeader, read_header, utc};
+use crate::record::{Elsewhere, RecordWriter, RunHeader, VERSION, read_head, utc};
 use crate::registry::Registry;
 
 /// What a run is asked for, as far as it decides what there is to do.
@@ -114,7 +114,7 @@ pub fn find(store: &Store, asked: &Asked<'_>) -> Option<Unchanged> {
     if !is_unchanged {
         return None;
     }
-    let header = read_header(store, &note.run)?;
+    let header = read_head(store, &note.run).ok().filter(|head| head.summary.is_some())?.header;
     Some(Unchanged { started, note, header: RunHeader { manifest: asked.manifest.to_path_buf(), ..header } })
 }
 
@@ -145,6 +145,7 @@ impl Unchanged {
         let Self { started, note, header } = self;
         let record = RecordWriter::create(store)?;
         record.header(RunHeader {
+            version: VERSION,
             started: utc(SystemTime::now()),
             jobs: options.jobs,
             surroundings: options.surroundings.clone(),
