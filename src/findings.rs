@@ -105,12 +105,12 @@ fn told(group: &[&Finding]) -> Vec<String> {
     }
 }
 
-/// Looks ahead through a pipeline that is about to be run or planned: warnings are shown, errors refuse it.
-pub(crate) fn refuse_errors(pipeline: &Pipeline) -> Result<(), CliError> {
+/// Looks ahead through a pipeline that is about to be run or planned: warnings are shown and given, errors refuse it.
+pub(crate) fn refuse_errors(pipeline: &Pipeline) -> Result<Vec<Finding>, CliError> {
     let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
         foresee(pipeline, false).into_iter().partition(|finding| finding.severity == Severity::Error);
     lines(&warnings).iter().for_each(|line| render::line(line));
-    if errors.is_empty() { Ok(()) } else { Err(CliError::Findings(errors)) }
+    if errors.is_empty() { Ok(warnings) } else { Err(CliError::Findings(errors)) }
 }
 
 #[cfg(test)]

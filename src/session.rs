@@ -89,7 +89,19 @@ pub(crate) fn nearest_store(arguments: &CacheArguments) -> Result<Arc<Store>, Cl
     Err(CliError::refused(looked, "run a pipeline first, or name the cache with --cache"))
 }
 
-fn cache_folder(pipeline: &Pipeline, arguments: &CacheArguments) -> PathBuf {
+/// Refuses to publish where the cache is, or would be: files would be put among its own.
+pub(crate) fn refuse_publishing_into(cache: &Path, pipeline: &Pipeline) -> Result<(), CliError> {
+    let is_there = |folder: &Path| folder.starts_with(cache) || cache.starts_with(folder);
+    match pipeline.publish.iter().find(|(_, folder)| is_there(folder)) {
+        None => Ok(()),
+        Some((stage, folder)) => Err(CliError::refused(
+            format!("stage `{stage}` is published to {}, where the cache is", folder.display()),
+            "give `publish` another folder",
+        )),
+    }
+}
+
+pub(crate) fn cache_folder(pipeline: &Pipeline, arguments: &CacheArguments) -> PathBuf {
     arguments.folder().cloned().unwrap_or_else(|| pipeline.root.join(CACHE_FOLDER))
 }
 

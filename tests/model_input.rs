@@ -97,6 +97,14 @@ fn models_and_slices_in_folders_are_compared_by_what_they_carry() {
         raw(&workspace.read("again/predictions.csv")),
         raw(&workspace.read("results/predictions.csv"))
     );
+    // A fold whose description is lost would be missing.
+    std::fs::rename(workspace.path("models/fold_1/model.json"), workspace.path("model.json")).unwrap();
+    for command in ["check", "run"] {
+        let ran = workspace.pipe(&[command, "q.toml"]);
+        assert_eq!(ran.code, 2, "{}", told(&ran));
+        assert!(told(&ran).contains("models: fold_1 has checkpoints and no model.json"), "{}", told(&ran));
+    }
+    std::fs::rename(workspace.path("model.json"), workspace.path("models/fold_1/model.json")).unwrap();
     // The same slices of another window: known by what they carry, not by their folder.
     let p = workspace.read("p.toml");
     workspace.write("p.toml", p.split("[stage.evaluate]").next().unwrap());
@@ -222,6 +230,30 @@ fn patients_and_scans_that_were_trained_on_are_told_under_any_name() {
             assert_eq!(ran.code, 2, "{name}\n{}", told(&ran));
         }
     }
+}
+
+#[test]
+fn rows_of_one_stage_for_training_and_test_are_refused_before_any_work() {
+    let workspace = evaluating();
+    let manifest = workspace.read("p.toml");
+    workspace.write(
+        "p.toml",
+        manifest.replace("{ dataset = \"@other\", slices", "{ dataset = \"@phantom\", slices"),
+    );
+    for command in ["check", "run"] {
+        let ran = workspace.pipe(&[command, "p.toml"]);
+        assert_eq!(ran.code, 2, "{}", told(&ran));
+        assert!(told(&ran).contains("is trained on the rows of @phantom.dataset"), "{}", told(&ran));
+    }
+    // The same patients of another stage are known by what the models carry.
+    workspace.write("p.toml", manifest.replace("stream = \"other\", patients = 4", "patients = 10"));
+    let ran = workspace.pipe(&["run", "p.toml"]);
+    assert_eq!(ran.code, 1, "{}", told(&ran));
+    assert!(
+        told(&ran).contains("test patients were trained or validated on by @train[fold=0].model"),
+        "{}",
+        told(&ran)
+    );
 }
 
 #[test]

@@ -332,6 +332,17 @@ fn variables_that_nothing_uses_and_unknown_sweep_keys_are_told() {
     let refused = checked(&workspace);
     assert_eq!(refused.code, 2);
     assert!(refused.stderr.contains("there is no stage `reprot`"), "{}", refused.stderr);
+    for (sweep, message) in [
+        ("\"report.modle\" = [\"a\"]", "[sweep] report.modle=\"a\": "),
+        ("\"report.source\" = \"a\"", "`report.source` in [sweep] must have a list of values"),
+    ] {
+        workspace.write("p.toml", format!("extends = \"base.toml\"\n[sweep]\n{sweep}\n"));
+        let refused = checked(&workspace);
+        assert!(refused.code == 2 && refused.stderr.contains(message), "{}", refused.stderr);
+    }
+    workspace.write("p.toml", "extends = \"base.toml\"\n[sweep]\n\"pipeline.seed\" = [1, 2]\n");
+    let told = all(&checked(&workspace));
+    assert!(told.contains("p.toml:3: warning: `pipeline.seed` in [sweep] changes nothing"), "{told}");
 }
 
 #[test]

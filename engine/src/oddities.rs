@@ -28,6 +28,7 @@ struct Reading {
 pub(crate) fn look(pipeline: &Pipeline) -> Vec<Finding> {
     let mut tables: BTreeMap<PathBuf, Reading> = BTreeMap::new();
     let mut findings: Vec<Finding> = pipeline.unused_variables.iter().map(unused_variable).collect();
+    findings.extend(pipeline.sweep.first().map(|(key, origin)| not_swept(key, origin)));
     for instance in &pipeline.instances {
         for binding in &instance.inputs {
             for source in &binding.sources {
@@ -48,11 +49,17 @@ pub(crate) fn look(pipeline: &Pipeline) -> Vec<Finding> {
     for (path, reading) in tables {
         if let Ok(table) = Table::open(&path, &shown_path(&pipeline.root, &path)) {
             findings.extend(encoding(&table));
+            findings.extend(swallowed_rows(&table));
             findings.extend(near_columns(&table, &reading));
             findings.extend(reading.names.iter().filter_map(|column| damaged_names(&table, column)));
         }
     }
     findings
+}
+
+fn not_swept(key: &str, origin: &Origin) -> Finding {
+    let message = format!("`{key}` in [sweep] changes nothing: combinations are checked, and none is run");
+    Finding::warning(origin.to_string(), message).advise(format!("run each value with `--set {key}=VALUE`"))
 }
 
 fn unused_variable((name, origin): &(String, Origin)) -> Finding {
@@ -87,6 +94,37 @@ fn encoding(table: &Table) -> Option<Finding> {
             .advise("look at its accented letters with `pipe get`, or save it as UTF-8")
     })
 }
+
+/// Cells that hold what looks like whole rows: a quotation mark that nobody meant opens a cell, and the next one far below
+/// closes it.
+fn swallowed_rows(table: &Table) -> Option<Finding> {
+    let separators = table.columns().len().saturating_sub(1);
+    let is_row =
+        |line: &str| [',', ';', '\t', '|'].iter().any(|sign| line.matches(*sign).count() == separators);
+    let rows_within = |cell: &str| {
+        let lines: Vec<&str> = cell.lines().collect();
+        let inner = lines.get(1..lines.len().saturating_sub(1)).unwrap_or_default();
+        inner.iter().filter(|line| is_row(line)).count()
+    };
+    // With few columns a sentence has as many commas.
+    if separators < FEWEST_SEPARATORS {
+        return None;
+    }
+    table.rows().iter().find_map(|row| {
+        let cells = table.columns().iter().filter_map(|column| Some((column, table.get(row, column)?)));
+        let (column, rows) =
+            cells.map(|(column, cell)| (column, rows_within(cell))).find(|(_, rows)| *rows > 0)?;
+        let message =
+            format!("the cell in column `{column}` holds {rows} lines that look like rows of the table");
+        Some(
+            Finding::warning(format!("{}:{}", table.source, row.line), message)
+                .advise("look for a quotation mark that nothing closes, and write it twice or take it out"),
+        )
+    })
+}
+
+/// Rows of so many separators or more are told from sentences.
+const FEWEST_SEPARATORS: usize = 2;
 
 /// Columns that no kind reads and that are nearly one that a kind would have read.
 fn near_columns<'a>(table: &'a Table, reading: &'a Reading) -> Vec<Finding> {
@@ -184,6 +222,22 @@ mod tests {
 
     fn told(findings: Vec<Finding>) -> Vec<String> {
         findings.into_iter().map(|finding| format!("{}: {}", finding.place, finding.message)).collect()
+    }
+
+    #[test]
+    fn rows_that_a_quotation_mark_swallows_are_told() {
+        let cut = "pid,note,x\n1,\"see report,2\n2,fine,3\n3,fine,4\n4,12 mm\",5\n5,,6\n";
+        assert_eq!(
+            told(swallowed_rows(&table(cut)).into_iter().collect()),
+            ["t.csv:2: the cell in column `note` holds 2 lines that look like rows of the table"]
+        );
+        for text in [
+            "pid,note,x\n1,\"one line,\nanother, and a third\nlast\",2\n",
+            "pid,note\n1,\"a\nb, c\nd\"\n",
+            "pid,note,x\n1,fine,2\n",
+        ] {
+            assert_eq!(told(swallowed_rows(&table(text)).into_iter().collect()), [""; 0]);
+        }
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::{findings, render, session};
 
 pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     let pipeline = session::pipeline(arguments, registry)?;
+    session::refuse_publishing_into(&session::cache_folder(&pipeline, &arguments.cache), &pipeline)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.cache)?;
     check_tables(&pipeline, registry, &store)?;
     let inspection = inspect(&pipeline, registry, &store)

@@ -5,10 +5,8 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipe_cache::Store;
 use pipe_engine::context::{Cancel, Devices};
 use pipe_engine::event::{Event, Observer, Status, Summary};
-use pipe_engine::manifest::Pipeline;
 use pipe_engine::preflight::check_tables;
 use pipe_engine::record::{GitState, Surroundings, end_interrupted};
 use pipe_engine::registry::Registry;
@@ -46,9 +44,12 @@ fn run_or_refuse(arguments: &RunArguments, registry: &Registry) -> Result<ExitCo
     }
     let mut pipeline = session::pipeline(&arguments.manifest, registry)?;
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
-    refuse_publishing_into(&store, &pipeline)?;
+    session::refuse_publishing_into(store.root(), &pipeline)?;
     check_tables(&pipeline, registry, &store)?;
-    findings::refuse_errors(&pipeline)?;
+    for warning in findings::refuse_errors(&pipeline)?.iter().filter(|_| arguments.json) {
+        let text = format!("{}: {}", warning.place, warning.message);
+        observer.event(&Event::Warning { stage: None, text });
+    }
     hub::place_all(&mut pipeline)?;
     let options = options(arguments, devices, &pipeline.root);
     let cancel = Arc::new(Cancel::default());
@@ -75,18 +76,6 @@ impl Observer for Noting<'_> {
             panics::panic_on_demand("stage");
         }
         self.observer.event(event);
-    }
-}
-
-/// Refuses to publish where the cache is: files would be put among its own.
-fn refuse_publishing_into(store: &Store, pipeline: &Pipeline) -> Result<(), CliError> {
-    let is_there = |folder: &Path| folder.starts_with(store.root()) || store.root().starts_with(folder);
-    match pipeline.publish.iter().find(|(_, folder)| is_there(folder)) {
-        None => Ok(()),
-        Some((stage, folder)) => Err(CliError::refused(
-            format!("stage `{stage}` is published to {}, where the cache is", folder.display()),
-            "give `publish` another folder",
-        )),
     }
 }
 

@@ -21,7 +21,7 @@ pub(crate) const PAD_HU: &str = "pad_hu";
 /// Which of a header's forms placed the scan. `auto` refuses what the others settle, so a scan that all of them take
 /// lies at the same place: the field is told and not compared.
 pub(crate) const ORIENTATION: &str = "orientation";
-/// How a volume's values were stored.
+/// How a volume's values were stored: rounded to whole HU or not, which no model sees. Told and not compared.
 pub(crate) const STORE: &str = "store";
 /// Distance and axes of a volume's voxels.
 pub(crate) const GRID: &str = "grid";
@@ -100,7 +100,7 @@ impl Preprocessing {
 
     /// What both know and do not share.
     pub(crate) fn differences(&self, other: &Self) -> Vec<Difference> {
-        let compared = self.0.iter().filter(|(name, _)| *name != ORIENTATION);
+        let compared = self.0.iter().filter(|(name, _)| ![ORIENTATION, STORE].contains(&name.as_str()));
         compared
             .filter_map(|(name, first)| {
                 let second = other.0.get(name)?;

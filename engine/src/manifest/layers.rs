@@ -54,7 +54,6 @@ pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Resu
     for text in &overrides.set {
         apply_set(&mut tree, text, problems);
     }
-    check_sweep(&tree, problems);
     let unused_variables = unused_variables(&tree, path);
     let variables = Variables::resolve(tree.get("vars"), problems);
     for (key, node) in tree.entries_mut() {
@@ -90,11 +89,20 @@ fn unused_variables(tree: &Node, path: &Path) -> Vec<(String, Origin)> {
         .collect()
 }
 
-/// The keys of `[sweep]` are overrides.
-fn check_sweep(tree: &Node, problems: &mut Problems) {
+/// The keys of `[sweep]` with what each value would be as an override, `KEY=VALUE`.
+pub(super) fn sweep(tree: &Node, problems: &mut Problems) -> Vec<(String, Origin, Vec<String>)> {
+    let mut keys = Vec::new();
     for (key, node) in tree.get("sweep").map_or(&[][..], Node::entries) {
-        apply(&mut tree.clone(), &key.name, node.clone(), &key.origin, problems);
+        let Content::Array(values) = &node.content else {
+            let message = format!("`{}` in [sweep] must have a list of values", key.name);
+            let problem = Problem::at(key.origin.clone(), "sweep-list", message);
+            problems.add(problem.help(format!("write {} = [VALUE, …]", key.name)));
+            continue;
+        };
+        let overrides = values.iter().map(|value| format!("{}={}", key.name, value.to_json()));
+        keys.push((key.name.clone(), key.origin.clone(), overrides.collect()));
     }
+    keys
 }
 
 /// A manifest file that has been read.

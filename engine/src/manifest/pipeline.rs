@@ -36,6 +36,8 @@ pub struct Pipeline {
     pub read_from: ReadFrom,
     /// Variables that are given and used nowhere, with the places that give them.
     pub unused_variables: Vec<(String, Origin)>,
+    /// The keys of `[sweep]`, with the places that give them.
+    pub sweep: Vec<(String, Origin)>,
     /// Files that tell which commits the hub's branches are.
     pub hub_references: Vec<PathBuf>,
 }

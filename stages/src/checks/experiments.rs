@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use pipe_engine::stage::{Finding, StageError};
 use serde_json::Value;
 
-use super::examples;
 use crate::checkpoint::Checkpoint;
 use crate::clip::weights::outline_tensors;
 use crate::cohort::trained_on::PATIENTS;
@@ -59,7 +58,6 @@ impl Experiment {
     /// What a reader of the predictions should know of the arguments.
     pub(super) fn warnings(&self, place: &str) -> Vec<Finding> {
         let mut findings = self.silent_window(place);
-        findings.extend(self.missing_calibrators(place));
         let whole = |name: &str| self.arguments.get(name).and_then(Value::as_u64);
         if let (Some(first), Some(end)) = (whole("k_start"), whole("k_end")) {
             let there: Vec<u64> = self.folds.iter().map(|(number, _)| u64::from(*number)).collect();
@@ -84,14 +82,12 @@ impl Experiment {
         CHECKPOINTS.iter().filter(|one| in_all(one)).map(|one| one.name().to_owned()).collect()
     }
 
-    /// The files that name the patients of its folds: those of the splits, if they are given, or its own.
+    /// The files that name the patients of its folds: those of the splits, if they are given, and its own.
     pub(super) fn patients(&self, splits: Option<&Path>) -> Vec<PathBuf> {
-        let of_fold = |(number, folder): &(u32, PathBuf)| match splits {
-            Some(splits) => {
-                let fold = splits.join(format!("fold_{number}"));
-                vec![fold.join("train_pid.csv"), fold.join("val_pid.csv")]
-            }
-            None => vec![folder.join(PATIENTS)],
+        let of_fold = |(number, folder): &(u32, PathBuf)| {
+            let fold = splits.map(|splits| splits.join(format!("fold_{number}")));
+            let parts = fold.map(|fold| ["train_pid.csv", "val_pid.csv"].map(|name| fold.join(name)));
+            parts.into_iter().flatten().chain([folder.join(PATIENTS)]).collect::<Vec<PathBuf>>()
         };
         self.folds.iter().flat_map(of_fold).collect()
     }
@@ -109,21 +105,12 @@ impl Experiment {
         silent.then(warning).into_iter().collect()
     }
 
-    /// Calibrated predictions need the calibrators of all folds.
-    fn missing_calibrators(&self, place: &str) -> Option<Finding> {
+    /// The folds without a calibrator, where others have one: calibrated predictions need all.
+    pub(super) fn without_calibrator(&self) -> Vec<String> {
         let has = |(number, folder): &&(u32, PathBuf)| folder.join(format!("cal_{number}.pkl")).is_file();
         let missing: Vec<String> =
             self.folds.iter().filter(|fold| !has(fold)).map(|(number, _)| number.to_string()).collect();
-        if missing.is_empty() || missing.len() == self.folds.len() {
-            return None;
-        }
-        let message = format!(
-            "{} of {} folds have no cal_k.pkl: {}; without them there are no calibrated predictions",
-            missing.len(),
-            self.folds.len(),
-            examples(&missing)
-        );
-        Some(Finding::warning(place, message).advise("fetch them, or evaluate with `calibrated = false`"))
+        if missing.len() == self.folds.len() { Vec::new() } else { missing }
     }
 
     /// What is wrong with checkpoints and calibrators, of which no values are read.

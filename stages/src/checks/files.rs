@@ -1,6 +1,7 @@
 //! What kinds are given as files: tables of nodules, folders with a file for each, folds and prompts.
 
-use pipe_engine::stage::{Finding, Foreseen, Preview};
+use pipe_engine::stage::{Column, Finding, Foreseen, Given, Preview};
+use pipe_engine::table::Table;
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -62,5 +63,15 @@ pub(super) fn zero_shot(preview: &Preview<'_>) -> Vec<Finding> {
 pub(super) fn evaluate(preview: &Preview<'_>) -> Vec<Finding> {
     let mut findings = nodules::damaged(preview);
     findings.extend(companions::missing(preview, "slices", "planes", None));
+    findings.extend(preview.all("against").filter_map(|given| no_predictions(preview, given)));
     findings
+}
+
+/// Predictions of another run that cannot be read as such.
+fn no_predictions(preview: &Preview<'_>, given: &Given) -> Option<Finding> {
+    let path = given.outside()?;
+    let table = Table::open(path, &nodules::shown(preview, path));
+    let columns = ["pid", "nodule_id", "ensemble"].map(Column::required);
+    let error = table.and_then(|table| table.project(&columns)).err()?;
+    Some(Finding::error(&given.place, error.to_string()).advise("give predictions.csv of another run"))
 }

@@ -14,8 +14,9 @@ use pipe_engine::table::Table;
 use rayon::prelude::*;
 
 use super::examples;
-use super::outlook::{Outlook, shown, table_of};
+use super::outlook::{Outlook, made_by, shown, table_of};
 use crate::cohort::leaks::{SharedPatient, alike_within, shared_patients};
+use crate::cohort::scans::halves;
 use crate::cohort::trained_on::PATIENTS;
 use crate::crop::signature::signature;
 use crate::imaging::nifti::Scan;
@@ -79,6 +80,7 @@ pub(super) fn between(preview: &Preview<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     let mut compared = HashSet::new();
     for dataset in preview.all("dataset") {
+        findings.extend(made_alike(dataset, preview));
         let Some(test) = table_of(dataset) else { continue };
         let Some(test) = Cohort::read(&test, preview.root) else { continue };
         for model in preview.all("models") {
@@ -99,6 +101,15 @@ pub(super) fn between(preview: &Preview<'_>) -> Vec<Finding> {
         }
     }
     findings
+}
+
+/// Rows that a stage makes, given to training and to the test.
+fn made_alike(dataset: &Given, preview: &Preview<'_>) -> Option<Finding> {
+    let tested = made_by(dataset)?;
+    let is_trained = |model: &&Given| Outlook::of(model).made_by.as_ref() == Some(&tested);
+    let model = preview.all("models").find(is_trained)?;
+    let message = format!("{} is trained on the rows of {tested}, which it is tested on", shown(model));
+    Some(Finding::error(&dataset.place, message).advise("test on patients that are in no fold"))
 }
 
 fn with_model(dataset: &Given, test: &Cohort, model: &Given, folder: &Path) -> Vec<Finding> {
@@ -194,7 +205,11 @@ fn same_scans(first: &Cohort, second: &Cohort) -> Vec<(PathBuf, PathBuf)> {
 fn same_voxels(first: &Cohort, second: &Cohort, known: &[(PathBuf, PathBuf)]) -> Vec<(PathBuf, PathBuf)> {
     let known: HashSet<&PathBuf> = known.iter().map(|(_, tested)| tested).collect();
     let signed = |path: &PathBuf| -> Option<(String, PathBuf)> {
-        Some((signature(Scan::open(path).ok()?).ok()??, path.clone()))
+        let scan = match halves(path.to_str()?) {
+            Some((header, image)) => Scan::open_pair(Path::new(&header), Path::new(&image)),
+            None => Scan::open(path),
+        };
+        Some((signature(scan.ok()?).ok()??, path.clone()))
     };
     let trained: Vec<&PathBuf> = first.scans.keys().collect();
     let trained: HashMap<String, PathBuf> = trained.into_par_iter().filter_map(signed).collect();

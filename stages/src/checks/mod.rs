@@ -42,7 +42,8 @@ pub fn crop(params: &Value, preview: &Preview<'_>) -> Foreseen {
 
 /// For kind `split`.
 pub fn split(params: &Value, preview: &Preview<'_>) -> Foreseen {
-    and(tables::split(params, preview), nodules::damaged(preview))
+    let alike = preview.one("dataset").map(|table| leaks::within(table, "folds are divided by patient"));
+    and(and(tables::split(params, preview), nodules::damaged(preview)), alike.unwrap_or_default())
 }
 
 /// For kind `train`.

@@ -1,7 +1,7 @@
 //! Models and those who use them: input that was made otherwise, folds that there are not, weights and calibrators of
 //! something else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use pipe_engine::stage::{Finding, Foreseen, Given, GivenSource, Preview, StageError};
 use serde::Deserialize as _;
@@ -10,11 +10,12 @@ use serde_json::Value;
 use super::examples;
 use super::experiments::Experiment;
 use super::leaks;
-use super::outlook::{Outlook, error, shown, table_of};
+use super::outlook::{Outlook, error, made_by, shown, table_of};
 use super::splits;
 use super::volumes::input_of_items;
 use super::weights;
 use crate::checkpoint::Checkpoint;
+use crate::cohort::model_set::DESCRIPTION;
 use crate::cohort::pixels::Pixels;
 use crate::kinds::calibrate::CalibrateParams;
 use crate::kinds::evaluate::EvaluateParams;
@@ -51,8 +52,9 @@ pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {
     findings.extend(
         dataset.map(|table| leaks::within(table, "folds are divided by patient")).unwrap_or_default(),
     );
-    let table = dataset.and_then(table_of);
-    Outlook { input, table, folds, fold: Some(params.fold.into()), ..Outlook::default() }.with(findings)
+    let (table, made_by) = (dataset.and_then(table_of), dataset.and_then(made_by));
+    let fold = Some(params.fold.into());
+    Outlook { input, table, made_by, folds, fold, ..Outlook::default() }.with(findings)
 }
 
 fn missing_fold(preview: &Preview<'_>, fold: u64, folds: u64) -> Option<Finding> {
@@ -112,7 +114,9 @@ pub fn import_experiment(params: &Value, preview: &Preview<'_>) -> Foreseen {
             }
             let splits = preview.one("splits").and_then(Given::outside);
             let (patients, checkpoints) = (experiment.patients(splits), Some(experiment.checkpoints()));
-            Outlook { input: experiment.input, patients, checkpoints, ..Outlook::default() }.with(findings)
+            let without_calibrator = experiment.without_calibrator();
+            let input = experiment.input;
+            Outlook { input, patients, checkpoints, without_calibrator, ..Outlook::default() }.with(findings)
         }
     }
 }
@@ -142,6 +146,7 @@ pub fn zero_shot(_params: &Value, preview: &Preview<'_>) -> Foreseen {
 fn users(preview: &Preview<'_>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for model in preview.all("models") {
+        findings.extend(model.outside().and_then(|folder| headless(model, folder)));
         let trained = match model_input(model) {
             Ok(trained) => trained,
             Err(problem) => {
@@ -163,6 +168,19 @@ fn users(preview: &Preview<'_>) -> Vec<Finding> {
     findings
 }
 
+/// A fold's folder with checkpoints and no description.
+fn headless(given: &Given, folder: &Path) -> Option<Finding> {
+    let folders = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    let has_checkpoint = |folder: &PathBuf| {
+        let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
+        names.into_iter().any(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
+    };
+    let mut headless = folders.filter(|folder| !folder.join(DESCRIPTION).is_file() && has_checkpoint(folder));
+    let name = headless.next()?.file_name()?.to_string_lossy().into_owned();
+    let message = format!("{}: {name} has checkpoints and no {DESCRIPTION}", shown(given));
+    Some(Finding::error(&given.place, message).advise("fetch the file, or move the folder away"))
+}
+
 /// How the input of models was made, or will be.
 fn model_input(given: &Given) -> Result<Preprocessing, StageError> {
     match &given.source {
@@ -173,7 +191,6 @@ fn model_input(given: &Given) -> Result<Preprocessing, StageError> {
 
 /// How the input of the models in a folder was made: one model's, or that of the first fold.
 pub(super) fn input_of_folder(folder: &Path) -> Result<Preprocessing, StageError> {
-    const DESCRIPTION: &str = "model.json";
     let of_folds = (0..100).map(|fold| folder.join(format!("fold_{fold}")).join(DESCRIPTION));
     let path = std::iter::once(folder.join(DESCRIPTION)).chain(of_folds).find(|path| path.is_file());
     let Some(path) = path else { return Ok(Preprocessing::default()) };
@@ -226,6 +243,14 @@ fn missing_calibrators(preview: &Preview<'_>) -> Option<Finding> {
     let folds = |input| -> Vec<u64> {
         preview.all(input).filter_map(|given| Outlook::of(given).fold).collect::<Vec<u64>>()
     };
+    let imported = preview.all("models").map(|given| (given, Outlook::of(given).without_calibrator));
+    if let Some((given, without)) = imported.into_iter().find(|(_, without)| !without.is_empty()) {
+        let message = format!("{} has no cal_k.pkl of fold {}", shown(given), examples(&without));
+        return Some(
+            Finding::error(&given.place, message)
+                .advise("fetch the file, or take those of the other folds away: all are used or none"),
+        );
+    }
     let (models, calibrators) = (folds("models"), folds("calibrators"));
     let given = preview.all("calibrators").next()?;
     let missing: Vec<String> =

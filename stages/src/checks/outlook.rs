@@ -30,6 +30,12 @@ pub(super) struct Outlook {
     /// The checkpoints that all of several models will have, where that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) checkpoints: Option<Vec<String>>,
+    /// The folds of several models without a calibrator, where others have one.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) without_calibrator: Vec<String>,
+    /// Where the rows come from that a stage makes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) made_by: Option<String>,
     /// Files outside the store that name the patients that models were trained on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) patients: Vec<PathBuf>,
@@ -52,6 +58,17 @@ pub(super) fn table_of(given: &Given) -> Option<PathBuf> {
     match &given.source {
         GivenSource::Outside(path) => Some(path.clone()),
         _ => Outlook::of(given).table,
+    }
+}
+
+/// The output of a stage that the rows of what is given come from; `None` for rows of a table outside.
+pub(super) fn made_by(given: &Given) -> Option<String> {
+    match &given.source {
+        GivenSource::Outside(_) => None,
+        _ => {
+            let outlook = Outlook::of(given);
+            outlook.made_by.or_else(|| outlook.table.is_none().then(|| shown(given)))
+        }
     }
 }
 

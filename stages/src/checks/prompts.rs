@@ -66,10 +66,14 @@ fn doubts(feature: &FeaturePrompts) -> Vec<(String, String)> {
         doubts
             .push((message, "a nodule is given one of the values that have prompts: add the others".into()));
     }
-    let mut of: BTreeMap<&str, &str> = BTreeMap::new();
+    // Capitals and blanks are nothing to a model's text encoder.
+    let as_read = |prompt: &str| prompt.to_lowercase().split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut of: BTreeMap<String, &str> = BTreeMap::new();
     for value in &feature.values {
         for prompt in &value.prompts {
-            if let Some(other) = of.insert(prompt, &value.value).filter(|other| *other != value.value) {
+            if let Some(other) =
+                of.insert(as_read(prompt), &value.value).filter(|other| *other != value.value)
+            {
                 let message = format!(
                     "`{}`: the sentence {prompt:?} stands for {other:?} and for {:?}",
                     feature.name, value.value
@@ -95,7 +99,7 @@ mod tests {
     #[test]
     fn values_that_are_missing_unknown_or_alike_are_told() {
         let text =
-            "templates = ['{}']\n[feature.nodule_shape]\nRound = ['round']\nOviod = ['round', 'ovoid']\n";
+            "templates = ['{}']\n[feature.nodule_shape]\nRound = ['round']\nOviod = ['Round', 'ovoid']\n";
         let features = parse(text).expect("prompts");
         let told: Vec<(String, String)> = features.iter().flat_map(doubts).collect();
         let told: Vec<(&str, &str)> = told.iter().map(|(a, b)| (a.as_str(), b.as_str())).collect();

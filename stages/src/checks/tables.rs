@@ -3,13 +3,13 @@
 use pipe_engine::stage::{Foreseen, Preview};
 use serde_json::Value;
 
-use super::outlook::{Outlook, table_of};
+use super::outlook::{Outlook, made_by, table_of};
 
 /// For kinds that hand rows on with more columns.
 pub fn passed_on(_params: &Value, preview: &Preview<'_>) -> Foreseen {
-    let table =
-        preview.given.iter().find(|given| ["dataset", "masks"].contains(&given.input)).and_then(table_of);
-    Outlook { table, ..Outlook::default() }.with(Vec::new())
+    let rows = preview.given.iter().find(|given| ["dataset", "masks"].contains(&given.input));
+    let (table, made_by) = (rows.and_then(table_of), rows.and_then(made_by));
+    Outlook { table, made_by, ..Outlook::default() }.with(Vec::new())
 }
 
 /// For kind `split`.

@@ -19,11 +19,12 @@ pub(super) fn unknown(preview: &Preview<'_>, suspicion: bool, prompts: &[Feature
     columns
         .flat_map(|(column, values)| {
             let prompted = prompts.iter().filter(|feature| feature.name == column);
-            let values: Vec<&str> = values
-                .iter()
-                .copied()
-                .chain(prompted.flat_map(|feature| feature.values.iter().map(|value| value.value.as_str())))
-                .collect();
+            let mut values = values.to_vec();
+            for value in prompted.flat_map(|feature| &feature.values) {
+                if !values.iter().any(|known| is_same_word(known, &value.value)) {
+                    values.push(&value.value);
+                }
+            }
             of_column(&table, column, &values)
         })
         .collect()

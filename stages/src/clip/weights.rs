@@ -9,7 +9,8 @@ use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use candle_core::{Device, Tensor};
-use safetensors::{Dtype, SafeTensors, tensor::TensorView};
+use safetensors::tensor::{Metadata, TensorInfo, TensorView};
+use safetensors::{Dtype, SafeTensorError, SafeTensors};
 use thiserror::Error;
 
 use super::architecture::Architecture;
@@ -134,19 +135,35 @@ pub(crate) fn outline_tensors(path: &Path) -> Result<Tensors, WeightsError> {
 const LARGEST_HEADER: u64 = 100_000_000;
 
 fn outline_safetensors(start: &[u8], length: u64) -> Result<Tensors, SafetensorsError> {
-    let (header, metadata) = SafeTensors::read_metadata(start)?;
-    let end = metadata.tensors().values().map(|info| info.data_offsets.1).max().unwrap_or(0);
-    if (header as u64).saturating_add(8).saturating_add(end as u64) != length {
-        return Err(safetensors::SafeTensorError::MetadataIncompleteBuffer.into());
+    let (claimed, header) = start.split_first_chunk().ok_or(SafeTensorError::HeaderTooSmall)?;
+    if u64::from_le_bytes(*claimed) != header.len() as u64 {
+        return Err(SafeTensorError::InvalidHeaderLength.into());
+    }
+    // The format's own reader wants the whole file.
+    let metadata: Metadata =
+        serde_json::from_slice(header).map_err(SafeTensorError::InvalidHeaderDeserialization)?;
+    let tensors = metadata.tensors();
+    let mut infos: Vec<&TensorInfo> = tensors.values().copied().collect();
+    infos.sort_by_key(|info| info.data_offsets);
+    let mut end = 0;
+    for info in infos {
+        let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, extent| bits.checked_mul(*extent));
+        if info.data_offsets.0 != end || bits.map(|bits| end + bits / 8) != Some(info.data_offsets.1) {
+            return Err(SafeTensorError::TensorInvalidInfo.into());
+        }
+        end = info.data_offsets.1;
+    }
+    if (start.len() as u64).saturating_add(end as u64) != length {
+        return Err(SafeTensorError::MetadataIncompleteBuffer.into());
     }
     let zero = Tensor::zeros((), candle_core::DType::F32, &Device::Cpu)?;
-    let mut tensors = Tensors::new();
-    for (name, info) in metadata.tensors() {
+    let mut outline = Tensors::new();
+    for (name, info) in tensors {
         if matches!(info.dtype, Dtype::F16 | Dtype::BF16 | Dtype::F32 | Dtype::F64) {
-            tensors.insert(name, zero.broadcast_as(info.shape.as_slice())?);
+            outline.insert(name, zero.broadcast_as(info.shape.as_slice())?);
         }
     }
-    Ok(tensors)
+    Ok(outline)
 }
 
 /// Dimensions of a weight file's towers; as [`read_towers`], but for the values.
@@ -247,6 +264,27 @@ mod tests {
         let back = parse_safetensors(&bytes).expect("tensors");
         assert_eq!(back.keys().collect::<Vec<_>>(), tensors.keys().collect::<Vec<_>>());
         assert_eq!(back["t3"].to_vec2::<f32>().expect("values"), [[3.0, 2.0]]);
+    }
+
+    #[test]
+    fn a_files_outline_has_its_tensors_and_tells_what_is_cut_off() {
+        let tensor = |value: f32| Tensor::new(&[[value, 2.0, 3.0]], &Device::Cpu).expect("tensor");
+        let tensors: Tensors = (0..3).map(|i| (format!("t{i}"), tensor(i as f32))).collect();
+        let bytes = to_safetensors(&tensors).expect("bytes");
+        let folder = tempfile::tempdir().expect("a folder");
+        let outlined = |bytes: &[u8]| {
+            let path = folder.path().join("w.safetensors");
+            std::fs::write(&path, bytes).expect("written");
+            outline_tensors(&path)
+        };
+        let outline = outlined(&bytes).expect("sound");
+        let shapes: Vec<(&str, &[usize])> =
+            outline.iter().map(|(name, tensor)| (name.as_str(), tensor.dims())).collect();
+        assert_eq!(shapes, [("t0", &[1, 3][..]), ("t1", &[1, 3]), ("t2", &[1, 3])]);
+        for length in [0, 4, 8, 20, bytes.len() - 1] {
+            assert!(outlined(&bytes[..length]).is_err(), "{length}");
+        }
+        assert!(outlined(&[&bytes[..], b"more"].concat()).is_err());
     }
 
     #[test]

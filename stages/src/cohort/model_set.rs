@@ -33,6 +33,7 @@ pub(crate) fn models(inputs: &[Input]) -> Result<Vec<FoldModel>, StageError> {
             models.push(FoldModel { key, selector: input.selector.clone(), files: files.clone() });
             continue;
         }
+        refuse_headless(files)?;
         let folder = |name: &str| name.strip_suffix(DESCRIPTION)?.strip_suffix('/').map(str::to_owned);
         let mut folders: Vec<String> = files.names().filter_map(folder).collect();
         folders.sort_by_key(|folder| (number(folder), folder.clone()));
@@ -50,6 +51,19 @@ pub(crate) fn models(inputs: &[Input]) -> Result<Vec<FoldModel>, StageError> {
     }
     refuse_copies(&models)?;
     Ok(models)
+}
+
+/// A fold whose description is lost would be missing from the ensemble.
+fn refuse_headless(files: &Files) -> Result<(), StageError> {
+    let folder = |name: &str| Some(name.strip_suffix(".safetensors")?.rsplit_once('/')?.0.to_owned());
+    let is_headless = |folder: &String| files.get(&format!("{folder}/{DESCRIPTION}")).is_none();
+    match files.names().filter_map(folder).find(is_headless) {
+        None => Ok(()),
+        Some(folder) => {
+            let message = format!("{}: {folder} has checkpoints and no {DESCRIPTION}", files.shown);
+            Err(StageError::message(message).advise("fetch the file, or move the folder away"))
+        }
+    }
 }
 
 /// A model that is there twice would count twice in the ensemble.

@@ -69,32 +69,24 @@ pub(crate) fn refuse_known_cases(
     (nodules, planes): (&[Nodule], &PlaneRecords),
     notes: &mut Vec<String>,
 ) -> Result<(), StageError> {
-    if model.get(PATIENTS).is_none() && description.base_weights == BaseWeights::Imported {
-        note(notes, "The models do not say whom they were trained on: not checked for these patients.");
-        return Ok(());
+    let says_whom = model.get(PATIENTS).is_some() || description.base_weights != BaseWeights::Imported;
+    if says_whom {
+        refuse_known_patients(model, nodules)?;
     }
-    let bytes = model.read(PATIENTS)?;
-    let seen = read_pids(&format!("{PATIENTS} of {}", model.shown), &bytes)?;
-    let tested = nodules.iter().map(|nodule| nodule.pid.as_str());
-    let shared = shared_patients(seen.iter().map(String::as_str), tested);
-    if let Some(first) = shared.first() {
-        let message = format!(
-            "{} test patients were trained or validated on by {}, {} among them",
-            shared.len(),
-            model.shown,
-            first.shown("there")
-        );
-        let advice = match first.first == first.second {
-            true => OTHERS.to_owned(),
-            false => format!("{OTHERS}; people who are others need identifiers that are not alike"),
-        };
-        return Err(StageError::message(message).advise(advice));
+    let images = read_images(model)?;
+    match (says_whom, &images) {
+        (false, None) => {
+            note(notes, "The models do not say whom they were trained on: not checked for these patients.");
+        }
+        (false, Some(_)) => {
+            note(notes, "The models do not say whom they were trained on: compared by scans only.");
+        }
+        (true, None) => {
+            note(notes, "The models do not say which scans they were trained on: compared by patients only.");
+        }
+        (true, Some(_)) => {}
     }
-    let Some(images) = read_images(model)? else {
-        note(notes, "The models do not say which scans they were trained on: compared by patients only.");
-        return Ok(());
-    };
-    let shared = shared_images(&images, &planes.images);
+    let shared = shared_images(&images.unwrap_or_default(), &planes.images);
     let Some(nodule) = shared.first().and_then(|position| nodules.get(*position)) else { return Ok(()) };
     let message = format!(
         "{} test nodules are of scans that {} was trained or validated on, under other names: {} among them",
@@ -103,6 +95,29 @@ pub(crate) fn refuse_known_cases(
         nodule.item
     );
     Err(StageError::message(message).advise(OTHERS))
+}
+
+fn refuse_known_patients(model: &Files, nodules: &[Nodule]) -> Result<(), StageError> {
+    let bytes = model.read(PATIENTS)?;
+    let seen = read_pids(&format!("{PATIENTS} of {}", model.shown), &bytes)?;
+    if seen.is_empty() {
+        return Err(StageError::message(format!("{PATIENTS} of {} names nobody", model.shown))
+            .advise("get the file again from where it comes from"));
+    }
+    let tested = nodules.iter().map(|nodule| nodule.pid.as_str());
+    let shared = shared_patients(seen.iter().map(String::as_str), tested);
+    let Some(first) = shared.first() else { return Ok(()) };
+    let message = format!(
+        "{} test patients were trained or validated on by {}, {} among them",
+        shared.len(),
+        model.shown,
+        first.shown("there")
+    );
+    let advice = match first.first == first.second {
+        true => OTHERS.to_owned(),
+        false => format!("{OTHERS}; people who are others need identifiers that are not alike"),
+    };
+    Err(StageError::message(message).advise(advice))
 }
 
 /// The bytes of a model's file of images.

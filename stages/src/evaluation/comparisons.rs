@@ -112,6 +112,13 @@ pub fn warnings(dataset: &str, predictions: &Predictions, others: &[OtherRun]) -
                 other.name
             ));
         }
+        if 2 * common < predictions.cases().len() {
+            let cases = predictions.cases().len();
+            return Some(format!(
+                "{dataset}: only {common} of its {cases} cases are in {}: the comparison is of these",
+                other.name
+            ));
+        }
         let first = differing.first()?;
         Some(format!(
             "{dataset}: {} of {labelled} diagnoses are others in {}, that of {first} among them: the comparison goes by \

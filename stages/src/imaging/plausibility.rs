@@ -6,7 +6,7 @@
 use std::fmt;
 
 use super::header::ScanHeader;
-use super::nifti::{NiftiError, ReadLimits, Scan};
+use super::nifti::{NiftiError, Reach, ReadLimits, Scan};
 use super::voxels::Region;
 
 /// Millimetres between voxels in the plane of the slices: fields of view of 100 to 700 mm with 256 to 1024 pixels
@@ -180,12 +180,13 @@ pub struct Looked {
     pub whole: bool,
 }
 
-/// Reads the first slices of a scan, about 1 MiB of voxels.
+/// The values of the first slices of a scan, about 1 MiB of voxels. A compressed file is read to its end, so that its
+/// checksum is compared.
 ///
 /// # Errors
 /// When they cannot be read.
 pub fn look(scan: Scan) -> Result<Looked, NiftiError> {
-    let limits = ReadLimits { memory_bytes: u64::MAX, ..ReadLimits::default() };
+    let limits = ReadLimits { memory_bytes: u64::MAX, reach: Reach::WholeFile };
     let region = first_slices(scan.header());
     let whole = region == Region::whole(scan.header().shape);
     let (lowest, highest) = (f64::INFINITY, f64::NEG_INFINITY);
@@ -315,17 +316,23 @@ mod tests {
     }
 
     #[test]
-    fn a_look_reads_the_first_slices_only() {
+    fn a_look_is_at_the_values_of_the_first_slices_and_at_the_checksum_of_all() {
         let mut voxels = vec![-1000_i16; 256 * 256 * 20];
         voxels[7] = 300;
         // Behind the first MiB.
         voxels[256 * 256 * 19] = 3000;
         let affine = Affine::from_spacing([1.0; 3]);
         let bytes = nii_gz_bytes(&Volume { shape: [256, 256, 20], affine, voxels: &voxels }).expect("valid");
-        let length = bytes.len() as u64;
-        let scan = Scan::from_reader(Path::new("scan.nii.gz"), Cursor::new(bytes), length).expect("readable");
+        let opened = |bytes: Vec<u8>| {
+            let length = bytes.len() as u64;
+            Scan::from_reader(Path::new("scan.nii.gz"), Cursor::new(bytes), length).expect("readable")
+        };
+        let mut damaged = bytes.clone();
+        let checksum = damaged.len() - 8;
+        damaged[checksum] ^= 1;
+        assert!(matches!(look(opened(damaged)), Err(NiftiError::Gzip { .. })));
         assert_eq!(
-            look(scan).expect("readable"),
+            look(opened(bytes)).expect("readable"),
             Looked {
                 lowest: -1000.0,
                 highest: 300.0,

@@ -178,7 +178,7 @@ fn crop_group(
                 "coordinates must be LPS millimetres; for RAS ones change the sign of coordX and coordY",
             )
         })?;
-        if let Some(odd) = implausible(params.size_mm, &volume) {
+        if let Some(odd) = implausible(params, &volume) {
             context.warn(item, odd);
         }
         let made = Made { preprocessing: preprocessing.clone(), scan: signature.clone(), origin_lps };
@@ -189,9 +189,12 @@ fn crop_group(
 }
 
 /// What is odd about a crop's values, which are HU of a lung and what is around it. Smaller crops may be within a mass.
-fn implausible(size_mm: usize, volume: &[f32]) -> Option<&'static str> {
-    let has = |range: std::ops::RangeInclusive<f32>| volume.iter().any(|value| range.contains(value));
-    if size_mm < SMALLEST_OF_LUNG {
+fn implausible(params: &CropParams, volume: &[f32]) -> Option<&'static str> {
+    // What lies outside the scan says nothing of its values.
+    let pad = params.pad_hu as f32;
+    let of_scan = || volume.iter().filter(|value| **value != pad);
+    let has = |range: std::ops::RangeInclusive<f32>| of_scan().any(|value| range.contains(value));
+    if params.size_mm < SMALLEST_OF_LUNG || of_scan().next().is_none() {
         None
     } else if !has(f32::MIN..=-500.0) {
         Some("the crop has no voxel of air or lung (below -500): are the scan's values HU?")
@@ -226,6 +229,20 @@ mod tests {
         });
         assert_eq!(written, expected);
         assert_eq!(params.crop_parameters(), CropParameters::default());
+    }
+
+    #[test]
+    fn values_that_are_hardly_hounsfield_units_are_told_whatever_lies_outside() {
+        let params = CropParams { size_mm: 60, ..CropParams::default() };
+        for (values, is_odd) in [
+            (&[-1000.0, 0.0, 0.0][..], true),
+            (&[-1000.0, 0.0, 40.0], false),
+            (&[40.0, 60.0], true),
+            (&[0.0, 0.0], false),
+        ] {
+            assert_eq!(implausible(&params, values).is_some(), is_odd, "{values:?}");
+        }
+        assert_eq!(implausible(&CropParams { size_mm: 20, ..params }, &[40.0]), None);
     }
 
     #[test]

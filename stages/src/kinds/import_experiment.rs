@@ -1,6 +1,6 @@
 //! Kind `import-experiment`: the folder that the published training leaves, as models that evaluate takes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipe_engine::context::Context;
 use pipe_engine::input::{Files, InputFile, InputValue};
@@ -275,13 +275,18 @@ fn refuse(file: &InputFile, problem: &str) -> StageError {
         .advise("get the file again from where it comes from; nothing in it was executed")
 }
 
-/// Everyone that a fold has seen, by the splits where they are given, or as the experiment says; and what it has seen.
+/// Everyone that a fold has seen, by the splits if they are given and as the experiment says; and what it has seen.
 fn write_seen(context: &Context<'_>, experiment: &Files, fold: u32) -> Result<(), StageError> {
     let beside = |name: &str| experiment.get(&format!("fold_{fold}/{name}"));
-    let patients = match context.optional("splits") {
-        Some(InputValue::Files(splits)) => Some(write_pids(&patients_of(splits, fold)?)?),
-        _ => beside(PATIENTS).map(|file| file.read()).transpose()?,
-    };
+    let mut patients = BTreeSet::new();
+    if let Some(InputValue::Files(splits)) = context.optional("splits") {
+        patients.extend(patients_of(splits, fold)?);
+    }
+    if let Some(file) = beside(PATIENTS) {
+        patients.extend(read_pids(&file.shown, &file.read()?)?);
+    }
+    let patients: Vec<String> = patients.into_iter().collect();
+    let patients = (!patients.is_empty()).then(|| write_pids(&patients)).transpose()?;
     let images = beside(IMAGES).map(|file| file.read()).transpose()?;
     for (name, bytes) in [(PATIENTS, patients), (IMAGES, images)] {
         if let Some(bytes) = bytes {

@@ -73,7 +73,10 @@ pub fn parse(text: &str) -> Result<Vec<FeaturePrompts>, PromptError> {
     let mut features = Vec::new();
     for column in SEMANTIC_COLUMNS {
         let Some(values) = feature.remove(column.name) else { continue };
-        if values.len() < 2 || values.values().any(Vec::is_empty) {
+        let is_blank = |wordings: &Vec<String>| {
+            wordings.is_empty() || wordings.iter().any(|wording| wording.trim().is_empty())
+        };
+        if values.len() < 2 || values.values().any(is_blank) {
             return Err(PromptError::TooFew { feature: column.name.into() });
         }
         let value = |(value, wordings): (String, Vec<String>)| {
@@ -135,6 +138,10 @@ mod tests {
             (
                 "templates = ['{}']\n[feature.nodule_shape]\nRound = ['round']",
                 "`nodule_shape` needs two values",
+            ),
+            (
+                "templates = ['{}']\n[feature.nodule_shape]\nRound = [' ']\nOvoid = ['o']",
+                "`nodule_shape` needs two",
             ),
             (
                 "templates = ['{}']\n[feature.nodule_shape]\nRound = []\nOvoid = ['o']",

@@ -166,7 +166,8 @@ fn slices_without_an_image_are_refused_within_and_told_at_the_ends() {
     assert!(message(&blank(&[0, 3])).starts_with("3.dcm: all pixels"));
     let remarks = |at: &[usize]| read(&blank(at)).unwrap().remarks;
     assert_eq!(remarks(&[0, 4]), ["2 slices at the ends hold one value and no image, 0.dcm among them"]);
-    assert!(remarks(&[]).is_empty() && remarks(&[0, 1, 2, 3, 4]).is_empty());
+    assert_eq!(remarks(&[0, 1, 2, 3, 4]), ["each slice holds one value and no image"]);
+    assert!(remarks(&[]).is_empty());
 }
 
 #[test]
@@ -186,6 +187,7 @@ fn a_slice_that_is_scaled_otherwise_than_most_is_told() {
         ]
     );
     assert!(with(&["-1024", "-1023", "-1022", "-1021"]).is_empty(), "each by its own values");
+    assert_eq!(with(&["-1024", "0"].repeat(4)).len(), 1, "half and half");
 }
 
 #[test]
@@ -196,6 +198,15 @@ fn unacceptable_files_are_refused_by_attribute() {
         }),
         ("(0008,0008) ImageType (byte", |f| {
             f.text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY\\AXIAL\\MIP");
+        }),
+        ("found a projection", |f| {
+            f.text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\SECONDARY\\AXIAL\\CSA MIP");
+        }),
+        ("found a projection", |f| {
+            f.text(tags::IMAGE_TYPE, VR::CS, "DERIVED\\PRIMARY\\MAX_IP\\NONE");
+        }),
+        ("found a localizer", |f| {
+            f.text(tags::IMAGE_TYPE, VR::CS, "ORIGINAL\\PRIMARY\\SCOUT");
         }),
         ("(0028,0004) PhotometricInterpretation (byte", |f| {
             f.text(tags::PHOTOMETRIC_INTERPRETATION, VR::CS, "MONOCHROME1");

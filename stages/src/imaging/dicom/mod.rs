@@ -140,7 +140,7 @@ pub struct Geometry {
 }
 
 impl Series {
-    /// What to say of slices of one value at the ends: padding, or slices that were lost.
+    /// What to say of slices of one value, all of them or those at the ends: padding, or slices that were lost.
     ///
     /// # Errors
     /// When such a slice lies between others that hold an image.
@@ -154,7 +154,7 @@ impl Series {
         let (Some(first), Some(last)) =
             (values.iter().position(Option::is_none), values.iter().rposition(Option::is_none))
         else {
-            return Ok(None);
+            return Ok(Some("each slice holds one value and no image".to_string()));
         };
         let inside = named().take(last).skip(first).find_map(|(value, slice)| Some(((*value)?, slice)));
         if let Some((value, slice)) = inside {

@@ -140,7 +140,8 @@ pub(super) fn other_scaling(slices: &[Slice]) -> Option<String> {
     slices.iter().for_each(|slice| *counts.entry(scaling(slice)).or_default() += 1);
     let (usual, most) = counts.iter().max_by_key(|(_, count)| **count)?;
     // Some scanners scale each slice by its own values.
-    if *most * 2 <= slices.len() || *most == slices.len() {
+    let is_usual = *most * 2 > slices.len() || counts.len() * 4 <= slices.len();
+    if !is_usual || *most == slices.len() {
         return None;
     }
     let other = slices.iter().find(|slice| scaling(slice) != *usual)?;

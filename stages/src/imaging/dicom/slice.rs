@@ -29,9 +29,11 @@ const LARGEST_FRAME: usize = 1 << 26;
 const FARTHEST: f64 = 1e4;
 /// Distances of voxels in mm.
 const SPACINGS: std::ops::RangeInclusive<f64> = 1e-3..=1e3;
-/// Kinds of images that are made of many slices, such as the largest value along each ray.
-const PROJECTIONS: [&str; 9] =
-    ["MIP", "MINIP", "MAX_IP", "MIN_IP", "MAXIP", "VOLUME_RENDER", "SURFACE_RENDER", "VRT", "SSD"];
+/// Words in kinds of images that are made of many slices, such as the largest value along each ray.
+const PROJECTIONS: [&str; 10] =
+    ["MIP", "MINIP", "MAXIP", "MIPS", "IP", "RENDER", "RENDERING", "VRT", "SSD", "PROJECTION"];
+/// Words in kinds of images that are no slice of a volume.
+const LOCALIZERS: [&str; 4] = ["LOCALIZER", "LOCALISER", "SCOUT", "TOPOGRAM"];
 /// Kinds of multi-energy images whose values are no CT numbers, or those of one material alone.
 const MAPS: [&str; 15] = [
     "MAT_SPECIFIC",
@@ -257,10 +259,12 @@ fn orientation(view: &View) -> Result<[f64; 6], FileError> {
 fn image_type(view: &View) -> Result<String, FileError> {
     let tag = if view.find(tags::FRAME_TYPE).is_some() { tags::FRAME_TYPE } else { tags::IMAGE_TYPE };
     let text = view.text(tag)?;
-    if text.split('\\').any(|value| value.trim() == "LOCALIZER") {
+    let text = text.to_ascii_uppercase();
+    let has_word = |words: &[&str]| text.split(['\\', ' ', '_']).any(|word| words.contains(&word));
+    if has_word(&LOCALIZERS) {
         return Err(view.wrong(tag, "a slice of a volume, found a localizer"));
     }
-    if text.split('\\').any(|value| PROJECTIONS.contains(&value.trim())) {
+    if has_word(&PROJECTIONS) {
         return Err(view.wrong(tag, "a slice of a volume, found a projection of several"));
     }
     if text.split('\\').any(|value| MAPS.contains(&value.trim())) {
