@@ -130,6 +130,7 @@ impl Binder<'_> {
         stage.items(&instance.params, &given).map(Some)
     }
 
+    /// What an instance itself adds to its preimage, without its inputs.
     pub(crate) fn own_preimage(&self, instance: &Instance) -> Preimage {
         let about = instance.kind.about();
         let mut preimage = Preimage::default();
@@ -151,8 +152,10 @@ impl Binder<'_> {
     }
 
     /// Where an instance's parameters and inputs came from, by name, but for defaults.
-    pub(crate) fn origins(&self, instance: &Instance) -> BTreeMap<String, String> {
-        let mut origins = self.own_preimage(instance).origins();
+    pub(crate) fn origins(&self, instance: &Instance, own: &Preimage) -> BTreeMap<String, String> {
+        let mut origins = own.origins();
+        // Of inputs the bindings tell, once for all that is used of each.
+        origins.retain(|name, _| !name.starts_with("input.") && name != "items");
         for binding in &instance.inputs {
             origins.insert(format!("input.{}", binding.spec.name), describe_origin(binding));
         }

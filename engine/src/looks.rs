@@ -1,11 +1,11 @@
 //! Looking at files without reading them: for a sight of what one instance uses, and for the account of all that a run
 //! has looked at.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pipe_cache::{Digest, Sighting, Stamp};
 use rayon::prelude::*;
@@ -15,8 +15,24 @@ use crate::input::list_folder;
 use crate::items::row_files::{Found, RowFiles};
 use crate::stage::RowItems;
 
-/// All that a run has looked at outside the store; `None` once something could not be seen well enough.
-pub(crate) struct Looked(Mutex<Option<Seen>>);
+/// All that a run has looked at outside the store.
+#[derive(Default)]
+pub(crate) struct Looked {
+    /// `None` once something could not be seen well enough.
+    seen: Mutex<Told>,
+    /// What is believed without another look, while something is.
+    believed: Mutex<Option<Believed>>,
+}
+
+/// What has been seen, as long as all of it was seen well.
+struct Told(Option<Seen>);
+
+/// What a look at each file and folder has found; folders that were written too lately have no digest.
+#[derive(Default)]
+struct Believed {
+    files: HashMap<PathBuf, Stamp>,
+    folders: HashMap<PathBuf, Option<Digest>>,
+}
 
 /// Files, and folders with a digest of what was seen in them.
 #[derive(Default)]
@@ -25,21 +41,61 @@ pub(crate) struct Seen {
     pub(crate) folders: BTreeMap<PathBuf, Digest>,
 }
 
-impl Default for Looked {
+impl Default for Told {
     fn default() -> Self {
-        Self(Mutex::new(Some(Seen::default())))
+        Self(Some(Seen::default()))
     }
 }
 
 impl Looked {
     /// Something was not seen well enough.
     pub(crate) fn spoil(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.told().0 = None;
     }
 
     /// What was seen, if all of it was seen well and the same each time.
     pub(crate) fn take(&self) -> Option<Seen> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.told().0.take()
+    }
+
+    /// Whether what is looked at is looked at once. Right for a moment in which many look at the same.
+    pub(crate) fn look_once(&self, once: bool) {
+        *self.believed() = once.then(Believed::default);
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn believed(&self) -> MutexGuard<'_, Option<Believed>> {
+        self.believed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the file system says of files; `None` when one is not there.
+    fn stamps(&self, paths: &[PathBuf]) -> Option<Vec<Stamp>> {
+        let known = |believed: &Believed| -> Option<Vec<Stamp>> {
+            paths.iter().map(|path| believed.files.get(path).copied()).collect()
+        };
+        if let Some(stamps) = self.believed().as_ref().and_then(known) {
+            return Some(stamps);
+        }
+        let stamps = stamps(paths)?;
+        if let Some(believed) = self.believed().as_mut() {
+            believed.files.extend(paths.iter().cloned().zip(stamps.iter().copied()));
+        }
+        Some(stamps)
+    }
+
+    /// What is seen of a folder's files; `None` when it is not there or was written too lately.
+    fn folder_digest(&self, folder: &Path) -> Option<Digest> {
+        if let Some(known) = self.believed().as_ref().and_then(|believed| believed.folders.get(folder)) {
+            return *known;
+        }
+        let digest = see_folder(folder);
+        if let Some(believed) = self.believed().as_mut() {
+            believed.folders.insert(folder.to_path_buf(), digest);
+        }
+        digest
     }
 
     fn files(&self, files: impl Iterator<Item = (PathBuf, Stamp)>) {
@@ -52,9 +108,9 @@ impl Looked {
 
     /// Adds what agrees with what was seen before.
     fn add(&self, add: impl FnOnce(&mut Seen) -> bool) {
-        let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.as_mut().is_some_and(|seen| !add(seen)) {
-            *seen = None;
+        let mut told = self.told();
+        if told.0.as_mut().is_some_and(|seen| !add(seen)) {
+            told.0 = None;
         }
     }
 }
@@ -77,7 +133,7 @@ impl<'a> Look<'a> {
 
     /// Looks at files. `None` when one is not there.
     pub(crate) fn files(&mut self, paths: Vec<PathBuf>) -> Option<()> {
-        let stamps = stamps(&paths)?;
+        let stamps = self.looked.stamps(&paths)?;
         for (path, stamp) in paths.iter().zip(&stamps) {
             self.sighting.file(path, *stamp);
         }
@@ -87,7 +143,7 @@ impl<'a> Look<'a> {
 
     /// Looks at all files of a folder.
     pub(crate) fn folder(&mut self, folder: &Path) -> Option<()> {
-        let digest = see_folder(folder)?;
+        let digest = self.looked.folder_digest(folder)?;
         self.sighting.text(digest.as_bytes());
         self.looked.folder(folder, digest);
         Some(())

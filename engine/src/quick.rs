@@ -12,6 +12,7 @@ use pipe_cache::{Digest, Hasher};
 use crate::bind::{Binder, Bound, Done};
 use crate::looks::Look;
 use crate::manifest::{InputBinding, InputSource, Instance};
+use crate::preimage::Preimage;
 use crate::stage::{InputForm, ItemSource};
 
 /// Changes with the code that makes fingerprints.
@@ -26,14 +27,15 @@ pub(crate) struct Known {
 
 impl Binder<'_> {
     /// A digest of all that an instance's fingerprint follows from, as far as it can be seen without reading files;
-    /// `None` when that is not far enough.
+    /// `None` when that is not far enough. `own` is what the instance itself adds.
     pub(crate) fn sight(
         &self,
         instance: &Instance,
+        own: &Preimage,
         upstream: &dyn Fn(usize) -> Option<Done>,
     ) -> Option<Digest> {
         let look = || {
-            let mut look = self.begin("instance", instance);
+            let mut look = self.begin("instance", own);
             for binding in &instance.inputs {
                 look.text(binding.spec.name);
                 for source in &binding.sources {
@@ -58,7 +60,7 @@ impl Binder<'_> {
         binding: &InputBinding,
         path: &Path,
     ) -> Option<Digest> {
-        let mut look = self.begin("table", instance);
+        let mut look = self.begin("table", &self.own_preimage(instance));
         look.text(binding.spec.name);
         for (_, folder) in &self.pipeline.publish {
             look.text(folder.as_os_str().as_encoded_bytes());
@@ -68,10 +70,10 @@ impl Binder<'_> {
         look.finish()
     }
 
-    fn begin(&self, purpose: &str, instance: &Instance) -> Look<'_> {
+    fn begin(&self, purpose: &str, own: &Preimage) -> Look<'_> {
         let mut look = Look::new(purpose, &self.looked);
         look.text(ENGINE);
-        look.text(self.own_preimage(instance).fingerprint().as_bytes());
+        look.text(own.fingerprint().as_bytes());
         look.text(self.pipeline.root.as_os_str().as_encoded_bytes());
         look
     }

@@ -8,6 +8,7 @@ use crate::bind::{Bound, Done};
 use crate::items::BoundItems;
 use crate::lookup::look_up;
 use crate::manifest::Instance;
+use crate::preimage::Preimage;
 use crate::quick::Known;
 
 /// What is to become of an instance whose inputs are known.
@@ -33,12 +34,13 @@ impl Executor<'_> {
         let instance = self.instance(position)?;
         let upstream = |index: usize| self.result(index);
         let must_compute = must_rebuild || self.is_forced(instance);
-        let sight = self.binder.sight(instance, &upstream);
+        let own = self.binder.own_preimage(instance);
+        let sight = self.binder.sight(instance, &own, &upstream);
         if !must_compute
             && let Some(known) = sight.and_then(|sight| self.binder.known(sight))
             && let Some(record) = look_up(&self.binder, instance, known.fingerprint)
         {
-            return Ok(Verdict::UpToDate(Box::new(self.known(instance, known, record))));
+            return Ok(Verdict::UpToDate(Box::new(self.known((instance, &own), known, record))));
         }
         let bound = self.binder.bind(instance, &upstream)?;
         let stale = Stale { bound, sight, must_compute };
@@ -57,7 +59,8 @@ impl Executor<'_> {
         let Some(record) = look_up(&self.binder, instance, bound.fingerprint) else { return Ok(None) };
         let items = bound.items.as_ref().map(|items| self.listed(items)).transpose()?;
         self.note(instance, *sight, bound, items.map(|(_, listing)| listing));
-        Ok(Some(self.known(instance, Known { fingerprint: bound.fingerprint, items }, record)))
+        let known = Known { fingerprint: bound.fingerprint, items };
+        Ok(Some(self.known((instance, &bound.preimage), known, record)))
     }
 
     /// How many items there are, and their listing, which the record refers to.
@@ -79,7 +82,8 @@ impl Executor<'_> {
         listing: Option<Digest>,
     ) {
         let Some(sight) = sight else { return };
-        if self.binder.sight(instance, &|index| self.result(index)) == Some(sight) {
+        let own = self.binder.own_preimage(instance);
+        if self.binder.sight(instance, &own, &|index| self.result(index)) == Some(sight) {
             self.binder.note(sight, bound, listing);
         } else {
             self.binder.looked.spoil();
@@ -87,11 +91,16 @@ impl Executor<'_> {
     }
 
     /// An instance whose result is known.
-    fn known(&self, instance: &Instance, known: Known, record: ResultRecord) -> Executed {
+    fn known(
+        &self,
+        (instance, preimage): (&Instance, &Preimage),
+        known: Known,
+        record: ResultRecord,
+    ) -> Executed {
         Executed {
             done: Done { outputs: record.outputs, run: record.run, fingerprint: known.fingerprint },
             fingerprint: known.fingerprint,
-            origins: self.binder.origins(instance),
+            origins: self.binder.origins(instance, preimage),
             items: known.items.map(|(_, listing)| listing),
             device: None,
             executed: false,

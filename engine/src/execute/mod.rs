@@ -199,7 +199,7 @@ impl Executor<'_> {
         Ok(Executed {
             done: Done { outputs, run, fingerprint },
             fingerprint,
-            origins: self.binder.origins(instance),
+            origins: self.binder.origins(instance, &bound.preimage),
             items: listing,
             device: instance.kind.about().device.then_some(device),
             executed: true,

@@ -139,9 +139,9 @@ impl Board {
         Some(Start { position, devices: place.devices.clone(), rebuild: place.rebuild })
     }
 
-    /// Whether an instance waits for nothing and has not been begun.
-    pub(super) fn is_ready(&self, position: usize) -> bool {
-        self.ready.contains(&position)
+    /// The instances that wait for nothing and have not been begun.
+    pub(super) fn ready(&self) -> impl Iterator<Item = usize> {
+        self.ready.iter().copied()
     }
 
     /// The result of an instance that is ready was known: it is not begun, and those that waited for it may go on.
@@ -284,12 +284,12 @@ mod tests {
     #[test]
     fn what_is_known_is_not_begun_and_frees_those_that_waited_for_it() {
         let mut board = diamond();
-        assert!(board.is_ready(0) && !board.is_ready(1));
+        assert_eq!(board.ready().collect::<Vec<_>>(), [0]);
         board.was_known(0);
         board.was_known(2);
         assert_eq!(started(&mut board), [(1, false)]);
         board.succeeded(1);
-        assert!(board.is_ready(3));
+        assert_eq!(board.ready().collect::<Vec<_>>(), [3]);
         board.was_known(3);
         assert_eq!((board.running(), board.unreached().count()), (0, 0));
     }

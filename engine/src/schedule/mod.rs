@@ -11,6 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pipe_cache::Error;
+use rayon::prelude::*;
 
 use self::account::Account;
 use self::board::{Board, Start};
@@ -90,22 +91,28 @@ impl<'a> Schedule<'a> {
         })
     }
 
-    /// Takes the known results of all that can be told before anything is computed. An instance comes after those that
-    /// it builds on, so that one pass sees all of them.
+    /// Takes the known results of all that can be told before anything is computed, those that wait for nothing together.
+    /// Each file and folder is looked at once.
     fn take_known(&mut self) -> Result<(), Error> {
-        for position in 0..self.executor.binder.pipeline.instances.len() {
-            if !self.board.is_ready(position) || self.is_stopped() {
-                continue;
+        let executor = self.executor;
+        executor.binder.looked.look_once(true);
+        let mut assessed = BTreeSet::new();
+        loop {
+            let ready: Vec<usize> =
+                self.board.ready().filter(|position| !assessed.contains(position)).collect();
+            if ready.is_empty() || self.is_stopped() {
+                break;
             }
-            let started = Instant::now();
-            // What cannot be assessed fails when its turn comes.
-            let verdict = guarded(|| self.executor.assess(position, false));
-            if let Ok(Verdict::UpToDate(known)) = verdict {
-                self.account.succeeded(position, started.elapsed().as_secs_f64(), &known)?;
-                self.executor.keep(position, *known);
+            assessed.extend(ready.iter().copied());
+            let known: Vec<(usize, f64, Executed)> =
+                ready.into_par_iter().filter_map(|position| known_now(executor, position)).collect();
+            for (position, seconds, known) in known {
+                self.account.succeeded(position, seconds, &known)?;
+                executor.keep(position, known);
                 self.board.was_known(position);
             }
         }
+        executor.binder.looked.look_once(false);
         self.account.flush()
     }
 
@@ -169,6 +176,15 @@ impl<'a> Schedule<'a> {
                 return;
             }
         }
+    }
+}
+
+/// An instance's known result, and how long it took to find it. What cannot be assessed fails when its turn comes.
+fn known_now(executor: &Executor<'_>, position: usize) -> Option<(usize, f64, Executed)> {
+    let started = Instant::now();
+    match guarded(|| executor.assess(position, false)) {
+        Ok(Verdict::UpToDate(known)) => Some((position, started.elapsed().as_secs_f64(), *known)),
+        _ => None,
     }
 }
 
