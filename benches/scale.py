@@ -143,6 +143,36 @@ def measure(programs: dict, folder: pathlib.Path, size: int, repeat: int) -> dic
     }
 
 
+def measured(command: list[str], folder: pathlib.Path) -> tuple[float, int]:
+    """Seconds, and kilobytes at most of this command alone."""
+    started = time.perf_counter()
+    process = subprocess.Popen(command, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(command)} failed")
+    return time.perf_counter() - started, usage.ru_maxrss
+
+
+def history(pipe: str, folder: pathlib.Path, size: int, runs: int, repeat: int) -> None:
+    """What looks at former runs, with so many of them."""
+    program = PipeInstances(pipe)
+    program.prepare(folder, size)
+    for _ in range(runs):
+        timed(program.command(folder), folder)
+    commands = {
+        "run": program.command(folder),
+        "run, with each input read": [*program.command(folder), "--verify"],
+        "plan": [pipe, "plan", "q.toml"],
+        "runs": [pipe, "runs"],
+        "gc --dry-run": [pipe, "gc", "--dry-run"],
+    }
+    for name, command in commands.items():
+        found = [measured(command, folder) for _ in range(repeat)]
+        seconds, kilobytes = (statistics.median(column) for column in zip(*found))
+        print(f"| {size:,} stages, {runs} runs | {name} | {seconds:.3f} s | {kilobytes / 1000:.0f} MB |", flush=True)
+
+
 def hashing(pipe: str, folder: pathlib.Path, repeat: int) -> tuple[str, str, str]:
     """Both programs hash the same files, which are in memory."""
     big = folder / "big"
@@ -168,6 +198,7 @@ def main() -> None:
     parser.add_argument("--most-dvc", type=int, default=100)
     parser.add_argument("--most-snakemake", type=int, default=1000)
     parser.add_argument("--most-instances", type=int, default=10_000)
+    parser.add_argument("--history", type=int, default=50, help="former runs, for what looks at them")
     arguments = parser.parse_args()
     pipe = str(pathlib.Path(arguments.pipe).resolve())
     print("| tasks | program | cold run | of each task | nothing to do, first time | from then on |")
@@ -191,6 +222,12 @@ def main() -> None:
                 folder.mkdir()
                 cells = measure({"pipe, as stages": PipeInstances(pipe)}, folder, size, arguments.repeat)
                 print(f"| {size:,} | pipe, as stages | {' | '.join(cells['pipe, as stages'])} |", flush=True)
+        print("\n| stages and former runs | command | takes | memory |")
+        print("|---|---|---|---|")
+        for size in (size for size in arguments.sizes if size <= arguments.most_instances):
+            folder = pathlib.Path(scratch) / f"{size} stages with history"
+            folder.mkdir()
+            history(pipe, folder, size, arguments.history, arguments.repeat)
     with tempfile.TemporaryDirectory() as scratch:
         folder = pathlib.Path(scratch)
         make_files(folder, max(arguments.sizes))

@@ -3,6 +3,7 @@
 //! The engine knows nothing of medicine and prints nothing. A binary gives it a [`registry::Registry`] of
 //! stage kinds and an [`event::Observer`], and asks it to check, plan or run a manifest.
 
+mod assess;
 mod bind;
 pub mod code;
 pub mod context;

@@ -119,11 +119,19 @@ impl Looked {
 pub(crate) struct Look<'a> {
     sighting: Sighting,
     looked: &'a Looked,
+    /// Whether an earlier look may be believed.
+    believes: bool,
 }
 
 impl<'a> Look<'a> {
+    /// A look that believes what was seen a moment ago, where that is kept.
     pub(crate) fn new(purpose: &str, looked: &'a Looked) -> Self {
-        Self { sighting: Sighting::new(purpose), looked }
+        Self { sighting: Sighting::new(purpose), looked, believes: true }
+    }
+
+    /// The same look taken now, whatever was seen before.
+    pub(crate) fn anew(self) -> Self {
+        Self { believes: false, ..self }
     }
 
     /// Adds a text.
@@ -133,7 +141,7 @@ impl<'a> Look<'a> {
 
     /// Looks at files. `None` when one is not there.
     pub(crate) fn files(&mut self, paths: Vec<PathBuf>) -> Option<()> {
-        let stamps = self.looked.stamps(&paths)?;
+        let stamps = if self.believes { self.looked.stamps(&paths)? } else { stamps(&paths)? };
         for (path, stamp) in paths.iter().zip(&stamps) {
             self.sighting.file(path, *stamp);
         }
@@ -143,7 +151,7 @@ impl<'a> Look<'a> {
 
     /// Looks at all files of a folder.
     pub(crate) fn folder(&mut self, folder: &Path) -> Option<()> {
-        let digest = self.looked.folder_digest(folder)?;
+        let digest = if self.believes { self.looked.folder_digest(folder)? } else { see_folder(folder)? };
         self.sighting.text(digest.as_bytes());
         self.looked.folder(folder, digest);
         Some(())

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use pipe_cache::{Digest, InputMemo, Store};
 
+use crate::assess::Verdict;
 use crate::bind::{Binder, Bound, Done};
 use crate::context::Device;
 use crate::history::{Former, History};
 use crate::looks::Looked;
-use crate::lookup::look_up;
 use crate::manifest::{Instance, Pipeline};
 use crate::naming::is_among;
 use crate::preimage::{Change, Preimage};
@@ -66,16 +66,9 @@ pub fn plan(
         history: History::new(store, &pipeline.name),
         force,
     };
-    let mut results: Vec<Option<Done>> = Vec::new();
-    let mut planned = Vec::new();
-    for instance in &pipeline.instances {
-        let (fate, done) = planner.instance(instance, &results)?;
-        results.push(done);
-        planned.push(PlannedInstance { label: instance.label.clone(), fate });
-    }
-    // What was hashed is remembered if it can be: looking must not need the right to write.
-    let _ = memo.save();
-    Ok(planned)
+    let (fates, _) = planner.all()?;
+    let labels = pipeline.instances.iter().map(|instance| instance.label.clone());
+    Ok(labels.zip(fates).map(|(label, fate)| PlannedInstance { label, fate }).collect())
 }
 
 /// The results that a manifest's instances have now; `None` for those that would have to run.
@@ -94,13 +87,7 @@ pub fn known_results(
         history: History::none(store),
         force: &[],
     };
-    let mut results: Vec<Option<Done>> = Vec::new();
-    for instance in &pipeline.instances {
-        let (_, done) = planner.instance(instance, &results)?;
-        results.push(done);
-    }
-    // What was hashed is remembered if it can be: looking must not need the right to write.
-    let _ = memo.save();
+    let (_, results) = planner.all()?;
     Ok(results.into_iter().map(|done| done.map(|done| done.outputs)).collect())
 }
 
@@ -111,6 +98,20 @@ struct Planner<'a> {
 }
 
 impl Planner<'_> {
+    /// The fates of all instances, and the results of those that have one. Each file and folder is looked at once.
+    fn all(&self) -> Result<(Vec<Fate>, Vec<Option<Done>>), StageError> {
+        self.binder.looked.look_once(true);
+        let (mut fates, mut results) = (Vec::new(), Vec::new());
+        for instance in &self.binder.pipeline.instances {
+            let (fate, done) = self.instance(instance, &results)?;
+            fates.push(fate);
+            results.push(done);
+        }
+        // What was hashed is remembered if it can be: looking must not need the right to write.
+        let _ = self.binder.memo.save();
+        Ok((fates, results))
+    }
+
     fn instance(
         &self,
         instance: &Instance,
@@ -128,30 +129,25 @@ impl Planner<'_> {
             return Ok((Fate::Depends { on: unknown, reasons }, None));
         }
         let upstream = |index: usize| results.get(index).cloned().flatten();
-        let bound = match self.binder.bind(instance, &upstream) {
-            Ok(bound) => bound,
+        let is_forced = is_among(self.force, &instance.stage, &instance.label);
+        match self.binder.assess(instance, &upstream, is_forced) {
+            Ok(Verdict::UpToDate(known)) => {
+                Ok((Fate::Cached { from_run: known.done.run.clone() }, Some(known.done)))
+            }
+            Ok(Verdict::Stale(stale)) => {
+                let reasons = match is_forced {
+                    true => vec!["--force".to_string()],
+                    false => self.reasons(instance, &stale.bound),
+                };
+                let items = self.count_items(&stale.bound, is_forced)?;
+                Ok((Fate::Run { reasons, items }, None))
+            }
             // An input's index is gone from the store: what made it runs again, then this.
             Err(error) if error.lost_blob().is_some() => {
                 let reasons = vec!["an input is missing from the cache and is computed again".to_string()];
-                return Ok((Fate::Run { reasons, items: None }, None));
+                Ok((Fate::Run { reasons, items: None }, None))
             }
-            Err(error) => return Err(error),
-        };
-        let forced = is_among(self.force, &instance.stage, &instance.label);
-        match look_up(&self.binder, instance, bound.fingerprint) {
-            Some(record) if !forced => {
-                let fate = Fate::Cached { from_run: record.run.clone() };
-                Ok((
-                    fate,
-                    Some(Done { outputs: record.outputs, run: record.run, fingerprint: bound.fingerprint }),
-                ))
-            }
-            _ => {
-                let reasons =
-                    if forced { vec!["--force".to_string()] } else { self.reasons(instance, &bound) };
-                let items = self.count_items(&bound, forced)?;
-                Ok((Fate::Run { reasons, items }, None))
-            }
+            Err(error) => Err(error),
         }
     }
 

@@ -34,8 +34,26 @@ impl Binder<'_> {
         own: &Preimage,
         upstream: &dyn Fn(usize) -> Option<Done>,
     ) -> Option<Digest> {
-        let look = || {
-            let mut look = self.begin("instance", own);
+        self.take_sight(self.begin("instance", own), instance, upstream)
+    }
+
+    /// [`Binder::sight`], looked at now.
+    pub(crate) fn sight_anew(
+        &self,
+        instance: &Instance,
+        own: &Preimage,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Option<Digest> {
+        self.take_sight(self.begin("instance", own).anew(), instance, upstream)
+    }
+
+    fn take_sight(
+        &self,
+        mut look: Look<'_>,
+        instance: &Instance,
+        upstream: &dyn Fn(usize) -> Option<Done>,
+    ) -> Option<Digest> {
+        let mut see_all = || {
             for binding in &instance.inputs {
                 look.text(binding.spec.name);
                 for source in &binding.sources {
@@ -43,9 +61,10 @@ impl Binder<'_> {
                 }
                 self.see_rows(instance, binding, upstream, &mut look)?;
             }
-            look.finish()
+            Some(())
         };
-        let sight = look();
+        let is_seen = see_all();
+        let sight = is_seen.and_then(|()| look.finish());
         if sight.is_none() {
             self.looked.spoil();
         }

@@ -1,6 +1,5 @@
 //! Executing one instance: assess it, compute what is missing, commit; and compute again what the store has lost.
 
-mod assess;
 mod feed;
 mod gather;
 pub(crate) mod guard;
@@ -15,8 +14,8 @@ use std::time::Instant;
 
 use pipe_cache::{Claim, Claimed, Digest, Error, Hasher, RecordOutcome, ResultRecord};
 
-pub(crate) use self::assess::{Stale, Verdict};
 use self::whole::Surroundings;
+use crate::assess::{Stale, UpToDate, Verdict};
 use crate::bind::{Binder, Bound, Done};
 use crate::context::{Cancel, Device, Devices, Reporter};
 use crate::event::{Event, FailedItem, Observer};
@@ -99,34 +98,57 @@ impl Executor<'_> {
         device: Device,
     ) -> Result<Executed, Failure> {
         match self.assess(position, must_rebuild)? {
-            Verdict::UpToDate(known) => Ok(*known),
+            Verdict::UpToDate(known) => self.known(*known),
             Verdict::Stale(stale) => self.perform(position, &stale, device),
         }
     }
 
-    /// Computes an instance, unless another process has done so or does.
-    pub(crate) fn perform(
-        &self,
-        position: usize,
-        stale: &Stale,
-        device: Device,
-    ) -> Result<Executed, Failure> {
+    /// Finds out whether an instance's result is known.
+    pub(crate) fn assess(&self, position: usize, must_rebuild: bool) -> Result<Verdict, StageError> {
         let instance = self.instance(position)?;
+        let must_compute = must_rebuild || self.is_forced(instance);
+        self.binder.assess(instance, &|index| self.result(index), must_compute)
+    }
+
+    /// Computes an instance, unless another process has done so or does.
+    fn perform(&self, position: usize, stale: &Stale, device: Device) -> Result<Executed, Failure> {
+        let instance = self.instance(position)?;
+        let upstream = |index: usize| self.result(index);
         // What is computed item by item is claimed in portions.
         let claim = match instance.kind.work() {
             Work::Whole(_) => Some(self.claim(instance, stale.bound.fingerprint)?),
             Work::Items(_) => None,
         };
         if claim.is_some()
-            && let Some(known) = self.look_again(instance, stale)?
+            && let Some(known) = self.binder.look_again(instance, &upstream, stale)
         {
             // Another process has finished it just before.
-            return Ok(known);
+            return self.known(known);
         }
         let executed = self.compute(instance, &stale.bound, device)?;
         drop(claim);
-        self.note(instance, stale.sight, &stale.bound, executed.items);
+        self.binder.note_if_unchanged(instance, &upstream, stale.sight, (&stale.bound, executed.items));
         Ok(executed)
+    }
+
+    /// An instance whose result is known. Its listing of items is kept, which the record refers to.
+    pub(crate) fn known(&self, known: UpToDate) -> Result<Executed, Failure> {
+        if let (Some((_, digest)), Some(listing)) = (known.items, &known.listing)
+            && !self.binder.store.contains(digest)
+        {
+            self.binder.store.put(listing)?;
+        }
+        Ok(Executed {
+            fingerprint: known.done.fingerprint,
+            done: known.done,
+            origins: known.origins,
+            items: known.items.map(|(_, listing)| listing),
+            device: None,
+            executed: false,
+            items_executed: 0,
+            items_cached: known.items.map_or(0, |(count, _)| count),
+            warnings: known.warnings,
+        })
     }
 
     /// Asks to be the one process that computes an instance.

@@ -15,10 +15,11 @@ use rayon::prelude::*;
 
 use self::account::Account;
 use self::board::{Board, Start};
+use crate::assess::Verdict;
 use crate::context::{Device, Devices};
 use crate::event::Summary;
 use crate::execute::guard::guarded;
-use crate::execute::{Executed, Executor, Failure, Verdict};
+use crate::execute::{Executed, Executor, Failure};
 use crate::record::RecordWriter;
 use crate::unchanged::KnownResult;
 
@@ -182,10 +183,11 @@ impl<'a> Schedule<'a> {
 /// An instance's known result, and how long it took to find it. What cannot be assessed fails when its turn comes.
 fn known_now(executor: &Executor<'_>, position: usize) -> Option<(usize, f64, Executed)> {
     let started = Instant::now();
-    match guarded(|| executor.assess(position, false)) {
-        Ok(Verdict::UpToDate(known)) => Some((position, started.elapsed().as_secs_f64(), *known)),
-        _ => None,
-    }
+    let known = guarded(|| match executor.assess(position, false)? {
+        Verdict::UpToDate(known) => executor.known(*known).map(Some),
+        Verdict::Stale(_) => Ok(None),
+    });
+    Some((position, started.elapsed().as_secs_f64(), known.ok()??))
 }
 
 /// Takes instances until there are no more. The work itself happens in the pool, so that stages and rows
