@@ -105,6 +105,16 @@ fn models_and_slices_in_folders_are_compared_by_what_they_carry() {
         assert!(told(&ran).contains("models: fold_1 has checkpoints and no model.json"), "{}", told(&ran));
     }
     std::fs::rename(workspace.path("model.json"), workspace.path("models/fold_1/model.json")).unwrap();
+    // What nobody reads may lack it: beside the description of one model, and in hidden folders.
+    workspace.copy_here("models/fold_0", "single");
+    workspace.copy_here("models/fold_0", "single/backup");
+    workspace.copy_here("models/fold_0", "models/.old");
+    for backup in ["single/backup", "models/.old"] {
+        std::fs::remove_file(workspace.path(&format!("{backup}/model.json"))).unwrap();
+    }
+    workspace.pipe_ok(&["check", "q.toml"]);
+    workspace.write("single.toml", manifest("slices").replace("\"models\"", "\"single\""));
+    workspace.pipe_ok(&["check", "single.toml"]);
     // The same slices of another window: known by what they carry, not by their folder.
     let p = workspace.read("p.toml");
     workspace.write("p.toml", p.split("[stage.evaluate]").next().unwrap());

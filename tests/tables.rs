@@ -334,6 +334,11 @@ fn variables_that_nothing_uses_and_unknown_sweep_keys_are_told() {
     assert!(refused.stderr.contains("there is no stage `reprot`"), "{}", refused.stderr);
     for (sweep, message) in [
         ("\"report.modle\" = [\"a\"]", "[sweep] report.modle=\"a\": "),
+        // A table is a table.
+        (
+            "\"report.request\" = [{ a = 1 }]",
+            "[sweep] report.request={\"a\":1}: stage `report`: `request` is for",
+        ),
         ("\"report.source\" = \"a\"", "`report.source` in [sweep] must have a list of values"),
     ] {
         workspace.write("p.toml", format!("extends = \"base.toml\"\n[sweep]\n{sweep}\n"));

@@ -46,6 +46,18 @@ pub(crate) struct Stale {
 pub(crate) type Upstream<'a> = &'a dyn Fn(usize) -> Option<Done>;
 
 impl Binder<'_> {
+    /// The known result of an instance, where what its inputs are seen to be tells it: without reading any.
+    pub(crate) fn assess_by_sight(&self, instance: &Instance, upstream: Upstream<'_>) -> Option<UpToDate> {
+        let own = self.own_preimage(instance);
+        self.known_at(instance, &own, self.sight(instance, &own, upstream)?)
+    }
+
+    fn known_at(&self, instance: &Instance, own: &Preimage, sight: Digest) -> Option<UpToDate> {
+        let known = self.known(sight)?;
+        let record = look_up(self, instance, known.fingerprint)?;
+        Some(self.up_to_date((instance, own), known, record))
+    }
+
     /// Finds out whether an instance's result is known; with `must_compute` it is not taken.
     pub(crate) fn assess(
         &self,
@@ -55,11 +67,8 @@ impl Binder<'_> {
     ) -> Result<Verdict, StageError> {
         let own = self.own_preimage(instance);
         let sight = self.sight(instance, &own, upstream);
-        if !must_compute
-            && let Some(known) = sight.and_then(|sight| self.known(sight))
-            && let Some(record) = look_up(self, instance, known.fingerprint)
-        {
-            return Ok(Verdict::UpToDate(Box::new(self.up_to_date((instance, &own), known, record))));
+        if !must_compute && let Some(known) = sight.and_then(|sight| self.known_at(instance, &own, sight)) {
+            return Ok(Verdict::UpToDate(Box::new(known)));
         }
         let bound = self.bind(instance, upstream)?;
         let stale = Stale { bound, sight, must_compute };

@@ -99,8 +99,11 @@ fn encoding(table: &Table) -> Option<Finding> {
 /// closes it.
 fn swallowed_rows(table: &Table) -> Option<Finding> {
     let separators = table.columns().len().saturating_sub(1);
-    let is_row =
-        |line: &str| [',', ';', '\t', '|'].iter().any(|sign| line.matches(*sign).count() == separators);
+    // Prose has blanks behind its commas, and rows hardly.
+    let is_cut = |line: &str, sign: char| {
+        line.matches(sign).count() == separators && !line.contains(&format!("{sign} "))
+    };
+    let is_row = |line: &str| [',', ';', '\t', '|'].iter().any(|sign| is_cut(line, *sign));
     let rows_within = |cell: &str| {
         let lines: Vec<&str> = cell.lines().collect();
         let inner = lines.get(1..lines.len().saturating_sub(1)).unwrap_or_default();
@@ -233,6 +236,7 @@ mod tests {
         );
         for text in [
             "pid,note,x\n1,\"one line,\nanother, and a third\nlast\",2\n",
+            "pid,note,x\n1,\"Lungs:\nNo effusion, nodes, or fluid.\nEnd.\",2\n",
             "pid,note\n1,\"a\nb, c\nd\"\n",
             "pid,note,x\n1,fine,2\n",
         ] {

@@ -103,8 +103,18 @@ impl Executor<'_> {
         }
     }
 
+    /// An instance's known result, as far as it can be told without reading inputs.
+    pub(crate) fn known_by_sight(&self, position: usize) -> Result<Option<Executed>, Failure> {
+        let instance = self.instance(position)?;
+        if self.is_forced(instance) || self.cancel.is_cancelled() {
+            return Ok(None);
+        }
+        let known = self.binder.assess_by_sight(instance, &|index| self.result(index));
+        known.map(|known| self.known(known)).transpose()
+    }
+
     /// Finds out whether an instance's result is known.
-    pub(crate) fn assess(&self, position: usize, must_rebuild: bool) -> Result<Verdict, StageError> {
+    fn assess(&self, position: usize, must_rebuild: bool) -> Result<Verdict, StageError> {
         let instance = self.instance(position)?;
         let must_compute = must_rebuild || self.is_forced(instance);
         self.binder.assess(instance, &|index| self.result(index), must_compute)
@@ -132,7 +142,7 @@ impl Executor<'_> {
     }
 
     /// An instance whose result is known. Its listing of items is kept, which the record refers to.
-    pub(crate) fn known(&self, known: UpToDate) -> Result<Executed, Failure> {
+    fn known(&self, known: UpToDate) -> Result<Executed, Failure> {
         if let (Some((_, digest)), Some(listing)) = (known.items, &known.listing)
             && !self.binder.store.contains(digest)
         {

@@ -23,6 +23,8 @@ pub struct Overrides {
 pub struct Layers {
     /// All tables with variables replaced.
     pub tree: Node,
+    /// The same before variables are replaced.
+    pub unresolved: Node,
     /// The folder that paths are read against.
     pub root: PathBuf,
     /// Where all of it was read.
@@ -55,12 +57,8 @@ pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Resu
         apply_set(&mut tree, text, problems);
     }
     let unused_variables = unused_variables(&tree, path);
-    let variables = Variables::resolve(tree.get("vars"), problems);
-    for (key, node) in tree.entries_mut() {
-        if matches!(key.name.as_str(), "pipeline" | "stage") {
-            variables.substitute(node, problems);
-        }
-    }
+    let unresolved = tree.clone();
+    put_in_variables(&mut tree, problems);
     let stated_root = stated_root(&tree, path);
     let root = fs::canonicalize(&stated_root).unwrap_or_else(|_| stated_root.clone());
     if let (false, Some(stated)) =
@@ -71,7 +69,17 @@ pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Resu
         problems.add(Problem::at(stated.origin.clone(), "no-root", message).help(help));
     }
     let files = files.into_iter().map(|file| (file.path, file.digest)).collect();
-    Ok(Layers { tree, root, read_from: ReadFrom { files, root: stated_root }, unused_variables })
+    Ok(Layers { tree, unresolved, root, read_from: ReadFrom { files, root: stated_root }, unused_variables })
+}
+
+/// Replaces variables by their values, wherever they may stand.
+pub(super) fn put_in_variables(tree: &mut Node, problems: &mut Problems) {
+    let variables = Variables::resolve(tree.get("vars"), problems);
+    for (key, node) in tree.entries_mut() {
+        if matches!(key.name.as_str(), "pipeline" | "stage") {
+            variables.substitute(node, problems);
+        }
+    }
 }
 
 /// Variables that nothing uses, with the places that give them: those of this manifest, profiles and overrides. A manifest
@@ -87,22 +95,6 @@ fn unused_variables(tree: &Node, path: &Path) -> Vec<(String, Origin)> {
         .filter(|(key, node)| !used.contains(&key.name) && is_own(&node.origin))
         .map(|(key, node)| (key.name.clone(), node.origin.clone()))
         .collect()
-}
-
-/// The keys of `[sweep]` with what each value would be as an override, `KEY=VALUE`.
-pub(super) fn sweep(tree: &Node, problems: &mut Problems) -> Vec<(String, Origin, Vec<String>)> {
-    let mut keys = Vec::new();
-    for (key, node) in tree.get("sweep").map_or(&[][..], Node::entries) {
-        let Content::Array(values) = &node.content else {
-            let message = format!("`{}` in [sweep] must have a list of values", key.name);
-            let problem = Problem::at(key.origin.clone(), "sweep-list", message);
-            problems.add(problem.help(format!("write {} = [VALUE, …]", key.name)));
-            continue;
-        };
-        let overrides = values.iter().map(|value| format!("{}={}", key.name, value.to_json()));
-        keys.push((key.name.clone(), key.origin.clone(), overrides.collect()));
-    }
-    keys
 }
 
 /// A manifest file that has been read.
@@ -207,7 +199,7 @@ fn apply_set(tree: &mut Node, text: &str, problems: &mut Problems) {
 }
 
 /// One override: `VAR`, `STAGE.PARAM`, `STAGE.inputs.NAME`, `STAGE.foreach.KEY` or `pipeline.seed`.
-fn apply(tree: &mut Node, key: &str, value: Node, origin: &Origin, problems: &mut Problems) {
+pub(super) fn apply(tree: &mut Node, key: &str, value: Node, origin: &Origin, problems: &mut Problems) {
     let parts: Vec<&str> = key.split('.').collect();
     let names = |table: &str| -> Vec<String> {
         tree.get(table).map_or(&[][..], Node::entries).iter().map(|(key, _)| key.name.clone()).collect()

@@ -17,6 +17,7 @@ pub mod resolve;
 mod resources;
 mod schema_check;
 pub(crate) mod stage_table;
+mod sweep;
 mod variables;
 mod variants;
 

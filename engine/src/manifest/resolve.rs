@@ -8,7 +8,7 @@ use super::layers::{self, Overrides};
 use super::node::{Content, Node, Origin};
 use super::pipeline::{InputSource, Instance, Pipeline};
 use super::problem::{ManifestError, Problem, Problems};
-use super::{instances, references, schema_check, stage_table};
+use super::{instances, references, schema_check, stage_table, sweep};
 use crate::bind::shown_path;
 use crate::graph;
 use crate::publish::{plain_path, publisher_of, refuse_conflicts};
@@ -41,7 +41,7 @@ pub fn load_pipeline(
         return Err(problems.into_error());
     }
     let instances = instances::bind(&stages, &layers.root, &mut problems);
-    let sweep = check_sweep(path, (overrides, &layers.tree), registry, &mut problems);
+    let sweep = sweep::check(&layers.unresolved, registry, &mut problems);
     let pipeline_table = layers.tree.get("pipeline");
     let text = |key: &str| pipeline_table.and_then(|table| table.get(key)?.as_text());
     let stem = path.file_stem().map_or("pipeline".into(), |stem| stem.to_string_lossy());
@@ -68,47 +68,6 @@ pub fn load_pipeline(
         sweep,
         hub_references: Vec::new(),
     })
-}
-
-/// So many combinations of a sweep are checked.
-const COMBINATIONS: usize = 64;
-
-/// The keys of `[sweep]`; their values together, as overrides, must be what the manifest takes.
-fn check_sweep(
-    path: &Path,
-    (overrides, tree): (&Overrides, &Node),
-    registry: &Registry,
-    problems: &mut Problems,
-) -> Vec<(String, Origin)> {
-    let keys = layers::sweep(tree, problems);
-    let mut combinations: Vec<Vec<String>> = vec![Vec::new()];
-    for (_, _, values) in &keys {
-        let with = |before: &Vec<String>, value: &String| before.iter().chain([value]).cloned().collect();
-        let all = combinations.iter().flat_map(|before| values.iter().map(move |value| with(before, value)));
-        combinations = all.take(COMBINATIONS).collect();
-    }
-    let Some((_, origin, _)) = keys.first() else { return Vec::new() };
-    for combination in combinations {
-        let mut with = overrides.clone();
-        with.set.extend(combination.iter().cloned());
-        let mut found = Problems::default();
-        if let Ok(layers) = layers::load(path, &with, &mut found) {
-            stage_table::read_stages(&layers.tree, registry, &mut found);
-        }
-        if let Err(error) = found.or(()) {
-            for problem in error.problems {
-                let message = format!("[sweep] {}: {}", combination.join(", "), problem.message);
-                let told = Problem::at(origin.clone(), problem.code, message);
-                problems.add(match problem.help {
-                    Some(help) => told.help(help),
-                    None => told,
-                });
-            }
-            // What is wrong with one is wrong with the next.
-            break;
-        }
-    }
-    keys.into_iter().map(|(key, origin, _)| (key, origin)).collect()
 }
 
 /// The folders that stages are published to: one for each, within the project or elsewhere, but never the project's

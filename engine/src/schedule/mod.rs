@@ -15,7 +15,6 @@ use rayon::prelude::*;
 
 use self::account::Account;
 use self::board::{Board, Start};
-use crate::assess::Verdict;
 use crate::context::{Device, Devices};
 use crate::event::Summary;
 use crate::execute::guard::guarded;
@@ -92,8 +91,8 @@ impl<'a> Schedule<'a> {
         })
     }
 
-    /// Takes the known results of all that can be told before anything is computed, those that wait for nothing together.
-    /// Each file and folder is looked at once.
+    /// Takes the known results that can be told without reading inputs, those of instances that wait for nothing together,
+    /// before anything is computed. Each file and folder is looked at once. Where inputs must be read, workers do it.
     fn take_known(&mut self) -> Result<(), Error> {
         let executor = self.executor;
         executor.binder.looked.look_once(true);
@@ -180,13 +179,10 @@ impl<'a> Schedule<'a> {
     }
 }
 
-/// An instance's known result, and how long it took to find it. What cannot be assessed fails when its turn comes.
+/// An instance's known result, and how long it took to find it. What cannot be told fails when its turn comes.
 fn known_now(executor: &Executor<'_>, position: usize) -> Option<(usize, f64, Executed)> {
     let started = Instant::now();
-    let known = guarded(|| match executor.assess(position, false)? {
-        Verdict::UpToDate(known) => executor.known(*known).map(Some),
-        Verdict::Stale(_) => Ok(None),
-    });
+    let known = guarded(|| executor.known_by_sight(position));
     Some((position, started.elapsed().as_secs_f64(), known.ok()??))
 }
 

@@ -170,7 +170,13 @@ fn users(preview: &Preview<'_>) -> Vec<Finding> {
 
 /// A fold's folder with checkpoints and no description.
 fn headless(given: &Given, folder: &Path) -> Option<Finding> {
-    let folders = std::fs::read_dir(folder).ok()?.flatten().map(|entry| entry.path());
+    // One model has its description at the top; hidden folders are read by nobody.
+    if folder.join(DESCRIPTION).is_file() {
+        return None;
+    }
+    let entries = std::fs::read_dir(folder).ok()?.flatten();
+    let seen = entries.filter(|entry| !entry.file_name().to_string_lossy().starts_with('.'));
+    let folders = seen.map(|entry| entry.path());
     let has_checkpoint = |folder: &PathBuf| {
         let names = std::fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path());
         names.into_iter().any(|path| path.extension().is_some_and(|extension| extension == "safetensors"))
