@@ -109,10 +109,13 @@ fn models_and_slices_in_folders_are_compared_by_what_they_carry() {
     workspace.copy_here("models/fold_0", "single");
     workspace.copy_here("models/fold_0", "single/backup");
     workspace.copy_here("models/fold_0", "models/.old");
-    for backup in ["single/backup", "models/.old"] {
+    workspace.copy_here("models/.old", "models/fold_0/old");
+    for backup in ["single/backup", "models/.old", "models/fold_0/old"] {
         std::fs::remove_file(workspace.path(&format!("{backup}/model.json"))).unwrap();
     }
     workspace.pipe_ok(&["check", "q.toml"]);
+    workspace.pipe_ok(&["run", "q.toml"]);
+    std::fs::remove_dir_all(workspace.path("models/fold_0/old")).unwrap();
     workspace.write("single.toml", manifest("slices").replace("\"models\"", "\"single\""));
     workspace.pipe_ok(&["check", "single.toml"]);
     // The same slices of another window: known by what they carry, not by their folder.

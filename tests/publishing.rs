@@ -211,6 +211,23 @@ fn what_a_folder_says_of_itself_is_the_same_for_the_same_results_and_no_input() 
 }
 
 #[test]
+fn files_without_an_account_are_taken_over_with_a_warning_that_quiet_runs_show() {
+    let workspace = reporting();
+    workspace.pipe_ok(&["run", "p.toml"]);
+    for name in ["provenance.json", "P1_1.txt"] {
+        fs::remove_file(workspace.path(&format!("out/{name}"))).unwrap();
+    }
+    workspace.write("out/old.txt", "of another program");
+    let ran = workspace.pipe_ok(&["run", "p.toml", "-q"]);
+    assert!(
+        ran.stderr.contains("out had no provenance.json: files that equal those given"),
+        "{}",
+        ran.stderr
+    );
+    assert_eq!(names(&workspace, "out"), set(&["P1_1.txt", "P2_1.txt", "old.txt", "provenance.json"]));
+}
+
+#[test]
 fn two_runs_at_once_leave_one_runs_files() {
     let workspace = reporting();
     let rows = |first: usize| -> String {

@@ -102,6 +102,13 @@ fn what_became_of_a_run_is_told() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_eq!(states(), ["killed", "ok"]);
+    let refused = workspace.pipe(&["get", "latest", "phantom", "--to", "x"]);
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.stderr.contains("the run, which is killed, has not come to `phantom`"),
+        "{}",
+        refused.stderr
+    );
     workspace.write("nodules.csv", "pid,nodule_id,image_path,coordX,coordY,coordZ\n1,1,x.nii,0,0,0\n");
     workspace.write("x.nii", "no scan");
     workspace.write("r.toml", "[stage.crop]\ninputs = { dataset = \"nodules.csv\" }\n");

@@ -149,6 +149,10 @@ fn odd_columns_words_and_names_are_warned_of_once() {
     }
     let ran = workspace.pipe_ok(&["run", "p.toml"]);
     assert!(ran.stderr.contains("t.csv:1: warning: column `nodule-shape` is not read"), "{}", ran.stderr);
+    let events = workspace.pipe_ok(&["run", "p.toml", "--json", "--force", "report"]).stdout;
+    let is_warning =
+        |line: &str| line.contains("\"warning\"") && line.contains("t.csv:1: column `nodule-shape`");
+    assert!(events.lines().any(is_warning), "{events}");
     workspace.write("p.toml", "[stage.split]\ninputs = { dataset = \"t.csv\" }\nparams = { n_splits = 2 }\n");
     workspace.write("t.csv", "pid,malignant\n1.0,1\n2.0,0\n3.0,1\n4.0,0\n");
     let split = checked(&workspace).stdout;

@@ -16,16 +16,12 @@ use crate::items::row_files::{Found, RowFiles};
 use crate::stage::RowItems;
 
 /// All that a run has looked at outside the store.
-#[derive(Default)]
 pub(crate) struct Looked {
     /// `None` once something could not be seen well enough.
-    seen: Mutex<Told>,
+    seen: Mutex<Option<Seen>>,
     /// What is believed without another look, while something is.
     believed: Mutex<Option<Believed>>,
 }
-
-/// What has been seen, as long as all of it was seen well.
-struct Told(Option<Seen>);
 
 /// What a look at each file and folder has found; folders that were written too lately have no digest.
 #[derive(Default)]
@@ -41,21 +37,21 @@ pub(crate) struct Seen {
     pub(crate) folders: BTreeMap<PathBuf, Digest>,
 }
 
-impl Default for Told {
+impl Default for Looked {
     fn default() -> Self {
-        Self(Some(Seen::default()))
+        Self { seen: Mutex::new(Some(Seen::default())), believed: Mutex::default() }
     }
 }
 
 impl Looked {
     /// Something was not seen well enough.
     pub(crate) fn spoil(&self) {
-        self.told().0 = None;
+        *self.account() = None;
     }
 
     /// What was seen, if all of it was seen well and the same each time.
     pub(crate) fn take(&self) -> Option<Seen> {
-        self.told().0.take()
+        self.account().take()
     }
 
     /// Whether what is looked at is looked at once. Right for a moment in which many look at the same.
@@ -63,7 +59,7 @@ impl Looked {
         *self.believed() = once.then(Believed::default);
     }
 
-    fn told(&self) -> MutexGuard<'_, Told> {
+    fn account(&self) -> MutexGuard<'_, Option<Seen>> {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -108,9 +104,9 @@ impl Looked {
 
     /// Adds what agrees with what was seen before.
     fn add(&self, add: impl FnOnce(&mut Seen) -> bool) {
-        let mut told = self.told();
-        if told.0.as_mut().is_some_and(|seen| !add(seen)) {
-            told.0 = None;
+        let mut account = self.account();
+        if account.as_mut().is_some_and(|seen| !add(seen)) {
+            *account = None;
         }
     }
 }

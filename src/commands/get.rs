@@ -54,7 +54,11 @@ pub(crate) fn get(arguments: &GetArguments, registry: &Registry) -> Result<ExitC
         let known = naming::known(&named, names);
         if let Some(state) = state.filter(|state| *state != RunState::Ok) {
             let message = format!("the run, which is {}, has not come to `{}`", state.word(), named.name);
-            return Err(CliError::refused(message, format!("run the pipeline again; it came to {known}")));
+            let help = match all.is_empty() {
+                true => "run the pipeline again; it came to no stage's end".to_string(),
+                false => format!("run the pipeline again; it came to {known}"),
+            };
+            return Err(CliError::refused(message, help));
         }
         return Err(CliError::refused(
             format!("there is no stage `{}`", named.name),

@@ -148,7 +148,9 @@ fn outline_safetensors(start: &[u8], length: u64) -> Result<Tensors, Safetensors
     let mut end = 0;
     for info in infos {
         let bits = info.shape.iter().try_fold(info.dtype.bitsize(), |bits, extent| bits.checked_mul(*extent));
-        if info.data_offsets.0 != end || bits.map(|bits| end + bits / 8) != Some(info.data_offsets.1) {
+        if info.data_offsets.0 != end
+            || bits.and_then(|bits| end.checked_add(bits / 8)) != Some(info.data_offsets.1)
+        {
             return Err(SafeTensorError::TensorInvalidInfo.into());
         }
         end = info.data_offsets.1;

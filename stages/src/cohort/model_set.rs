@@ -56,7 +56,13 @@ pub(crate) fn models(inputs: &[Input]) -> Result<Vec<FoldModel>, StageError> {
 /// A fold whose description is lost would be missing from the ensemble.
 fn refuse_headless(files: &Files) -> Result<(), StageError> {
     let folder = |name: &str| Some(name.strip_suffix(".safetensors")?.rsplit_once('/')?.0.to_owned());
-    let is_headless = |folder: &String| files.get(&format!("{folder}/{DESCRIPTION}")).is_none();
+    let has_description = |folder: &str| files.get(&format!("{folder}/{DESCRIPTION}")).is_some();
+    // What lies within a model's folder is its own affair.
+    let above = |folder: &String| {
+        let ends = folder.match_indices('/').map(|(end, _)| end).chain([folder.len()]);
+        ends.filter_map(|end| folder.get(..end)).any(has_description)
+    };
+    let is_headless = |folder: &String| !above(folder);
     match files.names().filter_map(folder).find(is_headless) {
         None => Ok(()),
         Some(folder) => {
