@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use pipe_engine::foresee::foresee;
 use pipe_engine::manifest::Pipeline;
+use pipe_engine::session::Session;
 use pipe_engine::stage::{Finding, Severity};
 
 use crate::error::CliError;
@@ -106,9 +107,10 @@ fn told(group: &[&Finding]) -> Vec<String> {
 }
 
 /// Looks ahead through a pipeline that is about to be run or planned: warnings are shown and given, errors refuse it.
-pub(crate) fn refuse_errors(pipeline: &Pipeline) -> Result<Vec<Finding>, CliError> {
-    let (errors, warnings): (Vec<Finding>, Vec<Finding>) =
-        foresee(pipeline, false).into_iter().partition(|finding| finding.severity == Severity::Error);
+pub(crate) fn refuse_errors(session: &Session<'_>, pipeline: &Pipeline) -> Result<Vec<Finding>, CliError> {
+    let (errors, warnings): (Vec<Finding>, Vec<Finding>) = foresee(session, pipeline, false)
+        .into_iter()
+        .partition(|finding| finding.severity == Severity::Error);
     lines(&warnings).iter().for_each(|line| render::line(line));
     if errors.is_empty() { Ok(warnings) } else { Err(CliError::Findings(errors)) }
 }

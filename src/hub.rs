@@ -46,19 +46,8 @@ fn place(pipeline: &mut Pipeline, file: &HubFile, path: &Path) -> Result<(), Cli
         }
     }
     let commit = commit(path).unwrap_or_else(|| file.revision.clone());
-    pipeline.place_hub_file(file, path, &commit, reference(file));
+    pipeline.place_hub_file(file, path, &commit);
     Ok(())
-}
-
-/// Where files of the hub are kept.
-pub(crate) fn folder() -> PathBuf {
-    cache().path().clone()
-}
-
-/// The file in the cache that tells which commit a file's revision is.
-fn reference(file: &HubFile) -> Option<PathBuf> {
-    let repository = folder().join(repository(file).folder_name());
-    Some(repository.join("refs").join(&file.revision)).filter(|path| path.is_file())
 }
 
 /// Where a file is in the cache.

@@ -33,23 +33,6 @@ pub(crate) fn pipeline_at(
     Ok(pipeline)
 }
 
-/// The cache that a manifest was probably run with before: as given, or the nearest at or above the manifest's folder.
-pub(crate) fn likely_store(arguments: &ManifestArguments) -> Option<Store> {
-    if let Some(folder) = arguments.cache.folder() {
-        return Store::open_existing(folder).ok()?;
-    }
-    let manifest = std::path::absolute(&arguments.manifest).ok()?;
-    let folder =
-        manifest.ancestors().skip(1).map(|folder| folder.join(CACHE_FOLDER)).find(|it| it.is_dir())?;
-    Store::open_existing(&folder).ok()?
-}
-
-/// Whether a store is the one of a project with this root.
-pub(crate) fn is_store_of(store: &Store, root: &Path, arguments: &CacheArguments) -> bool {
-    let folder = arguments.folder().cloned().unwrap_or_else(|| root.join(CACHE_FOLDER));
-    std::fs::canonicalize(folder).is_ok_and(|folder| folder == store.root())
-}
-
 /// The cache of a pipeline, made when there is none.
 pub(crate) fn store(pipeline: &Pipeline, arguments: &CacheArguments) -> Result<Arc<Store>, CliError> {
     Ok(Arc::new(Store::open(&cache_folder(pipeline, arguments))?))

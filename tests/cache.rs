@@ -186,18 +186,63 @@ fn nothing_is_removed_while_a_record_cannot_be_read() {
 }
 
 #[test]
-fn records_that_refer_to_a_lost_one_are_not_taken_for_empty() {
-    let workspace = workspace();
-    let wait = || std::thread::sleep(std::time::Duration::from_millis(80));
-    for _ in 0..3 {
-        wait();
-        run(&workspace, 0);
+fn equal_runs_of_many_instances_share_a_listing_and_a_lost_one_is_not_taken_for_empty() {
+    let workspace = Workspace::new();
+    workspace.write("t.csv", "pid,nodule_id\n1,1\n");
+    let streams: Vec<String> = (0..120).map(|stream| format!("\"{stream}\"")).collect();
+    let streams = streams.join(",");
+    workspace.write(
+        "p.toml",
+        format!("[stage.report]\nforeach = {{ stream = [{streams}] }}\ninputs = {{ dataset = \"t.csv\" }}\n"),
+    );
+    let run = || {
+        std::thread::sleep(std::time::Duration::from_millis(80));
+        workspace.pipe_ok(&["run", "p.toml", "--json"]).count("cached")
+    };
+    // The second has to read the table once more, since the first wrote its results so lately.
+    assert_eq!([run(), run(), run(), run()], [0, 120, 120, 120]);
+    let listings = || fs::read_dir(workspace.path(".pipe/listings")).unwrap().flatten();
+    assert_eq!(listings().count(), 1);
+    let ids = workspace.pipe_ok(&["runs"]).stdout;
+    let latest = ids.lines().next().unwrap().split(' ').next().unwrap().to_owned();
+    let record = workspace.read(&format!(".pipe/runs/{latest}/record.jsonl"));
+    assert_eq!(record.lines().count(), 4, "{record}");
+    let shown = workspace.pipe_ok(&["show", "latest"]).stdout;
+    assert_eq!(shown.matches("report[stream=").count(), 120, "{shown}");
+    let listing = listings().next().unwrap().path();
+    let whole = fs::read_to_string(&listing).unwrap();
+    fs::write(&listing, whole.replacen("stream=7", "stream=8", 1)).unwrap();
+    for arguments in [&["gc", "--grace", "0"][..], &["show", "latest"]] {
+        let refused = workspace.pipe(arguments);
+        assert_eq!(refused.code, 2, "{}", refused.stdout);
+        assert!(refused.stderr.contains("is missing or damaged"), "{}", refused.stderr);
     }
+    // The next run that finds the same puts it back.
+    assert_eq!(run(), 120);
+    workspace.pipe_ok(&["show", &latest]);
+    workspace.pipe_ok(&["gc", "--grace", "0"]);
+    assert_eq!(run(), 120);
+}
+
+#[test]
+fn records_of_before_there_were_listings_are_read() {
+    let workspace = workspace();
+    run(&workspace, 0);
+    run(&workspace, 0);
     let runs = workspace.pipe_ok(&["runs"]).stdout;
     let ids: Vec<&str> = runs.lines().map(|line| line.split(' ').next().unwrap()).collect();
-    assert!(workspace.read(&format!(".pipe/runs/{}/record.jsonl", ids[0])).contains("\"unchanged\""));
+    let record = format!(".pipe/runs/{}/record.jsonl", ids[0]);
+    let lines = workspace.read(&record);
+    let is_kept = |line: &&str| !line.contains("\"record\":\"instance\"");
+    let mut kept: Vec<&str> = lines.lines().filter(is_kept).collect();
+    let unchanged = format!("{{\"record\":\"unchanged\",\"since\":\"{}\"}}", ids[1]);
+    kept.insert(kept.len() - 1, &unchanged);
+    workspace.write(&record, kept.join("\n") + "\n");
+    let shown = workspace.pipe_ok(&["show", ids[0]]).stdout;
+    assert!(shown.contains("known"), "{shown}");
+    workspace.pipe_ok(&["gc", "--grace", "0"]);
     fs::remove_dir_all(workspace.path(&format!(".pipe/runs/{}", ids[1]))).unwrap();
-    for arguments in [&["gc", "--grace", "0"][..], &["show", "latest"]] {
+    for arguments in [&["gc", "--grace", "0"][..], &["show", ids[0]]] {
         let refused = workspace.pipe(arguments);
         assert_eq!(refused.code, 2, "{}", refused.stdout);
         assert!(refused.stderr.contains("which is not there"), "{}", refused.stderr);

@@ -11,7 +11,7 @@ use crate::Digest;
 use crate::atomic::write_atomically;
 use crate::error::{Error, Result};
 use crate::io::read;
-use crate::records::{decode_all, encode};
+use crate::records::{RECORD, decode_all, encode};
 
 const HEADER: &[u8; 16] = b"pipe-facts 1\n\0\0\0";
 
@@ -81,8 +81,10 @@ fn read_facts(path: &Path) -> Result<HashMap<Digest, (Digest, u64)>> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(Error::io("read", path)(error)),
     };
-    let records = decode_all(bytes.strip_prefix(HEADER).unwrap_or_default());
-    Ok(records.map(|(cause, digest, number)| (cause, (digest, number))).collect())
+    let records = bytes.strip_prefix(HEADER).unwrap_or_default();
+    let mut known = HashMap::with_capacity(records.len() / RECORD);
+    known.extend(decode_all(records).map(|(cause, digest, number)| (cause, (digest, number))));
+    Ok(known)
 }
 
 #[cfg(test)]

@@ -60,6 +60,11 @@ impl Stamp {
         bytes
     }
 
+    /// Whether the file was written long enough ago that another write would leave another stamp.
+    pub fn is_settled(&self) -> bool {
+        !self.is_racy(SystemTime::now())
+    }
+
     /// Whether the file was written so shortly before `now` that a second write could leave the same
     /// stamp. A time without a fraction comes from a file system with a grain of up to two seconds.
     pub(crate) fn is_racy(&self, now: SystemTime) -> bool {

@@ -39,8 +39,8 @@ pub struct Store {
     pub(crate) repairs: Mutex<Vec<Repair>>,
     packs: Packs,
     claims: Claims,
-    /// What was last seen of the blobs, and when.
-    pub(crate) last_sight: Mutex<Option<(Instant, Option<Digest>)>>,
+    /// The blobs' last stat signature, and when it was made.
+    pub(crate) last_signature: Mutex<Option<(Instant, Option<Digest>)>>,
 }
 
 impl Store {
@@ -72,7 +72,7 @@ impl Store {
             repairs: Mutex::default(),
             packs,
             claims: Claims::default(),
-            last_sight: Mutex::default(),
+            last_signature: Mutex::default(),
         };
         store.sweep_staging();
         Ok(store)

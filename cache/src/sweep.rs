@@ -92,7 +92,6 @@ impl Store {
         }
         if !dry {
             remove_unfinished(self.root(), 0);
-            self.forget_notes();
         }
         let (blobs, bytes) = self.packs().retain(keep.blob, &is_old, dry)?;
         swept.blobs += blobs;

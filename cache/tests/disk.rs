@@ -16,7 +16,7 @@ const BEGINNINGS: [&[u8]; 11] = [
     b"pipe-facts 1\n\0\0\0",
     b"pipe-resume 1\n",
     b"pipe-cache 2 ",
-    b"pipe-note 1\n",
+    b"{\"record\":\"instance\",",
     b"pipe-claim 1\nhost~1~1",
 ];
 

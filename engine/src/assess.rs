@@ -1,15 +1,16 @@
-//! Whether an instance is up to date: by what its inputs are seen to be, or else by their content. A run, `plan` and
+//! Whether an instance is up to date: by the stat signature of its inputs, or else by their content. A run, `plan` and
 //! `get` all come here. Nothing is computed, and the store is only read.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use pipe_cache::{Digest, ResultRecord};
 
-use crate::bind::{Binder, Bound, Done};
+use crate::bind::{Binder, Bound, Done, Upstream};
 use crate::lookup::look_up;
 use crate::manifest::Instance;
 use crate::preimage::Preimage;
-use crate::quick::Known;
+use crate::signature::Known;
 use crate::stage::StageError;
 
 /// What is to become of an instance whose inputs are known.
@@ -22,7 +23,7 @@ pub(crate) enum Verdict {
 
 /// An instance whose result is known.
 pub(crate) struct UpToDate {
-    pub(crate) done: Done,
+    pub(crate) done: Arc<Done>,
     /// Where the values of its preimage came from, by name; those that are not listed are defaults.
     pub(crate) origins: BTreeMap<String, String>,
     /// How many items it has, and the digest of their listing.
@@ -36,26 +37,22 @@ pub(crate) struct UpToDate {
 /// An instance that is to be computed, with its inputs by content.
 pub(crate) struct Stale {
     pub(crate) bound: Bound,
-    /// What its inputs were seen to be before they were read.
-    pub(crate) sight: Option<Digest>,
+    /// The stat signature of its inputs before they were read.
+    pub(crate) signature: Option<Digest>,
     /// Whether its known result must not be taken.
     pub(crate) must_compute: bool,
 }
 
-/// The results of the instances that one refers to.
-pub(crate) type Upstream<'a> = &'a dyn Fn(usize) -> Option<Done>;
-
 impl Binder<'_> {
-    /// The known result of an instance, where what its inputs are seen to be tells it: without reading any.
-    pub(crate) fn assess_by_sight(&self, instance: &Instance, upstream: Upstream<'_>) -> Option<UpToDate> {
-        let own = self.own_preimage(instance);
-        self.known_at(instance, &own, self.sight(instance, &own, upstream)?)
+    /// The known result of an instance, where the stat signature of its inputs tells it: without reading any.
+    pub(crate) fn assess_by_stats(&self, instance: &Instance, upstream: Upstream<'_>) -> Option<UpToDate> {
+        self.known_at(instance, self.stat_signature(instance, upstream)?)
     }
 
-    fn known_at(&self, instance: &Instance, own: &Preimage, sight: Digest) -> Option<UpToDate> {
-        let known = self.known(sight)?;
+    fn known_at(&self, instance: &Instance, signature: Digest) -> Option<UpToDate> {
+        let known = self.known(signature)?;
         let record = look_up(self, instance, known.fingerprint)?;
-        Some(self.up_to_date((instance, own), known, record))
+        Some(self.up_to_date((instance, &self.own_preimage(instance)), known, record))
     }
 
     /// Finds out whether an instance's result is known; with `must_compute` it is not taken.
@@ -65,13 +62,14 @@ impl Binder<'_> {
         upstream: Upstream<'_>,
         must_compute: bool,
     ) -> Result<Verdict, StageError> {
-        let own = self.own_preimage(instance);
-        let sight = self.sight(instance, &own, upstream);
-        if !must_compute && let Some(known) = sight.and_then(|sight| self.known_at(instance, &own, sight)) {
+        let signature = self.stat_signature(instance, upstream);
+        if !must_compute
+            && let Some(known) = signature.and_then(|signature| self.known_at(instance, signature))
+        {
             return Ok(Verdict::UpToDate(Box::new(known)));
         }
         let bound = self.bind(instance, upstream)?;
-        let stale = Stale { bound, sight, must_compute };
+        let stale = Stale { bound, signature, must_compute };
         Ok(match self.look_again(instance, upstream, &stale) {
             Some(known) => Verdict::UpToDate(Box::new(known)),
             None => Verdict::Stale(Box::new(stale)),
@@ -85,32 +83,32 @@ impl Binder<'_> {
         upstream: Upstream<'_>,
         stale: &Stale,
     ) -> Option<UpToDate> {
-        let Stale { bound, sight, must_compute } = stale;
+        let Stale { bound, signature, must_compute } = stale;
         if *must_compute {
             return None;
         }
         let record = look_up(self, instance, bound.fingerprint)?;
         let listing = bound.items.as_ref().map(|items| (items.list.len(), items.listing()));
         let items = listing.as_ref().map(|(count, bytes)| (*count, Digest::of(bytes)));
-        self.note_if_unchanged(instance, upstream, *sight, (bound, items.map(|(_, digest)| digest)));
+        self.remember_if_unchanged(instance, upstream, *signature, (bound, items.map(|(_, digest)| digest)));
         let known = Known { fingerprint: bound.fingerprint, items };
         let known = self.up_to_date((instance, &bound.preimage), known, record);
         Some(UpToDate { listing: listing.map(|(_, bytes)| bytes), ..known })
     }
 
-    /// Notes what a sight leads to, if it is still the same: else what was bound may be something that came later.
-    pub(crate) fn note_if_unchanged(
+    /// Remembers what a stat signature leads to, if it is still the same: else what was bound may be something that
+    /// came later.
+    pub(crate) fn remember_if_unchanged(
         &self,
         instance: &Instance,
         upstream: Upstream<'_>,
-        sight: Option<Digest>,
+        signature: Option<Digest>,
         (bound, listing): (&Bound, Option<Digest>),
     ) {
-        let Some(sight) = sight else { return };
-        if self.sight_anew(instance, &self.own_preimage(instance), upstream) == Some(sight) {
-            self.note(sight, bound, listing);
-        } else {
-            self.looked.spoil();
+        if let Some(signature) = signature
+            && self.stat_signature_now(instance, upstream) == Some(signature)
+        {
+            self.remember(signature, bound, listing);
         }
     }
 
@@ -121,7 +119,7 @@ impl Binder<'_> {
         record: ResultRecord,
     ) -> UpToDate {
         UpToDate {
-            done: Done { outputs: record.outputs, run: record.run, fingerprint: known.fingerprint },
+            done: Arc::new(Done { outputs: record.outputs, run: record.run, fingerprint: known.fingerprint }),
             origins: self.origins(instance, preimage),
             items: known.items,
             listing: None,

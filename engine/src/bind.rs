@@ -12,12 +12,12 @@ use crate::context::Device;
 use crate::input::{Files, Input, InputError, InputFile, InputValue, NAME, Selector};
 use crate::items::row_files::RowFiles;
 use crate::items::{self, BoundItems};
-use crate::looks::Looked;
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
 use crate::preimage::Preimage;
 use crate::registry::Registry;
 use crate::stage::{Filling, InputForm, InputSpec, ItemSource, StageError, Work};
-use crate::table::Table;
+use crate::stats::StatCache;
+use crate::table::{Table, TableCache, TableError};
 
 /// The outputs of an instance that has its result.
 #[derive(Clone, Debug)]
@@ -27,15 +27,20 @@ pub(crate) struct Done {
     pub(crate) fingerprint: Digest,
 }
 
+/// The results of the instances that one refers to, by position.
+pub(crate) type Upstream<'a> = &'a dyn Fn(usize) -> Option<Arc<Done>>;
+
 /// What binding needs besides the instance.
+#[derive(Clone, Copy)]
 pub(crate) struct Binder<'a> {
     pub(crate) pipeline: &'a Pipeline,
     pub(crate) registry: &'a Registry,
     pub(crate) store: &'a Arc<Store>,
     pub(crate) memo: &'a InputMemo,
     pub(crate) device: Device,
-    /// What was looked at outside the store.
-    pub(crate) looked: Looked,
+    /// What was lately asked of the file system.
+    pub(crate) stats: &'a StatCache,
+    pub(crate) tables: &'a TableCache,
 }
 
 /// An instance with its inputs known by content.
@@ -50,7 +55,7 @@ pub(crate) struct Bound {
 
 /// A table with the place that its rows' paths are read against.
 pub(crate) struct TableSource {
-    pub(crate) table: Table,
+    pub(crate) table: Arc<Table>,
     pub(crate) files: RowFiles,
     /// The table's name within the artifact that it is in; empty for a table that is a file of its own.
     pub(crate) name: String,
@@ -58,11 +63,7 @@ pub(crate) struct TableSource {
 
 impl Binder<'_> {
     /// Binds an instance. `upstream` gives the results of the instances that it refers to.
-    pub(crate) fn bind(
-        &self,
-        instance: &Instance,
-        upstream: &dyn Fn(usize) -> Option<Done>,
-    ) -> Result<Bound, StageError> {
+    pub(crate) fn bind(&self, instance: &Instance, upstream: Upstream<'_>) -> Result<Bound, StageError> {
         let (params, filled) = self.filled(instance, upstream)?;
         let mut preimage = self.own_preimage(instance);
         for (name, origin) in filled {
@@ -99,7 +100,7 @@ impl Binder<'_> {
     fn filled(
         &self,
         instance: &Instance,
-        upstream: &dyn Fn(usize) -> Option<Done>,
+        upstream: Upstream<'_>,
     ) -> Result<(serde_json::Value, Vec<(String, String)>), StageError> {
         let mut params = instance.params.clone();
         let mut filled = Vec::new();
@@ -166,7 +167,7 @@ impl Binder<'_> {
         &self,
         instance: &Instance,
         binding: &InputBinding,
-        upstream: &dyn Fn(usize) -> Option<Done>,
+        upstream: Upstream<'_>,
         preimage: &mut Preimage,
     ) -> Result<Vec<Input>, StageError> {
         let mut inputs = Vec::new();
@@ -190,7 +191,7 @@ impl Binder<'_> {
         instance: &Instance,
         binding: &InputBinding,
         source: &InputSource,
-        upstream: &dyn Fn(usize) -> Option<Done>,
+        upstream: Upstream<'_>,
     ) -> Result<(InputValue, Selector), StageError> {
         if let InputSource::Keyword(word) = source {
             return Ok((InputValue::Keyword(word.clone()), Selector::new()));
@@ -216,7 +217,7 @@ impl Binder<'_> {
         binding: &InputBinding,
         source: &InputSource,
         form: Form,
-        upstream: &dyn Fn(usize) -> Option<Done>,
+        upstream: Upstream<'_>,
     ) -> Result<InputValue, StageError> {
         let files = self.open_files(binding.spec, source, form, upstream)?;
         Ok(InputValue::Files(match instance.kind.files(&instance.params, binding.spec.name) {
@@ -241,31 +242,35 @@ impl Binder<'_> {
     pub(crate) fn open_table(
         &self,
         source: &InputSource,
-        upstream: &dyn Fn(usize) -> Option<Done>,
+        upstream: Upstream<'_>,
     ) -> Result<TableSource, StageError> {
         match source {
             InputSource::Path(path) => {
                 let shown = shown_path(&self.pipeline.root, path);
-                let bytes =
-                    std::fs::read(path).map_err(|source| InputError::Read { path: path.clone(), source })?;
-                Ok(self.lone_table(Table::parse(&shown, &bytes)?))
+                let table = self.tables.open(path, &shown).map_err(|error| match error {
+                    TableError::Unreadable { source, .. } => {
+                        InputError::Read { path: path.clone(), source }.into()
+                    }
+                    other => StageError::from(other),
+                })?;
+                Ok(self.lone_table(table))
             }
             _ => {
                 let (artifact, shown) = self.artifact(source, upstream)?;
                 if artifact.form == Form::File {
                     let file = InputFile::stored(self.store, artifact.digest, artifact.bytes, shown.clone());
-                    return Ok(self.lone_table(Table::parse(&shown, &file.read()?)?));
+                    return Ok(self.lone_table(Table::parse(&shown, &file.read()?)?.into()));
                 }
                 let files = Files::stored(self.store, artifact.digest, shown)?;
                 let name = files.only_table()?.to_string();
                 let table = Table::parse(&format!("{name} of {}", files.shown), &files.read(&name)?)?;
-                Ok(TableSource { table, files: RowFiles::Within(files), name })
+                Ok(TableSource { table: table.into(), files: RowFiles::Within(files), name })
             }
         }
     }
 
     /// A table whose rows' paths are read against the project's root.
-    fn lone_table(&self, table: Table) -> TableSource {
+    fn lone_table(&self, table: Arc<Table>) -> TableSource {
         TableSource { table, files: RowFiles::Root(self.pipeline.root.clone()), name: String::new() }
     }
 
@@ -273,7 +278,7 @@ impl Binder<'_> {
     pub(crate) fn open_file(
         &self,
         source: &InputSource,
-        upstream: &dyn Fn(usize) -> Option<Done>,
+        upstream: Upstream<'_>,
     ) -> Result<InputFile, StageError> {
         match source {
             InputSource::Path(path) => Ok(InputFile::outside(self.memo, path)?),
@@ -296,7 +301,7 @@ impl Binder<'_> {
         spec: &InputSpec,
         source: &InputSource,
         form: Form,
-        upstream: &dyn Fn(usize) -> Option<Done>,
+        upstream: Upstream<'_>,
     ) -> Result<Files, StageError> {
         match source {
             InputSource::Path(path) => match spec.extension {
@@ -316,7 +321,7 @@ impl Binder<'_> {
     fn artifact(
         &self,
         source: &InputSource,
-        upstream: &dyn Fn(usize) -> Option<Done>,
+        upstream: Upstream<'_>,
     ) -> Result<(ArtifactRef, String), StageError> {
         let InputSource::Output { instance, output } = source else {
             return Err(StageError::message("a word cannot be read as an artifact"));

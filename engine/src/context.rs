@@ -47,6 +47,15 @@ pub enum Devices {
     Cuda(Vec<usize>),
 }
 
+impl From<Device> for Devices {
+    fn from(device: Device) -> Self {
+        match device {
+            Device::Cpu => Self::Cpu,
+            Device::Cuda(number) => Self::Cuda(vec![number]),
+        }
+    }
+}
+
 impl Devices {
     /// One of them, as far as kind and class go.
     pub fn any(&self) -> Device {

@@ -6,13 +6,14 @@ use serde_json::Value;
 
 use crate::manifest::{InputBinding, InputSource, Instance, Pipeline};
 use crate::oddities;
+use crate::session::Session;
 use crate::stage::{Finding, Given, GivenSource, Preview};
 
 /// What is wrong with what the instances of a pipeline are given, in their order; each finding once. With `thorough`, also
 /// what takes seconds to look at.
-pub fn foresee(pipeline: &Pipeline, thorough: bool) -> Vec<Finding> {
+pub fn foresee(session: &Session<'_>, pipeline: &Pipeline, thorough: bool) -> Vec<Finding> {
     let mut foreseen: Vec<Value> = Vec::with_capacity(pipeline.instances.len());
-    let mut findings: Vec<Finding> = oddities::look(pipeline);
+    let mut findings: Vec<Finding> = oddities::look(pipeline, &session.tables);
     for instance in &pipeline.instances {
         let given: Vec<Given> = instance
             .inputs
@@ -28,6 +29,7 @@ pub fn foresee(pipeline: &Pipeline, thorough: bool) -> Vec<Finding> {
             given: &given,
             is_written: &|name| instance.origins.contains_key(name),
             thorough,
+            tables: &session.tables,
         };
         let own = instance.kind.foresee(&instance.params, &preview);
         // Every fold is given the same.

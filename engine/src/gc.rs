@@ -5,7 +5,9 @@ use std::time::{Duration, SystemTime};
 
 use pipe_cache::{Digest, Error, Form, Keep, Store, Swept};
 
-use crate::record::{RecordError, RunHead, RunRecord, read_head, read_own, run_ids};
+use crate::record::{
+    InstanceRecord, RecordError, RunHead, Shared, read_head, read_own, read_shared, run_ids,
+};
 
 /// A run that has not ended counts as going on for so long, and one that ended badly as unfinished.
 const UNFINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -39,8 +41,8 @@ pub struct Collected {
 struct Reached {
     blobs: HashSet<Digest>,
     fingerprints: HashSet<Digest>,
-    /// The runs whose instances have been looked at.
-    runs: HashSet<String>,
+    /// The places of instances that have been looked at.
+    shared: HashSet<Shared>,
 }
 
 /// Removes from a store what is not wanted; with `dry`, only tells. What an unfinished run has computed of its items is
@@ -130,13 +132,10 @@ impl Reached {
     fn more(&self, store: &Store, id: &str) -> Result<Self, RecordError> {
         let mut more = Self::default();
         let run = read_own(store, id)?.whole()?;
-        if !self.runs.contains(id) {
-            self.add_instances(store, &run, &mut more)?;
-            more.runs.insert(id.to_owned());
-        }
-        if let Some(since) = run.unchanged_since().filter(|since| !self.runs.contains(*since)) {
-            self.add_instances(store, &run.former(store, since)?.whole()?, &mut more)?;
-            more.runs.insert(since.to_owned());
+        self.add_instances(store, &run.instances, &mut more)?;
+        for shared in run.shared.iter().filter(|shared| !self.shared.contains(*shared)) {
+            self.add_instances(store, &read_shared(store, &run.head, shared)?, &mut more)?;
+            more.shared.insert(shared.clone());
         }
         Ok(more)
     }
@@ -144,11 +143,16 @@ impl Reached {
     fn add(&mut self, more: Self) {
         self.blobs.extend(more.blobs);
         self.fingerprints.extend(more.fingerprints);
-        self.runs.extend(more.runs);
+        self.shared.extend(more.shared);
     }
 
-    fn add_instances(&self, store: &Store, run: &RunRecord, more: &mut Self) -> Result<(), Error> {
-        for instance in &run.instances {
+    fn add_instances(
+        &self,
+        store: &Store,
+        instances: &[InstanceRecord],
+        more: &mut Self,
+    ) -> Result<(), Error> {
+        for instance in instances {
             more.fingerprints.extend(instance.fingerprint);
             let artifacts = instance.outputs.values();
             let files = artifacts.clone().filter(|artifact| artifact.form == Form::File);

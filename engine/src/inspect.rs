@@ -7,19 +7,16 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fs::File;
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use pipe_cache::{Digest, InputMemo, Store};
+use pipe_cache::Digest;
 use rayon::prelude::*;
 
-use crate::bind::{Binder, TableSource, shown_path};
-use crate::context::Device;
+use crate::bind::{TableSource, shown_path};
 use crate::input::list_folder;
 use crate::items::row_files::{Found, RowFiles};
 use crate::items::rows;
-use crate::looks::Looked;
 use crate::manifest::{InputSource, Instance, Pipeline};
-use crate::registry::Registry;
+use crate::session::Session;
 use crate::stage::{Finding, ItemSource, RowItems, Severity, Sighted, SightedFile, StageError};
 
 /// Of files with the same size, this much is compared at the start, in the middle and at the end.
@@ -48,14 +45,8 @@ impl Inspection {
 ///
 /// # Errors
 /// When a table cannot be read, or names what is not there.
-pub fn inspect(
-    pipeline: &Pipeline,
-    registry: &Registry,
-    store: &Arc<Store>,
-) -> Result<Inspection, StageError> {
-    let memo = InputMemo::open(store, true);
-    let binder =
-        Binder { pipeline, registry, store, memo: &memo, device: Device::Cpu, looked: Looked::default() };
+pub fn inspect(session: &Session<'_>, pipeline: &Pipeline) -> Result<Inspection, StageError> {
+    let binder = session.binder(pipeline);
     let mut places: BTreeSet<String> = BTreeSet::new();
     let mut paths: BTreeMap<PathBuf, String> = BTreeMap::new();
     let mut findings: Vec<((Severity, String, u64), Finding)> = Vec::new();

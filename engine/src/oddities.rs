@@ -11,7 +11,7 @@ use crate::bind::shown_path;
 use crate::input::list_items;
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
 use crate::stage::{Column, Finding, InputForm, ItemSource, Work};
-use crate::table::{Table, nearest};
+use crate::table::{Table, TableCache, nearest};
 
 /// How many examples a finding has.
 const EXAMPLES: usize = 3;
@@ -25,7 +25,7 @@ struct Reading {
 }
 
 /// What looks odd, each once.
-pub(crate) fn look(pipeline: &Pipeline) -> Vec<Finding> {
+pub(crate) fn look(pipeline: &Pipeline, opened: &TableCache) -> Vec<Finding> {
     let mut tables: BTreeMap<PathBuf, Reading> = BTreeMap::new();
     let mut findings: Vec<Finding> = pipeline.unused_variables.iter().map(unused_variable).collect();
     findings.extend(pipeline.sweep.first().map(|(key, origin)| not_swept(key, origin)));
@@ -47,7 +47,7 @@ pub(crate) fn look(pipeline: &Pipeline) -> Vec<Finding> {
         }
     }
     for (path, reading) in tables {
-        if let Ok(table) = Table::open(&path, &shown_path(&pipeline.root, &path)) {
+        if let Ok(table) = opened.open(&path, &shown_path(&pipeline.root, &path)) {
             findings.extend(encoding(&table));
             findings.extend(swallowed_rows(&table));
             findings.extend(near_columns(&table, &reading));

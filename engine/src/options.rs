@@ -1,8 +1,5 @@
 //! How a run is asked for, and why it may not begin.
 
-use std::path::PathBuf;
-
-use crate::context::Devices;
 use crate::record::Surroundings;
 use crate::requests::Secrets;
 
@@ -17,16 +14,10 @@ pub struct RunOptions {
     pub only: Vec<String>,
     /// After a failure, go on with what does not depend on it.
     pub keep_going: bool,
-    /// Hash every input file anew.
-    pub verify: bool,
-    /// What the kinds that compute on devices may use.
-    pub devices: Devices,
     /// Memory that instances may take together, by what their `resources` say; without it nobody counts.
     pub memory_bytes: Option<u64>,
     /// Where kinds that ask services get their keys.
     pub secrets: Secrets,
-    /// Where files of the model hub are kept.
-    pub hub: PathBuf,
     /// Written into the record.
     pub surroundings: Surroundings,
 }

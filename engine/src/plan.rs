@@ -2,18 +2,16 @@
 
 use std::sync::Arc;
 
-use pipe_cache::{Digest, InputMemo, Store};
+use pipe_cache::Digest;
 
 use crate::assess::Verdict;
 use crate::bind::{Binder, Bound, Done};
-use crate::context::Device;
 use crate::history::{Former, History};
-use crate::looks::Looked;
 use crate::manifest::{Instance, Pipeline};
 use crate::naming::is_among;
 use crate::preimage::{Change, Preimage};
 use crate::record::InstanceStatus;
-use crate::registry::Registry;
+use crate::session::Session;
 use crate::stage::StageError;
 
 /// What would become of an instance.
@@ -54,21 +52,14 @@ pub struct PlannedInstance {
 /// # Errors
 /// An input that cannot be read.
 pub fn plan(
+    session: &Session<'_>,
     pipeline: &Pipeline,
-    registry: &Registry,
-    store: &Arc<Store>,
-    device: Device,
     force: &[String],
 ) -> Result<Vec<PlannedInstance>, StageError> {
-    let memo = InputMemo::open(store, true);
-    let planner = Planner {
-        binder: Binder { pipeline, registry, store, memo: &memo, device, looked: Looked::default() },
-        history: History::new(store, &pipeline.name),
-        force,
-    };
-    let (fates, _) = planner.all()?;
+    let history = History::new(&session.store, &pipeline.name);
+    let planner = Planner { binder: session.binder(pipeline), history, force };
     let labels = pipeline.instances.iter().map(|instance| instance.label.clone());
-    Ok(labels.zip(fates).map(|(label, fate)| PlannedInstance { label, fate }).collect())
+    Ok(labels.zip(planner.all()?).map(|(label, (fate, _))| PlannedInstance { label, fate }).collect())
 }
 
 /// The results that a manifest's instances have now; `None` for those that would have to run.
@@ -76,20 +67,16 @@ pub fn plan(
 /// # Errors
 /// An input that cannot be read.
 pub fn known_results(
+    session: &Session<'_>,
     pipeline: &Pipeline,
-    registry: &Registry,
-    store: &Arc<Store>,
-    device: Device,
 ) -> Result<Vec<Option<std::collections::BTreeMap<String, pipe_cache::ArtifactRef>>>, StageError> {
-    let memo = InputMemo::open(store, true);
-    let planner = Planner {
-        binder: Binder { pipeline, registry, store, memo: &memo, device, looked: Looked::default() },
-        history: History::none(store),
-        force: &[],
-    };
-    let (_, results) = planner.all()?;
-    Ok(results.into_iter().map(|done| done.map(|done| done.outputs)).collect())
+    let history = History::none(&session.store);
+    let planner = Planner { binder: session.binder(pipeline), history, force: &[] };
+    Ok(planner.all()?.into_iter().map(|(_, done)| done.map(|done| done.outputs.clone())).collect())
 }
+
+/// What would become of an instance, and its result if it has one.
+type Planned = (Fate, Option<Arc<Done>>);
 
 struct Planner<'a> {
     binder: Binder<'a>,
@@ -99,38 +86,38 @@ struct Planner<'a> {
 
 impl Planner<'_> {
     /// The fates of all instances, and the results of those that have one. Each file and folder is looked at once.
-    fn all(&self) -> Result<(Vec<Fate>, Vec<Option<Done>>), StageError> {
-        self.binder.looked.look_once(true);
-        let (mut fates, mut results) = (Vec::new(), Vec::new());
-        for instance in &self.binder.pipeline.instances {
-            let (fate, done) = self.instance(instance, &results)?;
-            fates.push(fate);
-            results.push(done);
-        }
+    fn all(&self) -> Result<Vec<Planned>, StageError> {
+        self.binder.stats.hold();
+        let outcome = self.each();
+        self.binder.stats.release();
         // What was hashed is remembered if it can be: looking must not need the right to write.
         let _ = self.binder.memo.save();
-        Ok((fates, results))
+        outcome
     }
 
-    fn instance(
-        &self,
-        instance: &Instance,
-        results: &[Option<Done>],
-    ) -> Result<(Fate, Option<Done>), StageError> {
+    fn each(&self) -> Result<Vec<Planned>, StageError> {
+        let mut planned: Vec<Planned> = Vec::new();
+        for instance in &self.binder.pipeline.instances {
+            planned.push(self.instance(instance, &planned)?);
+        }
+        Ok(planned)
+    }
+
+    fn instance(&self, instance: &Instance, planned: &[Planned]) -> Result<Planned, StageError> {
         let instances = &self.binder.pipeline.instances;
+        let result = |index: usize| planned.get(index)?.1.clone();
         let unknown: Vec<String> = instance
             .upstream()
             .into_iter()
-            .filter(|maker| results.get(*maker).is_none_or(Option::is_none))
+            .filter(|maker| result(*maker).is_none())
             .filter_map(|maker| instances.get(maker).map(|instance| instance.label.clone()))
             .collect();
         if !unknown.is_empty() {
             let reasons = self.parameter_reasons(instance);
             return Ok((Fate::Depends { on: unknown, reasons }, None));
         }
-        let upstream = |index: usize| results.get(index).cloned().flatten();
         let is_forced = is_among(self.force, &instance.stage, &instance.label);
-        match self.binder.assess(instance, &upstream, is_forced) {
+        match self.binder.assess(instance, &result, is_forced) {
             Ok(Verdict::UpToDate(known)) => {
                 Ok((Fate::Cached { from_run: known.done.run.clone() }, Some(known.done)))
             }

@@ -1,19 +1,14 @@
 //! What can be known to be wrong before the first stage runs: tables and folders of items outside the store.
 
 use std::path::Path;
-use std::sync::Arc;
-
-use pipe_cache::{InputMemo, Store};
 
 use crate::bind::{Binder, TableSource, shown_path};
-use crate::context::Device;
 use crate::input::list_items;
 use crate::items::rows::{NamedRows, UsedColumns};
 use crate::items::{self, rows};
-use crate::looks::Looked;
 use crate::manifest::problem::Problems;
 use crate::manifest::{InputBinding, InputSource, Instance, ManifestError, Pipeline, Problem};
-use crate::registry::Registry;
+use crate::session::Session;
 use crate::stage::{AnyItems, InputForm, ItemSource, RowItems, StageError, Work};
 
 /// Reads every table that lies outside the store: its columns, its rows, the files that the rows name; and lists every
@@ -21,14 +16,8 @@ use crate::stage::{AnyItems, InputForm, ItemSource, RowItems, StageError, Work};
 ///
 /// # Errors
 /// All problems found, each at the input that gave the table.
-pub fn check_tables(
-    pipeline: &Pipeline,
-    registry: &Registry,
-    store: &Arc<Store>,
-) -> Result<(), ManifestError> {
-    let memo = InputMemo::open(store, true);
-    let binder =
-        Binder { pipeline, registry, store, memo: &memo, device: Device::Cpu, looked: Looked::default() };
+pub fn check_tables(session: &Session<'_>, pipeline: &Pipeline) -> Result<(), ManifestError> {
+    let binder = session.binder(pipeline);
     let mut problems = Problems::default();
     let mut told: Vec<String> = Vec::new();
     for instance in &pipeline.instances {
@@ -45,7 +34,7 @@ pub fn check_tables(
         }
     }
     // What was noted saves work; a cache that cannot be written is told of by whoever needs it.
-    let _ = memo.save();
+    let _ = session.memo.save();
     problems.or(())
 }
 
@@ -58,13 +47,13 @@ fn check_input(
     if binding.spec.form != InputForm::Table {
         return check_items(binder, binding, path);
     }
-    let sight = binder.sight_of_table(instance, binding, path);
-    if sight.is_some_and(|sight| binder.is_known_good(sight)) {
+    let signature = binder.table_signature(instance, binding, path);
+    if signature.is_some_and(|signature| binder.is_known_good(signature)) {
         return Ok(());
     }
     check_table(binder, instance, binding, path)?;
-    if let Some(sight) = sight {
-        binder.note_good(sight);
+    if let Some(signature) = signature {
+        binder.remember_good(signature);
     }
     Ok(())
 }

@@ -1,63 +1,50 @@
 //! Running a pipeline: what to run, in which pool, into which record; publishing and showing what came out.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, RwLock};
+use std::sync::RwLock;
 use std::time::{Instant, SystemTime};
-
-use pipe_cache::{InputMemo, Store};
 
 use crate::bind::Binder;
 use crate::context::{Cancel, Devices};
-use crate::event::{Event, Observer, Silent, Status, Summary};
+use crate::event::{Event, Observer, Status, Summary};
 use crate::execute::Executor;
-use crate::looks::Looked;
 use crate::manifest::{Instance, Pipeline};
 use crate::naming::{self, Named, is_among};
 pub use crate::options::{RunError, RunOptions};
-use crate::publish::{self, CopiedOut, CopyError};
+use crate::publish::{self, CopyError};
 use crate::record::{Elsewhere, RecordWriter, RunHeader, utc};
-use crate::registry::Registry;
 use crate::schedule::Schedule;
+use crate::session::Session;
 use crate::stage::StageError;
-use crate::unchanged::{self, Finding};
 
 /// Runs a pipeline.
 ///
 /// # Errors
 /// Only what keeps a run from beginning or being recorded; a failing stage is in the summary.
 pub fn run(
+    session: &Session<'_>,
     pipeline: &Pipeline,
-    registry: &Registry,
-    store: &Arc<Store>,
     options: &RunOptions,
     observer: &dyn Observer,
     cancel: &Cancel,
 ) -> Result<Summary, RunError> {
     let started = Instant::now();
     check_stages(pipeline, options.only.iter().chain(&options.force))?;
-    check_devices(pipeline, &options.devices)?;
+    check_devices(pipeline, &session.devices)?;
     let pool = thread_pool(options.jobs)?;
-    let memo = InputMemo::open(store, !options.verify);
+    let store = &session.store;
     let record = RecordWriter::create(store)?;
-    record.header(header(pipeline, registry, options))?;
+    record.header(header(session, pipeline, options))?;
     record.manifest(&pipeline.resolved)?;
     let selected = selected(pipeline, &options.only);
-    let blobs = store.sight_anew();
     observer.event(&Event::Started {
         run: record.run.clone(),
         pipeline: pipeline.name.clone(),
         instances: selected.len(),
     });
     let executor = Executor {
-        binder: Binder {
-            pipeline,
-            registry,
-            store,
-            memo: &memo,
-            device: options.devices.any(),
-            looked: Looked::default(),
-        },
-        devices: options.devices.clone(),
+        binder: session.binder(pipeline),
+        devices: session.devices.clone(),
         memory_bytes: options.memory_bytes,
         secrets: options.secrets.clone(),
         run: record.run.clone(),
@@ -74,11 +61,10 @@ pub fn run(
     if summary.executed > 0 {
         store.sync().map_err(RunError::Broken)?;
     }
-    let published = publish(&executor, &pool, observer).unwrap_or_else(|(stage, error)| {
+    if let Err((stage, error)) = publish(&executor, &pool) {
         summary.failed += 1;
         tell_unpublished(&executor, stage, error);
-        CopiedOut::default()
-    });
+    }
     summary.status = match (cancel.is_cancelled(), summary.failed) {
         (true, _) => Status::Interrupted,
         (false, 0) => Status::Ok,
@@ -88,14 +74,7 @@ pub fn run(
     summary.seconds = started.elapsed().as_secs_f64();
     record.finished(&summary).map_err(RunError::Broken)?;
     tidy_up(&executor, summary.executed > 0);
-    let headlines = tell_headlines(&executor, &pool);
-    let is_all = options.only.is_empty() && options.force.is_empty();
-    if is_all && summary.status == Status::Ok {
-        let headline = summary.headline.clone();
-        let finding = Finding { blobs, known: schedule.known(), published, headlines, headline };
-        // Without the note the next run finds the same with more work.
-        let _ = unchanged::note(&executor, options, finding, &|| publish(&executor, &pool, &Silent).ok());
-    }
+    tell_headlines(&executor, &pool);
     observer.event(&Event::Finished(summary.clone()));
     Ok(summary)
 }
@@ -131,18 +110,12 @@ fn tidy_up(executor: &Executor<'_>, has_executed: bool) {
 }
 
 /// Copies out what is to be published. A result that turns out to be damaged is computed again.
-fn publish(
-    executor: &Executor<'_>,
-    pool: &rayon::ThreadPool,
-    observer: &dyn Observer,
-) -> Result<CopiedOut, (String, CopyError)> {
-    let Binder { pipeline, .. } = &executor.binder;
+fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<(), (String, CopyError)> {
+    let Executor { binder, observer, cancel, .. } = executor;
     let results = |position| executor.result(position);
-    let mut copied = CopiedOut::default();
-    for (stage, folder) in &pipeline.publish {
-        let copy =
-            || publish::publish_stage(&executor.binder, stage, folder, &results, (observer, executor.cancel));
-        let is_lost = |outcome: &Result<CopiedOut, CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
+    for (stage, folder) in &binder.pipeline.publish {
+        let copy = || publish::publish_stage(binder, stage, folder, &results, (*observer, cancel));
+        let is_lost = |outcome: &Result<(), CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
         let mut outcome = copy();
         // Damage below damage is found only when the upper one is repaired.
         for _ in 0..REPAIRS {
@@ -150,21 +123,16 @@ fn publish(
                 outcome = copy();
             }
         }
-        let outcome = outcome.map_err(|error| (stage.clone(), error))?;
-        copied.known.extend(outcome.known);
-        copied.written += outcome.written;
-        copied.bytes += outcome.bytes;
-        copied.unsettled |= outcome.unsettled;
+        outcome.map_err(|error| (stage.clone(), error))?;
     }
-    Ok(copied)
+    Ok(())
 }
 
-/// Shows each finished stage's headline, and gives them. One that is damaged is computed again first.
-fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Vec<(String, String)> {
+/// Shows each finished stage's headline. One that is damaged is computed again first.
+fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) {
     let Binder { pipeline, store, .. } = &executor.binder;
-    let mut told = Vec::new();
     for (position, instance) in pipeline.instances.iter().enumerate() {
-        let headline = || publish::headline(store, instance, &executor.result(position)?);
+        let headline = || publish::headline(store, instance, executor.result(position)?.as_ref());
         if executor.result(position).is_none() || instance.kind.about().headline.is_none() {
             continue;
         }
@@ -175,11 +143,9 @@ fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Vec<(Str
             }
         }
         if let Some(text) = text {
-            told.push((instance.label.clone(), text.clone()));
             executor.observer.event(&Event::Headline { stage: instance.label.clone(), text });
         }
     }
-    told
 }
 
 /// The first stage's headline in a line, and how many others have one.
@@ -187,7 +153,7 @@ fn headline_in_a_line(executor: &Executor<'_>) -> Option<String> {
     let Binder { pipeline, store, .. } = &executor.binder;
     let instances = pipeline.instances.iter().enumerate();
     let mut lines = instances.filter_map(|(position, instance)| {
-        publish::headline_in_a_line(store, instance, &executor.result(position)?)
+        publish::headline_in_a_line(store, instance, executor.result(position)?.as_ref())
     });
     let first = lines.next()?;
     match lines.count() {
@@ -246,7 +212,8 @@ fn thread_pool(jobs: usize) -> Result<rayon::ThreadPool, RunError> {
 }
 
 /// What a run is; its record fills in its own name.
-fn header(pipeline: &Pipeline, registry: &Registry, options: &RunOptions) -> RunHeader {
+fn header(session: &Session<'_>, pipeline: &Pipeline, options: &RunOptions) -> RunHeader {
+    let device = session.devices.any();
     RunHeader {
         version: crate::record::VERSION,
         sequence: None,
@@ -256,12 +223,12 @@ fn header(pipeline: &Pipeline, registry: &Registry, options: &RunOptions) -> Run
         manifest: pipeline.manifest.clone(),
         started: utc(SystemTime::now()),
         seed: pipeline.seed,
-        device: options.devices.any().kind().to_string(),
-        device_class: options.devices.any().class(),
+        device: device.kind().to_string(),
+        device_class: device.class(),
         jobs: options.jobs,
         set: pipeline.overrides.set.clone(),
         profiles: pipeline.overrides.profiles.clone(),
-        code: registry.code_of_all(),
+        code: session.registry.code_of_all(),
         surroundings: options.surroundings.clone(),
         elsewhere: Elsewhere::among(&pipeline.root, pipeline.instances.iter().flat_map(Instance::paths)),
     }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use pipe_engine::context::{Cancel, Devices};
 use pipe_engine::record::read_run;
-use pipe_engine::run::{RunError, run};
+use pipe_engine::run::RunError;
 use support::{Memory, Project};
 
 fn project(resources: &str) -> Project {
@@ -21,25 +21,25 @@ fn project(resources: &str) -> Project {
 
 #[test]
 fn folds_side_by_side_have_a_device_each_and_the_record_names_it() {
-    let project = project("");
-    let outcome = project.run_with(&[], |options| options.devices = Devices::Cuda(vec![0, 2]));
+    let mut project = project("");
+    project.devices = Devices::Cuda(vec![0, 2]);
+    let outcome = project.run(&[]);
     assert_eq!((outcome.summary.executed, outcome.summary.failed), (6, 0));
     let record = read_run(&project.store(), "latest").unwrap();
     let used: BTreeSet<String> = record.instances.into_iter().filter_map(|record| record.device).collect();
     assert_eq!(used, BTreeSet::from(["cuda:0".to_owned(), "cuda:2".to_owned()]));
     // Which of them it was is no part of the result.
-    let again = project.run_with(&[], |options| options.devices = Devices::Cuda(vec![7]));
+    project.devices = Devices::Cuda(vec![7]);
+    let again = project.run(&[]);
     assert_eq!((again.summary.executed, again.summary.cached), (0, 6));
 }
 
 #[test]
 fn more_devices_than_there_are_is_refused_before_any_work() {
-    let project = project("resources = { gpu = 3 }\n");
-    let mut options = project.options();
-    options.devices = Devices::Cuda(vec![0, 1]);
-    let (pipeline, registry) = (project.load(&[]).unwrap(), project.registry());
-    let outcome =
-        run(&pipeline, &registry, &project.store(), &options, &Memory::default(), &Cancel::default());
+    let mut project = project("resources = { gpu = 3 }\n");
+    project.devices = Devices::Cuda(vec![0, 1]);
+    let pipeline = project.load(&[]).unwrap();
+    let outcome = project.run_pipeline(&pipeline, &project.options(), &Memory::default(), &Cancel::default());
     assert!(matches!(outcome, Err(RunError::Devices { needed: 3, given: 2, .. })));
 }
 

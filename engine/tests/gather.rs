@@ -94,7 +94,7 @@ fn rows_of_one_item_must_agree() {
     project.write("rows.csv", "id,path\nx,series\nx,one.txt\n");
     let check = || {
         let pipeline = project.load(&[]).unwrap();
-        check_tables(&pipeline, &project.registry(), &project.store()).unwrap_err().to_string()
+        check_tables(&project.session(), &pipeline).unwrap_err().to_string()
     };
     let message = check();
     assert!(message.contains("rows.csv: `path` of x is series on line 2 and one.txt on line 3"), "{message}");
@@ -112,7 +112,7 @@ fn a_look_tells_what_kinds_find_and_files_that_are_there_twice() {
     project
         .write("rows.csv", "id,path,note\nx,series,\ny,two.body,odd\nx,series,\nv,copy.txt,\nw,one.txt,\n");
     let pipeline = project.load(&[]).unwrap();
-    let found = inspect(&pipeline, &project.registry(), &project.store()).unwrap();
+    let found = inspect(&project.session(), &pipeline).unwrap();
     assert_eq!((found.rows, found.files), (5, 4));
     assert_eq!((found.count(Severity::Error), found.count(Severity::Warning)), (1, 1));
     let told: Vec<(&str, &str)> =

@@ -11,7 +11,6 @@ use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Status};
 use pipe_engine::preflight::check_tables;
 use pipe_engine::record::read_run;
-use pipe_engine::run::run;
 use support::{Memory, Project};
 
 fn counts(outcome: &support::Outcome) -> (usize, usize, usize) {
@@ -274,8 +273,7 @@ fn a_cancelled_run_is_interrupted_and_the_next_goes_on() {
     let pipeline = project.load(&[]).unwrap();
     let (memory, cancel) = (Memory::default(), Cancel::default());
     cancel.cancel();
-    let summary =
-        run(&pipeline, &project.registry(), &project.store(), &project.options(), &memory, &cancel).unwrap();
+    let summary = project.run_pipeline(&pipeline, &project.options(), &memory, &cancel).unwrap();
     assert_eq!(summary.status, Status::Interrupted);
     assert_eq!(project.run(&[]).summary.status, Status::Ok);
 }
@@ -386,7 +384,7 @@ fn all_rows_of_a_table_are_checked_before_any_work() {
     let project = Project::with_rows();
     project.write("rows.csv", "id,path,times,label\n1,data/a.txt,x,\n2,data/none.txt,,\n2,data/b.txt,2,\n");
     let pipeline = project.load(&[]).unwrap();
-    let error = check_tables(&pipeline, &project.registry(), &project.store()).unwrap_err();
+    let error = check_tables(&project.session(), &pipeline).unwrap_err();
     let text: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
     let text = text.join("\n");
     for wanted in ["rows.csv:3: `path`", "item 2 is on line 3 and again on line 4"] {
@@ -401,7 +399,7 @@ fn all_rows_of_a_table_are_checked_before_any_work() {
         ),
     );
     let pipeline = project.load(&[]).unwrap();
-    let error = check_tables(&pipeline, &project.registry(), &project.store()).unwrap_err();
+    let error = check_tables(&project.session(), &pipeline).unwrap_err();
     let text: Vec<String> = error.problems.iter().map(ToString::to_string).collect();
     let text = text.join("\n");
     for wanted in [

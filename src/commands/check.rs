@@ -3,10 +3,12 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
+use pipe_engine::context::Devices;
 use pipe_engine::foresee::foresee;
 use pipe_engine::inspect::inspect;
 use pipe_engine::preflight::check_tables;
 use pipe_engine::registry::Registry;
+use pipe_engine::session::Session;
 use pipe_engine::stage::Severity;
 
 use crate::cli::ManifestArguments;
@@ -17,10 +19,11 @@ pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Resul
     let pipeline = session::pipeline(arguments, registry)?;
     session::refuse_publishing_into(&session::cache_folder(&pipeline, &arguments.cache), &pipeline)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.cache)?;
-    check_tables(&pipeline, registry, &store)?;
-    let inspection = inspect(&pipeline, registry, &store)
+    let session = Session::new(registry, &store, Devices::Cpu, true);
+    check_tables(&session, &pipeline)?;
+    let inspection = inspect(&session, &pipeline)
         .map_err(|error| CliError::refused(error.to_string(), "correct the table, or put the files there"))?;
-    let mut found = foresee(&pipeline, true);
+    let mut found = foresee(&session, &pipeline, true);
     found.extend(inspection.findings);
     findings::lines(&found).iter().for_each(|line| render::out_fitted(line));
     let stages: BTreeSet<&str> = pipeline.instances.iter().map(|instance| instance.stage.as_str()).collect();

@@ -14,6 +14,7 @@ use pipe_engine::plan::known_results;
 use pipe_engine::publish::{Copyable, copy_out, write_out};
 use pipe_engine::record::{RunState, read_run};
 use pipe_engine::registry::Registry;
+use pipe_engine::session::Session;
 use pipe_engine::stage::{OutputSpec, StageError};
 use pipe_stages::exports::EXPORTS;
 
@@ -97,7 +98,7 @@ fn copied(
         }
     }
     let memo = InputMemo::open(store, true);
-    Ok(copy_out(store, &memo, &copies, &arguments.to)?.written)
+    Ok(copy_out(store, &memo, &copies, &arguments.to)?)
 }
 
 /// Writes a form of the results.
@@ -173,8 +174,8 @@ fn from_manifest(arguments: &GetArguments, registry: &Registry) -> Result<Source
     let overrides = Overrides { set: arguments.set.clone(), profiles: arguments.profile.clone() };
     let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, registry)?;
     let store = session::store(&pipeline, &arguments.cache)?;
-    let results =
-        known_results(&pipeline, registry, &store, arguments.device.kind()).map_err(CliError::Input)?;
+    let session = Session::new(registry, &store, arguments.device.kind().into(), true);
+    let results = known_results(&session, &pipeline).map_err(CliError::Input)?;
     let given = |instance: &Instance| {
         let path = |binding: &InputBinding| match binding.sources.as_slice() {
             [InputSource::Path(path)] => Some((binding.spec.name.to_owned(), path.clone())),

@@ -6,20 +6,21 @@ use pipe_engine::plan::{Fate, PlannedInstance, plan as plan_pipeline};
 use pipe_engine::preflight::check_tables;
 use pipe_engine::registry::Registry;
 use pipe_engine::run::check_stages;
+use pipe_engine::session::Session;
 
 use crate::cli::PlanArguments;
 use crate::error::CliError;
 use crate::{findings, render, session};
 
 pub(crate) fn plan(arguments: &PlanArguments, registry: &Registry) -> Result<ExitCode, CliError> {
-    session::devices(arguments.device)?;
+    let devices = session::devices(arguments.device)?;
     let pipeline = session::pipeline(&arguments.manifest, registry)?;
     check_stages(&pipeline, &arguments.force)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.manifest.cache)?;
-    check_tables(&pipeline, registry, &store)?;
-    findings::refuse_errors(&pipeline)?;
-    let planned = plan_pipeline(&pipeline, registry, &store, arguments.device.kind(), &arguments.force)
-        .map_err(CliError::Input)?;
+    let session = Session::new(registry, &store, devices, true);
+    check_tables(&session, &pipeline)?;
+    findings::refuse_errors(&session, &pipeline)?;
+    let planned = plan_pipeline(&session, &pipeline, &arguments.force).map_err(CliError::Input)?;
     render::out_fitted(&text(&planned, arguments.all));
     Ok(ExitCode::SUCCESS)
 }

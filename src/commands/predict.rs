@@ -13,12 +13,13 @@ use pipe_engine::manifest::Overrides;
 use pipe_engine::record::Surroundings;
 use pipe_engine::registry::Registry;
 use pipe_engine::run::{RunOptions, run as run_pipeline};
+use pipe_engine::session::Session;
 use serde_json::{Value, json};
 
 use super::run::{memory_bytes, processors};
 use crate::cli::PredictArguments;
 use crate::error::{CliError, exit};
-use crate::{hub, render, session};
+use crate::{render, session};
 
 /// A folder with this file is one of the published training's.
 const ARGUMENTS: &str = "args.txt";
@@ -35,16 +36,14 @@ pub(crate) fn predict(arguments: &PredictArguments, registry: &Registry) -> Resu
     let pipeline =
         session::pipeline_at(&folder.path().join("predict.toml"), &Overrides::default(), registry)?;
     let store = session::store(&pipeline, &arguments.cache)?;
+    let session = Session::new(registry, &store, devices, true);
     let options = RunOptions {
         jobs: processors(),
         force: Vec::new(),
         only: Vec::new(),
         keep_going: false,
-        verify: false,
-        devices,
         memory_bytes: memory_bytes(),
         secrets: session::secrets(),
-        hub: hub::folder(),
         surroundings: Surroundings {
             program: format!("pipe {}", env!("CARGO_PKG_VERSION")),
             host: String::new(),
@@ -56,7 +55,7 @@ pub(crate) fn predict(arguments: &PredictArguments, registry: &Registry) -> Resu
     let signalled = Arc::clone(&cancel);
     let _ = ctrlc::set_handler(move || signalled.cancel());
     let failures = Failures::default();
-    let summary = run_pipeline(&pipeline, registry, &store, &options, &failures, &cancel)?;
+    let summary = run_pipeline(&session, &pipeline, &options, &failures, &cancel)?;
     match summary.status {
         Status::Ok => {}
         Status::Interrupted => return Ok(ExitCode::from(exit::INTERRUPTED)),

@@ -5,13 +5,13 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pipe_engine::context::{Cancel, Devices};
+use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Observer, Status, Summary};
 use pipe_engine::preflight::check_tables;
 use pipe_engine::record::{GitState, Surroundings, end_interrupted};
 use pipe_engine::registry::Registry;
 use pipe_engine::run::{RunOptions, run as run_pipeline};
-use pipe_engine::unchanged::{self, Asked};
+use pipe_engine::session::Session;
 
 use crate::cli::{ExecutorName, RunArguments};
 use crate::error::{CliError, exit};
@@ -39,25 +39,23 @@ fn run_or_refuse(arguments: &RunArguments, registry: &Registry) -> Result<ExitCo
     let verbosity = arguments.verbosity();
     let observer: Box<dyn Observer> =
         if arguments.json { Box::new(JsonLines(verbosity)) } else { Box::new(Display::new(verbosity)) };
-    if let Some(summary) = run_unchanged(arguments, &devices, registry, observer.as_ref())? {
-        return Ok(exit_code(&summary));
-    }
     let mut pipeline = session::pipeline(&arguments.manifest, registry)?;
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
     session::refuse_publishing_into(store.root(), &pipeline)?;
-    check_tables(&pipeline, registry, &store)?;
-    for warning in findings::refuse_errors(&pipeline)?.iter().filter(|_| arguments.json) {
+    let session = Session::new(registry, &store, devices, !arguments.verify);
+    check_tables(&session, &pipeline)?;
+    for warning in findings::refuse_errors(&session, &pipeline)?.iter().filter(|_| arguments.json) {
         let text = format!("{}: {}", warning.place, warning.message);
         observer.event(&Event::Warning { stage: None, text });
     }
     hub::place_all(&mut pipeline)?;
-    let options = options(arguments, devices, &pipeline.root);
+    let options = options(arguments, &pipeline.root);
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);
     // Without a handler an interrupt still leaves a good cache; it only ends less politely.
     let _ = ctrlc::set_handler(move || interrupt(&signalled));
     let noting = Noting { observer: observer.as_ref(), runs: store.runs() };
-    let summary = run_pipeline(&pipeline, registry, &store, &options, &noting, &cancel)?;
+    let summary = run_pipeline(&session, &pipeline, &options, &noting, &cancel)?;
     Ok(exit_code(&summary))
 }
 
@@ -79,39 +77,14 @@ impl Observer for Noting<'_> {
     }
 }
 
-/// Runs what is known to have nothing to do, which needs no more of the manifest than its text.
-fn run_unchanged(
-    arguments: &RunArguments,
-    devices: &Devices,
-    registry: &Registry,
-    observer: &dyn Observer,
-) -> Result<Option<Summary>, CliError> {
-    if arguments.verify || !arguments.only.is_empty() || !arguments.force.is_empty() {
-        return Ok(None);
-    }
-    let Some(store) = session::likely_store(&arguments.manifest) else { return Ok(None) };
-    let overrides = arguments.manifest.overrides();
-    let (manifest, hub) = (&arguments.manifest.manifest, hub::folder());
-    let asked = Asked { manifest, overrides: &overrides, devices, registry, hub: &hub };
-    let Some(unchanged) = unchanged::find(&store, &asked) else { return Ok(None) };
-    if !session::is_store_of(&store, unchanged.root(), &arguments.manifest.cache) {
-        return Ok(None);
-    }
-    let options = options(arguments, devices.clone(), unchanged.root());
-    Ok(Some(unchanged.run(&store, &options, observer)?))
-}
-
-fn options(arguments: &RunArguments, devices: Devices, root: &Path) -> RunOptions {
+fn options(arguments: &RunArguments, root: &Path) -> RunOptions {
     RunOptions {
         jobs: arguments.jobs.map_or_else(processors, usize::from),
         force: arguments.force.clone(),
         only: arguments.only.clone(),
         keep_going: arguments.keep_going,
-        verify: arguments.verify,
-        devices,
         memory_bytes: memory_bytes(),
         secrets: session::secrets(),
-        hub: hub::folder(),
         surroundings: surroundings(root),
     }
 }

@@ -73,8 +73,9 @@ pub fn disk_file(format: u8, bytes: &[u8]) {
             drop(Store::open(folder.path()).map(|store| store.put(BLOB)));
         }
         9 => {
-            place(&format!("notes/{key}"));
-            assert_eq!(store.read_note(key), None);
+            place(&format!("listings/{key}"));
+            assert_eq!(store.listing(key), None);
+            store.keep_listing(BLOB).expect("a listing");
         }
         _ => {
             place(&format!("claims/{key}"));

@@ -9,7 +9,7 @@ mod whole;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Instant;
 
 use pipe_cache::{Claim, Claimed, Digest, Error, Hasher, RecordOutcome, ResultRecord};
@@ -41,13 +41,12 @@ pub(crate) struct Executor<'a> {
     pub(crate) observer: &'a dyn Observer,
     pub(crate) cancel: &'a Cancel,
     /// The results so far, by instance.
-    pub(crate) results: RwLock<Vec<Option<Done>>>,
+    pub(crate) results: RwLock<Vec<Option<Arc<Done>>>>,
 }
 
 /// How an instance ended well.
 pub(crate) struct Executed {
-    pub(crate) done: Done,
-    pub(crate) fingerprint: Digest,
+    pub(crate) done: Arc<Done>,
     pub(crate) origins: BTreeMap<String, String>,
     pub(crate) items: Option<Digest>,
     /// What it was computed on, for a kind that computes on devices.
@@ -104,12 +103,12 @@ impl Executor<'_> {
     }
 
     /// An instance's known result, as far as it can be told without reading inputs.
-    pub(crate) fn known_by_sight(&self, position: usize) -> Result<Option<Executed>, Failure> {
+    pub(crate) fn known_by_stats(&self, position: usize) -> Result<Option<Executed>, Failure> {
         let instance = self.instance(position)?;
         if self.is_forced(instance) || self.cancel.is_cancelled() {
             return Ok(None);
         }
-        let known = self.binder.assess_by_sight(instance, &|index| self.result(index));
+        let known = self.binder.assess_by_stats(instance, &|index| self.result(index));
         known.map(|known| self.known(known)).transpose()
     }
 
@@ -137,7 +136,12 @@ impl Executor<'_> {
         }
         let executed = self.compute(instance, &stale.bound, device)?;
         drop(claim);
-        self.binder.note_if_unchanged(instance, &upstream, stale.sight, (&stale.bound, executed.items));
+        self.binder.remember_if_unchanged(
+            instance,
+            &upstream,
+            stale.signature,
+            (&stale.bound, executed.items),
+        );
         Ok(executed)
     }
 
@@ -149,7 +153,6 @@ impl Executor<'_> {
             self.binder.store.put(listing)?;
         }
         Ok(Executed {
-            fingerprint: known.done.fingerprint,
             done: known.done,
             origins: known.origins,
             items: known.items.map(|(_, listing)| listing),
@@ -229,8 +232,7 @@ impl Executor<'_> {
         // One that stays behind does no harm: nobody asks for it again.
         let _ = resume.clear();
         Ok(Executed {
-            done: Done { outputs, run, fingerprint },
-            fingerprint,
+            done: Arc::new(Done { outputs, run, fingerprint }),
             origins: self.binder.origins(instance, &bound.preimage),
             items: listing,
             device: instance.kind.about().device.then_some(device),
@@ -251,7 +253,7 @@ impl Executor<'_> {
         instance.ok_or_else(|| StageError::message(format!("there is no instance {position}")))
     }
 
-    pub(crate) fn result(&self, position: usize) -> Option<Done> {
+    pub(crate) fn result(&self, position: usize) -> Option<Arc<Done>> {
         self.results.read().unwrap_or_else(PoisonError::into_inner).get(position).cloned().flatten()
     }
 }

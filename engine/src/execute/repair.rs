@@ -1,11 +1,11 @@
 //! Finding out what the store has lost of the results that instances build on.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use pipe_cache::{ArtifactRef, Form};
 
-use super::{Executed, Executor, Failure};
+use super::{Executor, Failure};
 use crate::bind::Done;
 use crate::event::Event;
 use crate::requests::sleep_until;
@@ -52,7 +52,7 @@ impl Executor<'_> {
                 // What a damaged list lists is looked at only when the list is there again.
                 Err(failure) if failure.error.lost_blob().is_some() && attempts < ATTEMPTS => attempts += 1,
                 outcome => {
-                    self.keep(position, outcome?);
+                    self.keep(position, &outcome?.done);
                     return Ok(());
                 }
             }
@@ -60,10 +60,10 @@ impl Executor<'_> {
     }
 
     /// Makes a result known to the instances downstream.
-    pub(crate) fn keep(&self, position: usize, executed: Executed) {
+    pub(crate) fn keep(&self, position: usize, done: &Arc<Done>) {
         let mut results = self.results.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(slot) = results.get_mut(position) {
-            *slot = Some(executed.done);
+            *slot = Some(Arc::clone(done));
         }
     }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use pipe_cache::{Digest, Form, Hasher};
 
-use crate::bind::{Binder, Done, TableSource};
+use crate::bind::{Binder, TableSource, Upstream};
 use crate::input::Files;
 use crate::manifest::{InputSource, Instance};
 use crate::stage::{InputSpec, Item, ItemFile, ItemSource, Named, OutputForm, StageError, Work};
@@ -77,7 +77,7 @@ pub(crate) fn bind(
     (instance, params): (&Instance, &serde_json::Value),
     source: &ItemSource,
     scope: Digest,
-    upstream: &dyn Fn(usize) -> Option<Done>,
+    upstream: Upstream<'_>,
 ) -> Result<BoundItems, StageError> {
     let (table, items) = match source {
         ItemSource::Collection { input } => {

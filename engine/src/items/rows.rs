@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use super::row_files::{Found, RowFiles};
 use super::{BoundRows, refuse};
-use crate::bind::{Binder, Done, TableSource, shell_head};
+use crate::bind::{Binder, TableSource, Upstream, shell_head};
 use crate::manifest::Instance;
 use crate::publish::real_path;
 use crate::stage::{Column, FileColumn, Item, ItemFile, Named, RowItems, StageError};
@@ -32,7 +32,7 @@ pub(super) fn bind(
     binder: &Binder<'_>,
     instance: &Instance,
     rows: &RowItems,
-    upstream: &dyn Fn(usize) -> Option<Done>,
+    upstream: Upstream<'_>,
 ) -> Result<(TableSource, Vec<BoundRows>), StageError> {
     let source = binder.open_table(super::single_source(instance, rows.input)?.1, upstream)?;
     let named = named_rows(&source.table, rows)?;

@@ -4,8 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipe_cache::Digest;
-
 use super::node::{Content, Node, Origin, parse_file, parse_value};
 use super::problem::{ManifestError, Problem, Problems, did_you_mean};
 use super::variables::{Variables, used_names};
@@ -27,19 +25,8 @@ pub struct Layers {
     pub unresolved: Node,
     /// The folder that paths are read against.
     pub root: PathBuf,
-    /// Where all of it was read.
-    pub read_from: ReadFrom,
     /// Variables that are given and used nowhere, with the places that give them.
     pub unused_variables: Vec<(String, Origin)>,
-}
-
-/// What a manifest's tables were read from.
-#[derive(Clone, Debug, Default)]
-pub struct ReadFrom {
-    /// The manifest and those that it extends, with digests of their texts.
-    pub files: Vec<(PathBuf, Digest)>,
-    /// The root as it is told, before links are followed.
-    pub root: PathBuf,
 }
 
 /// Reads a manifest and everything it extends, and applies profiles and overrides. Unknown profiles,
@@ -49,8 +36,7 @@ pub struct ReadFrom {
 /// Files that cannot be read or parsed: nothing sensible can be said of the rest then.
 pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Result<Layers, ManifestError> {
     let mut unreadable = Problems::default();
-    let mut files = Vec::new();
-    let mut tree = read_chain(path, &mut files, &mut unreadable);
+    let mut tree = read_chain(path, &mut Vec::new(), &mut unreadable);
     unreadable.or(())?;
     apply_profiles(&mut tree, &overrides.profiles, problems);
     for text in &overrides.set {
@@ -68,8 +54,7 @@ pub fn load(path: &Path, overrides: &Overrides, problems: &mut Problems) -> Resu
         let help = "give a folder relative to this file's, or leave `root` out";
         problems.add(Problem::at(stated.origin.clone(), "no-root", message).help(help));
     }
-    let files = files.into_iter().map(|file| (file.path, file.digest)).collect();
-    Ok(Layers { tree, unresolved, root, read_from: ReadFrom { files, root: stated_root }, unused_variables })
+    Ok(Layers { tree, unresolved, root, unused_variables })
 }
 
 /// Replaces variables by their values, wherever they may stand.
@@ -97,24 +82,12 @@ fn unused_variables(tree: &Node, path: &Path) -> Vec<(String, Origin)> {
         .collect()
 }
 
-/// A manifest file that has been read.
-struct ManifestFile {
-    path: PathBuf,
-    /// The path with links followed.
-    identity: PathBuf,
-    digest: Digest,
-}
-
-/// A manifest laid over the one that it extends.
-fn read_chain(path: &Path, chain: &mut Vec<ManifestFile>, problems: &mut Problems) -> Node {
+/// A manifest laid over the one that it extends. `chain` holds the files so far, links followed.
+fn read_chain(path: &Path, chain: &mut Vec<PathBuf>, problems: &mut Problems) -> Node {
     let identity = fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
-    if chain.iter().any(|file| file.identity == identity) {
-        let names: Vec<String> = chain
-            .iter()
-            .map(|file| &file.identity)
-            .chain([&identity])
-            .map(|path| path.display().to_string())
-            .collect();
+    if chain.contains(&identity) {
+        let names: Vec<String> =
+            chain.iter().chain([&identity]).map(|path| path.display().to_string()).collect();
         problems.add(Problem::general(
             "extends-cycle",
             format!("manifests extend each other: {}", names.join(" -> ")),
@@ -130,8 +103,7 @@ fn read_chain(path: &Path, chain: &mut Vec<ManifestFile>, problems: &mut Problem
             return Node::empty_table(Origin::Default);
         }
     };
-    let digest = Digest::of(text.as_bytes());
-    chain.push(ManifestFile { path: path.to_path_buf(), identity, digest });
+    chain.push(identity);
     let mut tree = parse_file(path, text, problems);
     anchor_root(&mut tree, path);
     let Some(base) = tree.get("extends").and_then(Node::as_text) else { return tree };

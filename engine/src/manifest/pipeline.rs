@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::hub::HubFile;
-use super::layers::{Overrides, ReadFrom};
+use super::layers::Overrides;
 use super::node::Origin;
 use super::resources::Resources;
 use crate::input::Selector;
@@ -32,14 +32,10 @@ pub struct Pipeline {
     pub publish: Vec<(String, PathBuf)>,
     /// The merged manifest with variables replaced.
     pub resolved: Value,
-    /// What it was read from.
-    pub read_from: ReadFrom,
     /// Variables that are given and used nowhere, with the places that give them.
     pub unused_variables: Vec<(String, Origin)>,
     /// The keys of `[sweep]`, with the places that give them.
     pub sweep: Vec<(String, Origin)>,
-    /// Files that tell which commits the hub's branches are.
-    pub hub_references: Vec<PathBuf>,
 }
 
 impl Pipeline {
@@ -53,10 +49,8 @@ impl Pipeline {
         bindings.flat_map(|binding| &binding.sources).filter_map(file).collect()
     }
 
-    /// Puts a local copy in the place of a file on the hub. What was written is told with the commit; `reference` is
-    /// the file that tells it, if there is one.
-    pub fn place_hub_file(&mut self, file: &HubFile, path: &Path, commit: &str, reference: Option<PathBuf>) {
-        self.hub_references.extend(reference);
+    /// Puts a local copy in the place of a file on the hub. What was written is told with the commit.
+    pub fn place_hub_file(&mut self, file: &HubFile, path: &Path, commit: &str) {
         let placed = HubFile { revision: commit.to_owned(), ..file.clone() };
         for binding in self.instances.iter_mut().flat_map(|instance| &mut instance.inputs) {
             for source in &mut binding.sources {

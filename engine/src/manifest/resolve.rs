@@ -1,6 +1,6 @@
 //! From a manifest file to a pipeline.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::document::document_schema;
@@ -63,10 +63,8 @@ pub fn load_pipeline(
         instances,
         publish,
         resolved: layers.tree.to_json(),
-        read_from: layers.read_from,
         unused_variables: layers.unused_variables,
         sweep,
-        hub_references: Vec::new(),
     })
 }
 
@@ -103,10 +101,12 @@ fn refuse_published_inputs(
     folders: &[(String, PathBuf)],
     problems: &mut Problems,
 ) {
+    let mut publishers: HashMap<&Path, Option<&str>> = HashMap::new();
     for binding in instances.iter().flat_map(|instance| &instance.inputs) {
         for source in &binding.sources {
             let InputSource::Path(path) = source else { continue };
-            let Some(stage) = publisher_of(folders, path) else { continue };
+            let publisher = publishers.entry(path).or_insert_with(|| publisher_of(folders, path));
+            let Some(stage) = publisher else { continue };
             let shown = shown_path(root, path);
             let message = format!("`{}`: {shown} lies in what stage `{stage}` publishes", binding.spec.name);
             let help = format!("give \"@{stage}\" to use what this run makes, or publish to another folder");

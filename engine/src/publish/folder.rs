@@ -10,13 +10,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipe_cache::{Claim, Claimed, Digest, Error, InputMemo, Store, is_abandoned, own_mark};
 use sha2::{Digest as _, Sha256};
 
 use super::provenance::{FILE, Provenance, PublishedFile};
-use super::{CopiedOut, Copy, CopyError, SMALL, State, list_copies, place, refuse_links, state, write};
+use super::{Copy, CopyError, SMALL, State, list_copies, place, refuse_links, state, write};
 use crate::bind::{Binder, Done};
 use crate::context::Cancel;
 use crate::event::{Event, Observer};
@@ -31,14 +32,14 @@ pub(crate) fn publish_stage(
     binder: &Binder<'_>,
     stage: &str,
     folder: &Path,
-    result: &dyn Fn(usize) -> Option<Done>,
+    result: &dyn Fn(usize) -> Option<Arc<Done>>,
     (observer, cancel): (&dyn Observer, &Cancel),
-) -> Result<CopiedOut, CopyError> {
+) -> Result<(), CopyError> {
     let instances =
         binder.pipeline.instances.iter().enumerate().filter(|(_, instance)| instance.stage == stage);
-    let done: Option<Vec<(&Instance, Done)>> =
+    let done: Option<Vec<(&Instance, Arc<Done>)>> =
         instances.map(|(position, instance)| Some((instance, result(position)?))).collect();
-    let Some(done) = done else { return Ok(CopiedOut::default()) };
+    let Some(done) = done else { return Ok(()) };
     let set = Set::of(binder, stage, folder, &done)?;
     let mut outcome = Outcome::default();
     // Another run may be publishing there: without the claim only a folder that is as it should be is believed.
@@ -82,10 +83,7 @@ pub(crate) fn publish_stage(
         removed: outcome.removed,
         replaced_run: found.replaced_run.filter(|_| outcome.written + outcome.removed > 0),
     });
-    let mut copied = found.copied;
-    copied.written = outcome.written;
-    copied.unsettled |= outcome.written + outcome.removed > 0;
-    Ok(copied)
+    Ok(())
 }
 
 /// Asks to be the one that publishes to a folder; waits while another process is.
@@ -147,7 +145,6 @@ struct Set<'a> {
 #[derive(Default)]
 struct Compared {
     /// What is there already.
-    copied: CopiedOut,
     same: BTreeSet<PathBuf>,
     wanted: Vec<usize>,
     /// Published before, unchanged, and no longer given.
@@ -182,7 +179,7 @@ impl<'a> Set<'a> {
         binder: &Binder<'_>,
         stage: &'a str,
         folder: &'a Path,
-        done: &[(&Instance, Done)],
+        done: &[(&Instance, Arc<Done>)],
     ) -> Result<Self, CopyError> {
         let mut copies: Vec<Copy> = Vec::new();
         for (instance, done) in done {
@@ -221,9 +218,7 @@ impl<'a> Set<'a> {
         for (position, copy) in self.copies.iter().enumerate() {
             refuse_links(self.folder, &copy.to)?;
             match state(memo, copy)? {
-                State::Same(there) => {
-                    found.copied.unsettled |= !there.settled;
-                    found.copied.known.push((copy.to.clone(), there.stamp));
+                State::Same => {
                     found.same.insert(copy.to.clone());
                 }
                 State::Absent => found.wanted.push(position),
@@ -235,7 +230,6 @@ impl<'a> Set<'a> {
         }
         found.is_adopted = before.is_none() && !found.same.is_empty();
         self.look_for_old(memo, &known, &mut found)?;
-        found.copied.bytes = self.copies.iter().map(|copy| copy.size).sum();
         if let Some(before) = &before {
             let mut now = self.about.clone();
             now.files.clone_from(&before.files);
@@ -245,17 +239,7 @@ impl<'a> Set<'a> {
                 found.replaced_run = Some(before.run.clone());
             }
         }
-        self.note_account(memo, &mut found);
         Ok(found)
-    }
-
-    /// The account counts among what has been looked at.
-    fn note_account(&self, memo: &InputMemo, found: &mut Compared) {
-        let path = self.folder.join(FILE);
-        if let Ok(there) = memo.digest(&path) {
-            found.copied.unsettled |= !there.settled;
-            found.copied.known.push((path, there.stamp));
-        }
     }
 
     /// Files that were published before and are no longer given.
@@ -284,7 +268,7 @@ impl<'a> Set<'a> {
     fn put(
         &self,
         binder: &Binder<'_>,
-        done: &[(&Instance, Done)],
+        done: &[(&Instance, Arc<Done>)],
         found: &Compared,
     ) -> Result<Outcome, CopyError> {
         let account = Provenance::new(binder, self.stage, done, self.hashed(binder.store)?).to_bytes();

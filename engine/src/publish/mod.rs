@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipe_cache::{ArtifactRef, Digest, Error, Form, Hashed, InputMemo, Stamp, Store, is_abandoned, own_mark};
+use pipe_cache::{ArtifactRef, Digest, Error, Form, InputMemo, Store, is_abandoned, own_mark};
 
 pub(crate) use self::conflicts::{plain_path, publisher_of, real_path, refuse_conflicts};
 pub(crate) use self::folder::publish_stage;
@@ -128,22 +128,9 @@ pub(crate) fn refuse_links(to: &Path, file: &Path) -> Result<(), CopyError> {
     link.map_or(Ok(()), |link| Err(CopyError::Link { path: link.to_path_buf() }))
 }
 
-/// What was copied out.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct CopiedOut {
-    /// The files that were there, with what the file system said of them when they were compared.
-    pub known: Vec<(PathBuf, Stamp)>,
-    /// How many files were written.
-    pub written: usize,
-    /// The bytes of all files.
-    pub bytes: u64,
-    /// Whether a file was written so lately that its stamp tells nothing.
-    pub unsettled: bool,
-}
-
 /// Copies artifacts into a folder. Files of instances with foreach values go to a folder for each value,
 /// such as `fold_0`. Files that are there already with the same content stay; others are refused before anything is
-/// written.
+/// written. Gives the number of files written.
 ///
 /// # Errors
 /// When a file differs, two outputs clash, or something cannot be read or written.
@@ -152,7 +139,7 @@ pub fn copy_out(
     memo: &InputMemo,
     outputs: &[Copyable<'_>],
     to: &Path,
-) -> Result<CopiedOut, CopyError> {
+) -> Result<usize, CopyError> {
     if to.exists() && !to.is_dir() {
         return Err(CopyError::NoFolder { path: to.to_path_buf() });
     }
@@ -162,14 +149,10 @@ pub fn copy_out(
     }
     refuse_clashes(&copies)?;
     let mut wanted = Vec::new();
-    let mut copied = CopiedOut::default();
     for copy in &copies {
         refuse_links(to, &copy.to)?;
         match state(memo, copy)? {
-            State::Same(found) => {
-                copied.unsettled |= !found.settled;
-                copied.known.push((copy.to.clone(), found.stamp));
-            }
+            State::Same => {}
             State::Absent => wanted.push(copy),
             State::Different => return Err(CopyError::Differs { path: copy.to.clone() }),
         }
@@ -180,10 +163,7 @@ pub fn copy_out(
     for copy in &wanted {
         write(store, copy)?;
     }
-    copied.written = wanted.len();
-    copied.bytes = copies.iter().map(|copy| copy.size).sum();
-    copied.unsettled |= copied.written > 0;
-    Ok(copied)
+    Ok(wanted.len())
 }
 
 /// Refuses two files of one name.
@@ -216,7 +196,7 @@ fn list_copies(store: &Store, output: &Copyable<'_>, to: &Path, copies: &mut Vec
 
 enum State {
     Absent,
-    Same(Hashed),
+    Same,
     Different,
 }
 
@@ -227,8 +207,8 @@ fn state(memo: &InputMemo, copy: &Copy) -> Result<State, Error> {
         Err(error) => Err(Error::io("read", &copy.to)(error)),
         Ok(metadata) if !metadata.is_file() || metadata.len() != copy.size => Ok(State::Different),
         Ok(_) => {
-            let found = memo.digest(&copy.to)?;
-            Ok(if found.digest == copy.digest { State::Same(found) } else { State::Different })
+            let is_same = memo.digest(&copy.to)?.digest == copy.digest;
+            Ok(if is_same { State::Same } else { State::Different })
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
 use pipe_cache::Digest;
 use serde::{Deserialize, Serialize};
@@ -75,10 +76,10 @@ impl Provenance {
     pub(super) fn new(
         Binder { pipeline, .. }: &Binder<'_>,
         stage: &str,
-        done: &[(&Instance, Done)],
+        done: &[(&Instance, Arc<Done>)],
         files: Vec<PublishedFile>,
     ) -> Self {
-        let instance = |(instance, done): &(&Instance, Done)| PublishedInstance {
+        let instance = |(instance, done): &(&Instance, Arc<Done>)| PublishedInstance {
             instance: instance.label.clone(),
             fingerprint: done.fingerprint,
             run: done.run.clone(),

@@ -15,8 +15,8 @@ use serde_json::Value;
 
 pub use self::head::{RunHead, RunState, read_head};
 pub(crate) use self::measures::{peak_memory, utc};
-pub(crate) use self::read::read_own;
 pub use self::read::{RecordError, RunRecord, read_run, run_ids};
+pub(crate) use self::read::{Shared, read_own, read_shared};
 pub(crate) use self::write::RecordWriter;
 pub use self::write::end_interrupted;
 use crate::input::Selector;
@@ -204,7 +204,12 @@ enum Line {
         resolved: Value,
     },
     Instance(Box<InstanceRecord>),
-    /// All instances are as a former run left them, whose record tells of each.
+    /// Instances that were up to date before any work: a listing of lines as above, which other runs may share.
+    Listing {
+        digest: Digest,
+        instances: usize,
+    },
+    /// In records of before there were listings: all instances are as a former run left them.
     Unchanged {
         since: String,
     },

@@ -6,7 +6,8 @@ use std::fs::{self, File};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use pipe_cache::{Error, Store};
+use pipe_cache::{Digest, Error, Store};
+use rayon::prelude::*;
 
 use super::head::{RunHead, header_of};
 use super::{InstanceRecord, InstanceStatus, Line};
@@ -24,28 +25,22 @@ pub struct RunRecord {
     pub head: RunHead,
     /// The instances in the order in which they ended.
     pub instances: Vec<InstanceRecord>,
-    /// The run whose instances are meant, until they have been read.
-    unchanged_since: Option<String>,
+    /// Where further instances stand, until they have been read.
+    pub(crate) shared: Vec<Shared>,
     /// The first line that cannot be read, counted from 1; one that was never finished does not count.
     damaged_line: Option<usize>,
 }
 
+/// A place of instances that several runs refer to.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Shared {
+    /// A listing in the store.
+    Listing(Digest),
+    /// The record of the run that left them so; in records of before there were listings.
+    Run(String),
+}
+
 impl RunRecord {
-    /// The run that left all instances as this one found them, if it did not look at each.
-    pub(crate) fn unchanged_since(&self) -> Option<&str> {
-        self.unchanged_since.as_deref()
-    }
-
-    /// The record of the run that left all instances as this one found them.
-    pub(crate) fn former(&self, store: &Store, since: &str) -> Result<Self, RecordError> {
-        let folder = store.runs().join(since);
-        if folder.join(FILE).is_file() {
-            return read_record(&folder);
-        }
-        let problem = format!("it says that all is as run {since} left it, which is not there");
-        Err(RecordError::Unreadable { path: self.head.path(), problem })
-    }
-
     /// Refuses a record in which something cannot be read.
     ///
     /// # Errors
@@ -183,17 +178,50 @@ pub(super) fn id_of(store: &Store, name: &str) -> Result<String, RecordError> {
 /// When there is no such run, there are several, or its record cannot be read.
 pub fn read_run(store: &Store, name: &str) -> Result<RunRecord, RecordError> {
     let mut run = read_own(store, name)?;
-    if let Some(since) = run.unchanged_since.take() {
-        let former = run.former(store, &since)?;
-        run.damaged_line = run.damaged_line.or(former.damaged_line);
-        run.instances = former.instances.into_iter().map(|record| known(record, &since)).collect();
+    let mut instances = Instances::default();
+    for shared in std::mem::take(&mut run.shared) {
+        read_shared(store, &run.head, &shared)?.into_iter().for_each(|record| instances.add(record));
     }
-    Ok(run)
+    run.instances.into_iter().for_each(|record| instances.add(record));
+    Ok(RunRecord { instances: instances.list, ..run })
 }
 
-/// As [`read_run`], but a run that found all as another left it has no instances of its own.
+/// As [`read_run`], but without the instances that stand elsewhere.
 pub(crate) fn read_own(store: &Store, name: &str) -> Result<RunRecord, RecordError> {
     read_record(&store.runs().join(id_of(store, name)?))
+}
+
+/// The instances of a run that stand elsewhere.
+///
+/// # Errors
+/// [`RecordError::Unreadable`] of the run that refers to them.
+pub(crate) fn read_shared(
+    store: &Store,
+    head: &RunHead,
+    shared: &Shared,
+) -> Result<Vec<InstanceRecord>, RecordError> {
+    let lost = |problem: String| RecordError::Unreadable { path: head.path(), problem };
+    match shared {
+        Shared::Listing(digest) => {
+            let bytes = store.listing(*digest);
+            let bytes = bytes.ok_or_else(|| lost(format!("its listing {digest} is missing or damaged")))?;
+            let lines: Vec<&[u8]> =
+                bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect();
+            let instance = |line: &&[u8]| match serde_json::from_slice(line) {
+                Ok(Line::Instance(record)) => Ok(*record),
+                _ => Err(lost(format!("its listing {digest} holds something else than instances"))),
+            };
+            lines.par_iter().map(instance).collect()
+        }
+        Shared::Run(since) => {
+            let folder = store.runs().join(since);
+            if !folder.join(FILE).is_file() {
+                return Err(lost(format!("it says that all is as run {since} left it, which is not there")));
+            }
+            let instances = read_record(&folder)?.whole()?.instances;
+            Ok(instances.into_iter().map(|record| known(record, since)).collect())
+        }
+    }
 }
 
 /// An instance of a former run, whose result was known in a later one.
@@ -211,6 +239,29 @@ fn known(record: InstanceRecord, run: &str) -> InstanceRecord {
     }
 }
 
+/// Instances by their labels. One whose result was repaired ends twice; the later ending counts.
+#[derive(Default)]
+struct Instances {
+    list: Vec<InstanceRecord>,
+    places: HashMap<String, usize>,
+}
+
+impl Instances {
+    fn add(&mut self, record: InstanceRecord) {
+        match self.places.entry(record.label.clone()) {
+            Entry::Occupied(place) => {
+                if let Some(known) = self.list.get_mut(*place.get()) {
+                    *known = record;
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(self.list.len());
+                self.list.push(record);
+            }
+        }
+    }
+}
+
 fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
     let path = folder.join(FILE);
     let unreadable =
@@ -220,34 +271,23 @@ fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
     let mut lines = text.split_inclusive('\n');
     let header = header_of(&path, lines.next().unwrap_or_default().as_bytes())?;
     let lines = lines.map(|line| (line, serde_json::from_str::<Line>(line)));
-    let head = RunHead { header, summary: None, folder: folder.to_path_buf() };
-    let mut record = RunRecord { head, instances: Vec::new(), unchanged_since: None, damaged_line: None };
-    let mut places = HashMap::new();
+    let mut head = RunHead { header, summary: None, folder: folder.to_path_buf() };
+    let (mut instances, mut shared, mut damaged_line) = (Instances::default(), Vec::new(), None);
     for (number, (text, line)) in (2..).zip(lines) {
         let Ok(line) = line else {
             // A last line was cut short by a crash; what stands before it holds.
             if text.ends_with('\n') {
-                record.damaged_line.get_or_insert(number);
+                damaged_line.get_or_insert(number);
             }
             continue;
         };
         match line {
             Line::Run(_) | Line::Manifest { .. } => {}
-            // An instance whose result was repaired ends twice; the later ending counts.
-            Line::Instance(instance) => match places.entry(instance.label.clone()) {
-                Entry::Occupied(place) => {
-                    if let Some(known) = record.instances.get_mut(*place.get()) {
-                        *known = *instance;
-                    }
-                }
-                Entry::Vacant(place) => {
-                    place.insert(record.instances.len());
-                    record.instances.push(*instance);
-                }
-            },
-            Line::Unchanged { since } => record.unchanged_since = Some(since),
-            Line::Finished { summary } => record.head.summary = Some(summary),
+            Line::Instance(instance) => instances.add(*instance),
+            Line::Listing { digest, .. } => shared.push(Shared::Listing(digest)),
+            Line::Unchanged { since } => shared.push(Shared::Run(since)),
+            Line::Finished { summary } => head.summary = Some(summary),
         }
     }
-    Ok(record)
+    Ok(RunRecord { head, instances: instances.list, shared, damaged_line })
 }

@@ -8,27 +8,22 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use pipe_cache::{
     Error, Store, Touched, append, create_folder, create_new_folder, create_to_append, process_mark,
 };
+use rayon::prelude::*;
 use serde_json::Value;
 
 use super::read::{FILE, largest_sequence};
-use super::{InstanceRecord, InstanceStatus, Line, RunHeader, utc};
+use super::{InstanceRecord, Line, RunHeader, utc};
 use crate::event::{Status, Summary};
 
-/// So many bytes of lines about known results are written together.
-const TOGETHER: usize = 1 << 18;
-
-/// The record's file, and lines that wait to be written together.
-struct Lines {
-    file: File,
-    waiting: Vec<u8>,
-}
+/// So many results that were up to date have a line each; more are a listing, which equal runs share.
+const FEW: usize = 100;
 
 /// Writes a run's record.
 pub(crate) struct RecordWriter {
     pub(crate) run: String,
     pub(crate) folder: PathBuf,
     sequence: u64,
-    lines: Mutex<Lines>,
+    file: Mutex<File>,
     _touched: Touched,
 }
 
@@ -51,8 +46,7 @@ impl RecordWriter {
         let path = folder.join(FILE);
         let file = create_to_append(&path).map_err(Error::io("write", &path))?;
         let touched = store.keep_touched(&path);
-        let lines = Mutex::new(Lines { file, waiting: Vec::new() });
-        Ok(Self { run, folder, sequence, lines, _touched: touched })
+        Ok(Self { run, folder, sequence, file: Mutex::new(file), _touched: touched })
     }
 
     /// Writes what the run is; what is this writer's own is filled in.
@@ -67,54 +61,48 @@ impl RecordWriter {
         self.line(&Line::Manifest { resolved: resolved.clone() })
     }
 
-    /// Lines about known results come in thousands, and wait for each other until [`RecordWriter::flush`] or another line.
     pub(crate) fn instance(&self, record: InstanceRecord) -> Result<(), Error> {
-        let most = if record.status == InstanceStatus::Cached { TOGETHER } else { 0 };
-        self.add(&Line::Instance(Box::new(record)), most)
+        self.line(&Line::Instance(Box::new(record)))
     }
 
-    /// Writes what waits.
-    pub(crate) fn flush(&self) -> Result<(), Error> {
-        self.write(&mut self.lines())
-    }
-
-    /// Instead of the instances: they are as that run left them.
-    pub(crate) fn unchanged(&self, since: &str) -> Result<(), Error> {
-        self.line(&Line::Unchanged { since: since.to_string() })
+    /// Writes of instances that were up to date before any work.
+    pub(crate) fn up_to_date(&self, store: &Store, records: Vec<InstanceRecord>) -> Result<(), Error> {
+        let instances = records.len();
+        let lines = records.into_par_iter().map(|record| line_of(&Line::Instance(Box::new(record))));
+        let lines: Vec<Vec<u8>> = lines.collect();
+        match instances {
+            0 => Ok(()),
+            1..=FEW => self.write(&lines.concat()),
+            _ => self.line(&Line::Listing { digest: store.keep_listing(&lines.concat())?, instances }),
+        }
     }
 
     pub(crate) fn finished(&self, summary: &Summary) -> Result<(), Error> {
         self.line(&Line::Finished { summary: serde_json::to_value(summary).unwrap_or(Value::Null) })?;
         if summary.executed > 0 {
-            self.lines().file.sync_data().map_err(Error::io("sync the record of", &self.folder))?;
+            self.file().sync_data().map_err(Error::io("sync the record of", &self.folder))?;
         }
         Ok(())
     }
 
     fn line(&self, line: &Line) -> Result<(), Error> {
-        self.add(line, 0)
+        self.write(&line_of(line))
     }
 
-    /// Adds a line, and writes what waits when it is more than `most` bytes.
-    fn add(&self, line: &Line, most: usize) -> Result<(), Error> {
-        let mut lines = self.lines();
-        // Writing to memory cannot fail.
-        let _ = serde_json::to_writer(&mut lines.waiting, line);
-        lines.waiting.push(b'\n');
-        if lines.waiting.len() > most { self.write(&mut lines) } else { Ok(()) }
+    fn write(&self, lines: &[u8]) -> Result<(), Error> {
+        append(&self.file(), lines).map_err(Error::io("write the record of", &self.folder))
     }
 
-    fn write(&self, lines: &mut Lines) -> Result<(), Error> {
-        if lines.waiting.is_empty() {
-            return Ok(());
-        }
-        let waiting = std::mem::take(&mut lines.waiting);
-        append(&lines.file, &waiting).map_err(Error::io("write the record of", &self.folder))
+    fn file(&self) -> MutexGuard<'_, File> {
+        self.file.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    fn lines(&self) -> MutexGuard<'_, Lines> {
-        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn line_of(line: &Line) -> Vec<u8> {
+    // Writing to memory cannot fail.
+    let mut bytes = serde_json::to_vec(line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
 }
 
 /// Ends the record of a run that is left in the middle of a step, since nobody will do it then.
@@ -125,7 +113,5 @@ pub fn end_interrupted(folder: &Path) -> Result<(), Error> {
     let path = folder.join(FILE);
     let file = File::options().append(true).open(&path).map_err(Error::io("write", &path))?;
     let summary = serde_json::json!({ "status": Status::Interrupted });
-    let mut bytes = serde_json::to_vec(&Line::Finished { summary }).unwrap_or_default();
-    bytes.push(b'\n');
-    append(&file, &bytes).map_err(Error::io("write", &path))
+    append(&file, &line_of(&Line::Finished { summary })).map_err(Error::io("write", &path))
 }

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use pipe_cache::{Digest, Error};
+use pipe_cache::Error;
 
 use crate::event::{Event, Status, Summary};
 use crate::execute::{Executed, Executor, Failure, file_label};
 use crate::manifest::Instance;
 use crate::record::{InstanceRecord, InstanceStatus, RecordWriter, peak_memory};
-use crate::unchanged::KnownResult;
 
 /// What an instance adds to the summary.
 #[derive(Clone, Default)]
@@ -18,8 +17,7 @@ struct Counts {
     executed: Option<bool>,
     items_executed: usize,
     items_cached: usize,
-    warnings: Vec<String>,
-    fingerprint: Option<Digest>,
+    warnings: usize,
 }
 
 pub(super) struct Account<'a> {
@@ -52,24 +50,9 @@ impl<'a> Account<'a> {
             items_executed: self.counts.iter().map(|counts| counts.items_executed).sum(),
             items_cached: self.counts.iter().map(|counts| counts.items_cached).sum(),
             seconds: 0.0,
-            warnings: self.counts.iter().map(|counts| counts.warnings.len()).sum(),
+            warnings: self.counts.iter().map(|counts| counts.warnings).sum(),
             headline: None,
         }
-    }
-
-    /// Writes what of the record waits to be written together.
-    pub(super) fn flush(&self) -> Result<(), Error> {
-        self.record.flush()
-    }
-
-    /// What was found of each instance.
-    pub(super) fn known(&self) -> Vec<KnownResult> {
-        let known = |counts: &Counts| KnownResult {
-            items: counts.items_cached + counts.items_executed,
-            fingerprint: counts.fingerprint,
-            warnings: counts.warnings.clone(),
-        };
-        self.counts.iter().map(known).collect()
     }
 
     /// Tells what a known result carries; what was computed now has told it.
@@ -87,11 +70,22 @@ impl<'a> Account<'a> {
         seconds: f64,
         executed: &Executed,
     ) -> Result<(), Error> {
+        let record = self.ended_well(position, seconds, executed);
+        self.record.instance(record)
+    }
+
+    /// Instances were up to date before any work.
+    pub(super) fn up_to_date(&mut self, known: &[(usize, Executed)]) -> Result<(), Error> {
+        let records = known.iter().map(|(position, known)| self.ended_well(*position, 0.0, known)).collect();
+        self.record.up_to_date(self.executor.binder.store, records)
+    }
+
+    /// Counts and tells what became of an instance; gives what is to be recorded of it.
+    fn ended_well(&mut self, position: usize, seconds: f64, executed: &Executed) -> InstanceRecord {
         self.count(position, executed.items_executed, executed.items_cached);
         if let Some(counts) = self.counts.get_mut(position) {
             counts.executed = Some(executed.executed || counts.executed == Some(true));
-            counts.fingerprint = Some(executed.fingerprint);
-            counts.warnings = executed.warnings.clone();
+            counts.warnings = executed.warnings.len();
         }
         let instance = &self.executor.binder.pipeline.instances[position];
         let mut record = InstanceRecord::of(instance, seconds);
@@ -102,7 +96,7 @@ impl<'a> Account<'a> {
         } else {
             record.status = InstanceStatus::Cached;
         }
-        record.fingerprint = Some(executed.fingerprint);
+        record.fingerprint = Some(executed.done.fingerprint);
         record.origins = executed.origins.clone();
         record.items = executed.items;
         record.device = executed.device.map(|device| device.to_string());
@@ -111,7 +105,6 @@ impl<'a> Account<'a> {
         record.items_executed = executed.items_executed;
         record.items_cached = executed.items_cached;
         record.warnings = executed.warnings.clone();
-        self.record.instance(record)?;
         if !executed.executed {
             self.tell_known_warnings(&instance.label, &executed.warnings);
         }
@@ -123,7 +116,7 @@ impl<'a> Account<'a> {
             seconds,
             from_run: executed.done.run.clone(),
         });
-        Ok(())
+        record
     }
 
     /// An instance is computed by another process, which is told once.
@@ -155,7 +148,7 @@ impl<'a> Account<'a> {
         record.error = Some(failure.error.to_string());
         record.warnings = failure.warnings;
         if let Some(counts) = self.counts.get_mut(position) {
-            counts.warnings = record.warnings.clone();
+            counts.warnings = record.warnings.len();
         }
         record.peak_memory_bytes = peak_memory();
         let log = self.record.folder.join("logs").join(format!("{}.log", file_label(&instance.label)));

@@ -20,7 +20,6 @@ use crate::event::Summary;
 use crate::execute::guard::guarded;
 use crate::execute::{Executed, Executor, Failure};
 use crate::record::RecordWriter;
-use crate::unchanged::KnownResult;
 
 /// How often to look whether the run was asked to stop while other processes are waited for.
 const LOOK: Duration = Duration::from_millis(200);
@@ -66,11 +65,6 @@ impl<'a> Schedule<'a> {
         self.account.summary()
     }
 
-    /// What was found of each instance.
-    pub(crate) fn known(&self) -> Vec<KnownResult> {
-        self.account.known()
-    }
-
     /// Runs what is ready with that many workers, until nothing is.
     pub(crate) fn work_off(&mut self, pool: &rayon::ThreadPool, jobs: usize) -> Result<(), Error> {
         let executor = self.executor;
@@ -95,8 +89,8 @@ impl<'a> Schedule<'a> {
     /// before anything is computed. Each file and folder is looked at once. Where inputs must be read, workers do it.
     fn take_known(&mut self) -> Result<(), Error> {
         let executor = self.executor;
-        executor.binder.looked.look_once(true);
-        let mut assessed = BTreeSet::new();
+        executor.binder.stats.hold();
+        let (mut assessed, mut all) = (BTreeSet::new(), Vec::new());
         loop {
             let ready: Vec<usize> =
                 self.board.ready().filter(|position| !assessed.contains(position)).collect();
@@ -104,16 +98,16 @@ impl<'a> Schedule<'a> {
                 break;
             }
             assessed.extend(ready.iter().copied());
-            let known: Vec<(usize, f64, Executed)> =
+            let known: Vec<(usize, Executed)> =
                 ready.into_par_iter().filter_map(|position| known_now(executor, position)).collect();
-            for (position, seconds, known) in known {
-                self.account.succeeded(position, seconds, &known)?;
-                executor.keep(position, known);
-                self.board.was_known(position);
+            for (position, known) in &known {
+                executor.keep(*position, &known.done);
+                self.board.was_known(*position);
             }
+            all.extend(known);
         }
-        executor.binder.looked.look_once(false);
-        self.account.flush()
+        executor.binder.stats.release();
+        self.account.up_to_date(&all)
     }
 
     fn coordinate(
@@ -146,8 +140,7 @@ impl<'a> Schedule<'a> {
         match outcome {
             Ok(executed) => {
                 self.account.succeeded(position, seconds, &executed)?;
-                self.account.flush()?;
-                self.executor.keep(position, executed);
+                self.executor.keep(position, &executed.done);
                 self.board.succeeded(position);
             }
             Err(failure) if failure.error.busy_owner().is_some() => {
@@ -179,11 +172,9 @@ impl<'a> Schedule<'a> {
     }
 }
 
-/// An instance's known result, and how long it took to find it. What cannot be told fails when its turn comes.
-fn known_now(executor: &Executor<'_>, position: usize) -> Option<(usize, f64, Executed)> {
-    let started = Instant::now();
-    let known = guarded(|| executor.known_by_sight(position));
-    Some((position, started.elapsed().as_secs_f64(), known.ok()??))
+/// An instance's known result. What cannot be told fails when its turn comes.
+fn known_now(executor: &Executor<'_>, position: usize) -> Option<(usize, Executed)> {
+    Some((position, guarded(|| executor.known_by_stats(position)).ok()??))
 }
 
 /// Takes instances until there are no more. The work itself happens in the pool, so that stages and rows

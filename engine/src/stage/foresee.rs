@@ -6,11 +6,13 @@
 //! part in the fingerprints of results.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::inspect::Finding;
 use crate::input::Selector;
+use crate::table::{Table, TableCache, TableError};
 
 /// Looks ahead, by a kind's canonical parameters.
 pub type Foresee = fn(&Value, &Preview<'_>) -> Foreseen;
@@ -29,12 +31,23 @@ pub struct Preview<'a> {
     pub is_written: &'a dyn Fn(&str) -> bool,
     /// Whether files may be looked at that take seconds; before a run only what is quick is looked at.
     pub thorough: bool,
+    /// Tables that have been read.
+    pub tables: &'a TableCache,
 }
 
 impl<'a> Preview<'a> {
     /// All that is given to an input.
     pub fn all<'b>(&'b self, input: &'b str) -> impl Iterator<Item = &'b Given> + use<'a, 'b> {
         self.given.iter().filter(move |given| given.input == input)
+    }
+
+    /// A table outside the store, which is read once for all instances.
+    ///
+    /// # Errors
+    /// As [`Table::open`].
+    pub fn table(&self, path: &Path) -> Result<Arc<Table>, TableError> {
+        let shown = path.strip_prefix(self.root).unwrap_or(path).display().to_string();
+        self.tables.open(path, &shown)
     }
 
     /// What is given to an input that takes one artifact.

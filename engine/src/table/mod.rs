@@ -3,6 +3,7 @@
 //! Knows nothing of what the columns mean. A blank cell and one of pandas' words for a missing value are the same to
 //! every kind: [`Table::get`] has neither, and where something must be there, both are refused by cell.
 
+mod cache;
 mod encoding;
 mod error;
 mod missing;
@@ -15,6 +16,7 @@ use std::path::Path;
 
 use pipe_cache::{Digest, Hasher};
 
+pub use self::cache::TableCache;
 pub use self::error::TableError;
 pub use self::missing::is_missing;
 pub use self::near::{is_same_but_for_signs, nearest};

@@ -21,7 +21,8 @@ use pipe_engine::manifest::{ManifestError, Overrides, Pipeline, load_pipeline};
 use pipe_engine::record::Surroundings;
 use pipe_engine::registry::Registry;
 use pipe_engine::requests::Secrets;
-use pipe_engine::run::{RunOptions, run};
+use pipe_engine::run::{RunError, RunOptions, run};
+use pipe_engine::session::Session;
 use pipe_engine::stage::{
     About, AnyStage, Checked, Column, FileColumn, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
     OutputForm, OutputSpec, PerItem, RowItems, Stage, StageError, Whole,
@@ -259,6 +260,8 @@ pub struct Project {
     pub folder: tempfile::TempDir,
     pub jobs: usize,
     pub cache: PathBuf,
+    pub devices: Devices,
+    registry: Registry,
 }
 
 /// What a run did.
@@ -299,7 +302,7 @@ impl Project {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cache = folder.path().join(".pipe");
-        Self { folder, jobs: 2, cache }
+        Self { folder, jobs: 2, cache, devices: Devices::Cpu, registry: Registry::new(KINDS.to_vec(), "") }
     }
 
     /// A project with three rows and the stages repeat → case → join.
@@ -324,14 +327,10 @@ impl Project {
         fs::write(path, text).unwrap();
     }
 
-    pub fn registry(&self) -> Registry {
-        Registry::new(KINDS.to_vec(), "")
-    }
-
     pub fn load(&self, set: &[&str]) -> Result<Pipeline, ManifestError> {
         let overrides =
             Overrides { set: set.iter().map(|text| (*text).to_string()).collect(), profiles: vec![] };
-        load_pipeline(&self.path("pipeline.toml"), &overrides, &self.registry())
+        load_pipeline(&self.path("pipeline.toml"), &overrides, &self.registry)
     }
 
     pub fn options(&self) -> RunOptions {
@@ -340,11 +339,8 @@ impl Project {
             force: vec![],
             only: vec![],
             keep_going: false,
-            verify: false,
-            devices: Devices::Cpu,
             memory_bytes: None,
             secrets: Secrets::default(),
-            hub: Default::default(),
             surroundings: Surroundings::default(),
         }
     }
@@ -359,8 +355,22 @@ impl Project {
         let memory = Memory::default();
         let pipeline = self.load(set).unwrap();
         let cancel = Cancel::default();
-        let summary = run(&pipeline, &self.registry(), &self.store(), &options, &memory, &cancel).unwrap();
+        let summary = self.run_pipeline(&pipeline, &options, &memory, &cancel).unwrap();
         Outcome { summary, events: memory.0.into_inner().unwrap() }
+    }
+
+    pub fn run_pipeline(
+        &self,
+        pipeline: &Pipeline,
+        options: &RunOptions,
+        observer: &dyn Observer,
+        cancel: &Cancel,
+    ) -> Result<Summary, RunError> {
+        run(&self.session(), pipeline, options, observer, cancel)
+    }
+
+    pub fn session(&self) -> Session<'_> {
+        Session::new(&self.registry, &self.store(), self.devices.clone(), true)
     }
 
     pub fn run(&self, set: &[&str]) -> Outcome {

@@ -1,7 +1,6 @@
 //! What kinds are given as files: tables of nodules, folders with a file for each, folds and prompts.
 
 use pipe_engine::stage::{Column, Finding, Foreseen, Given, Preview};
-use pipe_engine::table::Table;
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -70,7 +69,7 @@ pub(super) fn evaluate(preview: &Preview<'_>) -> Vec<Finding> {
 /// Predictions of another run that cannot be read as such.
 fn no_predictions(preview: &Preview<'_>, given: &Given) -> Option<Finding> {
     let path = given.outside()?;
-    let table = Table::open(path, &nodules::shown(preview, path));
+    let table = preview.table(path);
     let columns = ["pid", "nodule_id", "ensemble"].map(Column::required);
     let error = table.and_then(|table| table.project(&columns)).err()?;
     Some(Finding::error(&given.place, error.to_string()).advise("give predictions.csv of another run"))

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use pipe_cache::{Digest, Hasher};
 use pipe_engine::stage::{Finding, Given, Preview};
-use pipe_engine::table::Table;
+use pipe_engine::table::TableCache;
 use rayon::prelude::*;
 
 use super::examples;
@@ -34,8 +34,8 @@ struct Cohort {
 }
 
 impl Cohort {
-    fn read(path: &Path, root: &Path) -> Option<Self> {
-        let table = Table::parse(&path.display().to_string(), &std::fs::read(path).ok()?).ok()?;
+    fn read(tables: &TableCache, path: &Path, root: &Path) -> Option<Self> {
+        let table = tables.open(path, &path.display().to_string()).ok()?;
         let mut cohort = Self { path: path.to_path_buf(), pids: Vec::new(), scans: BTreeMap::new() };
         for row in table.rows() {
             let Some(pid) = table.get(row, "pid") else { continue };
@@ -53,8 +53,8 @@ impl Cohort {
 }
 
 /// Identifiers in a table that seem to be of one patient, and why these should be one.
-pub(super) fn within(dataset: &Given, reason: &str) -> Vec<Finding> {
-    let Some(cohort) = dataset.outside().and_then(|path| Cohort::read(path, Path::new(""))) else {
+pub(super) fn within(tables: &TableCache, dataset: &Given, reason: &str) -> Vec<Finding> {
+    let Some(cohort) = dataset.outside().and_then(|path| Cohort::read(tables, path, Path::new(""))) else {
         return Vec::new();
     };
     let alike = alike_within(cohort.pids.iter().map(String::as_str));
@@ -82,7 +82,7 @@ pub(super) fn between(preview: &Preview<'_>) -> Vec<Finding> {
     for dataset in preview.all("dataset") {
         findings.extend(made_alike(dataset, preview));
         let Some(test) = table_of(dataset) else { continue };
-        let Some(test) = Cohort::read(&test, preview.root) else { continue };
+        let Some(test) = Cohort::read(preview.tables, &test, preview.root) else { continue };
         for model in preview.all("models") {
             if let Some(folder) = model.outside() {
                 findings.extend(with_model(dataset, &test, model, folder));
@@ -95,7 +95,7 @@ pub(super) fn between(preview: &Preview<'_>) -> Vec<Finding> {
             if !compared.insert((dataset.text.clone(), table.clone())) {
                 continue;
             }
-            let Some(training) = Cohort::read(&table, preview.root) else { continue };
+            let Some(training) = Cohort::read(preview.tables, &table, preview.root) else { continue };
             findings.extend(patients(dataset, &test, &training.pids, &training.shown(preview.root)));
             findings.extend(scans(dataset, &test, &training, preview.root));
         }

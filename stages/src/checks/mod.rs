@@ -42,7 +42,9 @@ pub fn crop(params: &Value, preview: &Preview<'_>) -> Foreseen {
 
 /// For kind `split`.
 pub fn split(params: &Value, preview: &Preview<'_>) -> Foreseen {
-    let alike = preview.one("dataset").map(|table| leaks::within(table, "folds are divided by patient"));
+    let alike = preview
+        .one("dataset")
+        .map(|table| leaks::within(preview.tables, table, "folds are divided by patient"));
     and(and(tables::split(params, preview), nodules::damaged(preview)), alike.unwrap_or_default())
 }
 

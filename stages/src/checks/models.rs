@@ -50,7 +50,9 @@ pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {
     }
     let dataset = preview.one("dataset");
     findings.extend(
-        dataset.map(|table| leaks::within(table, "folds are divided by patient")).unwrap_or_default(),
+        dataset
+            .map(|table| leaks::within(preview.tables, table, "folds are divided by patient"))
+            .unwrap_or_default(),
     );
     let (table, made_by) = (dataset.and_then(table_of), dataset.and_then(made_by));
     let fold = Some(params.fold.into());
@@ -126,7 +128,8 @@ pub fn evaluate(params: &Value, preview: &Preview<'_>) -> Foreseen {
     let Ok(params) = EvaluateParams::deserialize(params) else { return Foreseen::default() };
     let mut findings = users(preview);
     findings.extend(leaks::between(preview));
-    let once = |dataset| leaks::within(dataset, "intervals take all nodules of a patient together");
+    let once =
+        |dataset| leaks::within(preview.tables, dataset, "intervals take all nodules of a patient together");
     findings.extend(preview.all("dataset").flat_map(once));
     findings.extend(missing_checkpoint(params.checkpoint, preview));
     if params.calibrated {

@@ -1,6 +1,7 @@
 //! The dataset table that a stage is given from outside.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use pipe_engine::oddities::damaged_names;
 use pipe_engine::stage::{Finding, Preview};
@@ -16,14 +17,14 @@ pub(super) struct Named {
 
 /// The table of the input `dataset`, where it lies outside the store and can be read; what is wrong with it otherwise
 /// is told elsewhere.
-pub(super) fn table(preview: &Preview<'_>) -> Option<Table> {
+pub(super) fn table(preview: &Preview<'_>) -> Option<Arc<Table>> {
     let mut given = preview.all("dataset");
     let path = given.next()?.outside()?;
     // Several data sets go by names, and their files too.
     if given.next().is_some() {
         return None;
     }
-    Table::open(path, &shown(preview, path)).ok()
+    preview.table(path).ok()
 }
 
 /// The nodules of a table: those rows that have a name.
@@ -76,7 +77,7 @@ const LONGER: f64 = 1.25;
 /// Names of patients and nodules that a spreadsheet has damaged, in all tables of the input `dataset`.
 pub(super) fn damaged(preview: &Preview<'_>) -> Vec<Finding> {
     let paths = preview.all("dataset").filter_map(|given| given.outside());
-    let tables = paths.filter_map(|path| Table::open(path, &shown(preview, path)).ok());
+    let tables = paths.filter_map(|path| preview.table(path).ok());
     tables
         .flat_map(|table| ["pid", "nodule_id"].map(|column| damaged_names(&table, column)))
         .flatten()

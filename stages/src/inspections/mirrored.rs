@@ -60,9 +60,7 @@ pub(super) enum Reading {
 /// What the voxels say of the points of the table that an input is given. What cannot be read is left to others to tell.
 pub(super) fn look(preview: &Preview<'_>, input: &str, reading: Reading) -> Vec<Finding> {
     let Some(path) = preview.one(input).and_then(Given::outside) else { return Vec::new() };
-    let shown = path.strip_prefix(preview.root).unwrap_or(path).display().to_string();
-    let table = std::fs::read(path).ok().and_then(|bytes| Table::parse(&shown, &bytes).ok());
-    let Some(table) = table else { return Vec::new() };
+    let Ok(table) = preview.table(path) else { return Vec::new() };
     let points = evenly(&points(&table), LOOKED_AT);
     if points.len() < FEWEST {
         return Vec::new();
@@ -76,7 +74,7 @@ pub(super) fn look(preview: &Preview<'_>, input: &str, reading: Reading) -> Vec<
         .par_iter()
         .flat_map_iter(|(scan, points)| pairs(preview.root, scan, points, reading).unwrap_or_default())
         .collect();
-    judged(&pairs).map(|verdict| verdict.finding(&shown)).into_iter().collect()
+    judged(&pairs).map(|verdict| verdict.finding(&table.source)).into_iter().collect()
 }
 
 /// The scan and the point of each row that has both.

@@ -1,0 +1,56 @@
+//! Long lists that many runs have in common, such as the results that were up to date: kept once, by content.
+//!
+//! What is in them is not known here. They are small beside results, and are kept as long as the records of runs.
+
+use std::path::PathBuf;
+
+use crate::atomic::{Durability, write_parts_atomically};
+use crate::error::Result;
+use crate::io::read;
+use crate::{Digest, Store};
+
+impl Store {
+    /// Keeps a listing; its digest. One that is there already, and whole, is left as it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`](crate::Error::Io) when it cannot be written.
+    pub fn keep_listing(&self, bytes: &[u8]) -> Result<Digest> {
+        let digest = Digest::of(bytes);
+        let path = self.listing_path(digest);
+        if read(&path).is_ok_and(|found| found == bytes) {
+            return Ok(digest);
+        }
+        write_parts_atomically(&path, &[bytes], Durability::Soon)?;
+        Ok(digest)
+    }
+
+    /// A listing's bytes; `None` unless it is there and whole.
+    pub fn listing(&self, digest: Digest) -> Option<Vec<u8>> {
+        read(&self.listing_path(digest)).ok().filter(|bytes| Digest::of(bytes) == digest)
+    }
+
+    fn listing_path(&self, digest: Digest) -> PathBuf {
+        self.root().join("listings").join(digest.to_string())
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn a_listing_is_kept_once_and_mended_by_who_keeps_it_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let digest = store.keep_listing(b"one\ntwo\n").unwrap();
+        assert_eq!(store.listing(digest).as_deref(), Some(&b"one\ntwo\n"[..]));
+        assert_eq!(store.listing(Digest::of(b"other")), None);
+        fs::write(store.listing_path(digest), b"one\ntwO\n").unwrap();
+        assert_eq!(store.listing(digest), None);
+        assert_eq!(store.keep_listing(b"one\ntwo\n").unwrap(), digest);
+        assert!(store.listing(digest).is_some());
+    }
+}

@@ -1,0 +1,55 @@
+//! What all that a command does has in common: the kinds, the store, the devices, and what was read on the way.
+
+use std::sync::Arc;
+
+use pipe_cache::{InputMemo, Store};
+
+use crate::bind::Binder;
+use crate::context::Devices;
+use crate::manifest::Pipeline;
+use crate::registry::Registry;
+use crate::stats::StatCache;
+use crate::table::TableCache;
+
+/// A command's hold on a store. Each table is read once in it, and each input hashed once.
+pub struct Session<'a> {
+    pub(crate) registry: &'a Registry,
+    pub(crate) store: Arc<Store>,
+    /// What the kinds that compute on devices may use.
+    pub(crate) devices: Devices,
+    pub(crate) memo: InputMemo,
+    pub(crate) stats: StatCache,
+    pub(crate) tables: TableCache,
+}
+
+impl<'a> Session<'a> {
+    /// A session. Without `trust`, what is remembered of input files is not believed, and each is hashed anew.
+    pub fn new(registry: &'a Registry, store: &Arc<Store>, devices: Devices, trust: bool) -> Self {
+        Self {
+            registry,
+            store: Arc::clone(store),
+            devices,
+            memo: InputMemo::open(store, trust),
+            stats: StatCache::default(),
+            tables: TableCache::default(),
+        }
+    }
+
+    /// The tables that have been read.
+    pub fn tables(&self) -> &TableCache {
+        &self.tables
+    }
+
+    /// What decides identities in a pipeline.
+    pub(crate) fn binder<'b>(&'b self, pipeline: &'b Pipeline) -> Binder<'b> {
+        Binder {
+            pipeline,
+            registry: self.registry,
+            store: &self.store,
+            memo: &self.memo,
+            device: self.devices.any(),
+            stats: &self.stats,
+            tables: &self.tables,
+        }
+    }
+}
