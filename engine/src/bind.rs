@@ -104,7 +104,7 @@ impl Binder<'_> {
     ) -> Result<(serde_json::Value, Vec<(String, String)>), StageError> {
         let mut params = instance.params.clone();
         let mut filled = Vec::new();
-        let is_written = |name: &str| instance.origins.contains_key(name);
+        let is_written = |name: &str| instance.is_written(name);
         for binding in instance.inputs.iter().filter(|binding| binding.spec.fills) {
             let open = |source: &InputSource| {
                 let (value, selector) = self.open(instance, binding, source, upstream)?;
@@ -157,7 +157,7 @@ impl Binder<'_> {
         let mut origins = own.origins();
         // Of inputs the bindings tell, once for all that is used of each.
         origins.retain(|name, _| !name.starts_with("input.") && name != "items");
-        for binding in &instance.inputs {
+        for binding in instance.inputs.iter() {
             origins.insert(format!("input.{}", binding.spec.name), describe_origin(binding));
         }
         origins
@@ -171,9 +171,9 @@ impl Binder<'_> {
         preimage: &mut Preimage,
     ) -> Result<Vec<Input>, StageError> {
         let mut inputs = Vec::new();
-        for source in &binding.sources {
+        for source in binding.sources.iter() {
             let (value, mut selector) = self.open(instance, binding, source, upstream)?;
-            selector.extend(binding.name.iter().map(|name| (NAME.to_string(), name.clone())));
+            selector.extend(binding.name.iter().map(|name| (NAME.to_string(), name.to_string())));
             let mut name = format!("input.{}", binding.spec.name);
             if !selector.is_empty() && binding.spec.many {
                 let values: Vec<String> =
@@ -375,7 +375,7 @@ fn add_content(preimage: &mut Preimage, name: &str, value: &InputValue, origin: 
 
 fn describe_origin(binding: &InputBinding) -> String {
     match &binding.origin {
-        Origin::Default => binding.given.clone(),
+        Origin::Default => binding.given.to_string(),
         origin => format!("{}, {origin}", binding.given),
     }
 }

@@ -27,7 +27,7 @@ pub fn foresee(session: &Session<'_>, pipeline: &Pipeline, thorough: bool) -> Ve
             place: &place,
             root: &pipeline.root,
             given: &given,
-            is_written: &|name| instance.origins.contains_key(name),
+            is_written: &|name| instance.is_written(name),
             thorough,
             tables: &session.tables,
         };
@@ -50,12 +50,12 @@ fn given(pipeline: &Pipeline, binding: &InputBinding, source: &InputSource, fore
         _ => None,
     }
     .unwrap_or_default();
-    selector.extend(binding.name.iter().map(|name| (crate::input::NAME.to_string(), name.clone())));
+    selector.extend(binding.name.iter().map(|name| (crate::input::NAME.to_string(), name.to_string())));
     Given {
         input: binding.spec.name,
         selector,
         place: binding.origin.to_string(),
-        text: binding.given.clone(),
+        text: binding.given.to_string(),
         source: match source {
             InputSource::Keyword(word) => GivenSource::Word(word.clone()),
             InputSource::Path(path) => GivenSource::Outside(path.clone()),

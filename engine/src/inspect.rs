@@ -53,7 +53,7 @@ pub fn inspect(session: &Session<'_>, pipeline: &Pipeline) -> Result<Inspection,
     for instance in &pipeline.instances {
         let Some(ItemSource::Rows(rows)) = binder.item_source(instance)? else { continue };
         let given = instance.inputs.iter().find(|binding| binding.spec.name == rows.input);
-        let Some([InputSource::Path(table)]) = given.map(|given| given.sources.as_slice()) else { continue };
+        let Some([InputSource::Path(table)]) = given.map(|given| &*given.sources) else { continue };
         let source = binder.open_table(&InputSource::Path(table.clone()), &|_| None)?;
         let sighted = sight(&source, &rows)?;
         places.extend(sighted.iter().map(|one| one.place.clone()));

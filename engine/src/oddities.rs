@@ -30,8 +30,8 @@ pub(crate) fn look(pipeline: &Pipeline, opened: &TableCache) -> Vec<Finding> {
     let mut findings: Vec<Finding> = pipeline.unused_variables.iter().map(unused_variable).collect();
     findings.extend(pipeline.sweep.first().map(|(key, origin)| not_swept(key, origin)));
     for instance in &pipeline.instances {
-        for binding in &instance.inputs {
-            for source in &binding.sources {
+        for binding in instance.inputs.iter() {
+            for source in binding.sources.iter() {
                 let InputSource::Path(path) = source else { continue };
                 match binding.spec.form {
                     InputForm::Table => {

@@ -21,8 +21,8 @@ pub fn check_tables(session: &Session<'_>, pipeline: &Pipeline) -> Result<(), Ma
     let mut problems = Problems::default();
     let mut told: Vec<String> = Vec::new();
     for instance in &pipeline.instances {
-        for binding in &instance.inputs {
-            let [InputSource::Path(path)] = binding.sources.as_slice() else { continue };
+        for binding in instance.inputs.iter() {
+            let [InputSource::Path(path)] = &*binding.sources else { continue };
             if let Err(error) = check_input(&binder, instance, binding, path) {
                 let problem = problem(binding, error);
                 // Every fold reads the same table; one message is enough.

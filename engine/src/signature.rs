@@ -42,9 +42,9 @@ impl Binder<'_> {
         upstream: Upstream<'_>,
     ) -> Option<Digest> {
         let mut signature = self.begin_signature("instance", stats, instance);
-        for binding in &instance.inputs {
+        for binding in instance.inputs.iter() {
             signature.text(binding.spec.name);
-            for source in &binding.sources {
+            for source in binding.sources.iter() {
                 self.add_source(binding, source, upstream, &mut signature)?;
             }
             self.add_row_files(instance, binding, upstream, &mut signature)?;

@@ -177,7 +177,7 @@ fn from_manifest(arguments: &GetArguments, registry: &Registry) -> Result<Source
     let session = Session::new(registry, &store, arguments.device.kind().into(), true);
     let results = known_results(&session, &pipeline).map_err(CliError::Input)?;
     let given = |instance: &Instance| {
-        let path = |binding: &InputBinding| match binding.sources.as_slice() {
+        let path = |binding: &InputBinding| match &*binding.sources {
             [InputSource::Path(path)] => Some((binding.spec.name.to_owned(), path.clone())),
             _ => None,
         };

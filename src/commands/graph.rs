@@ -35,8 +35,8 @@ impl<'a> Graph<'a> {
                 Some((_, count)) => *count += 1,
                 None => stages.push((&instance.stage, 1)),
             }
-            for binding in &instance.inputs {
-                for source in &binding.sources {
+            for binding in instance.inputs.iter() {
+                for source in binding.sources.iter() {
                     if let InputSource::Output { instance: maker, .. } = source
                         && let Some(maker) = pipeline.instances.get(*maker)
                     {

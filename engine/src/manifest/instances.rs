@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
+use std::sync::Arc;
 
 use super::node::Node;
 use super::pipeline::{InputBinding, InputSource, Instance};
@@ -23,8 +24,17 @@ pub(super) fn bind(stages: &[StageSpec], root: &Path, problems: &mut Problems) -
         first[stage] = instances.len();
         let inputs: Vec<Prepared<'_>> =
             spec.inputs.iter().filter_map(|given| prepare(given, spec, &known, root, problems)).collect();
+        let is_shared = inputs.iter().all(|input| matches!(input.sources, Sources::Same(_)));
+        let mut shared: Option<Arc<[InputBinding]>> = None;
         for (number, variant) in spec.variants.iter().enumerate() {
             let bind = |input: &Prepared<'_>| input.bind(spec, (number, variant), &first, problems);
+            let bound = match shared.clone() {
+                Some(bound) => bound,
+                None => inputs.iter().map(bind).collect(),
+            };
+            if is_shared {
+                shared = Some(Arc::clone(&bound));
+            }
             instances.push(Instance {
                 stage: spec.name.clone(),
                 label: label(&spec.name, &variant.selector),
@@ -33,7 +43,7 @@ pub(super) fn bind(stages: &[StageSpec], root: &Path, problems: &mut Problems) -
                 kind: spec.kind,
                 params: variant.params.clone(),
                 origins: variant.origins.clone(),
-                inputs: inputs.iter().map(bind).collect(),
+                inputs: bound,
                 resources: spec.resources,
                 is_last: true,
             });
@@ -123,24 +133,22 @@ impl<'a> Prepared<'a> {
     ) -> InputBinding {
         let GivenInput { spec, name, node } = self.given;
         let sources = match &self.sources {
-            Sources::Same(source) => vec![source.clone()],
+            Sources::Same(source) => [source.clone()].into(),
             Sources::Outputs(target) => {
                 let chosen = target.variants.get(&target.values(variant)).map_or(&[][..], Vec::as_slice);
                 check_count(spec, node, stage, number, target.stage, chosen, problems);
                 let instance = |number: &usize| first[target.position] + number;
                 let output = target.output;
-                chosen
-                    .iter()
-                    .map(|number| InputSource::Output { instance: instance(number), output })
-                    .collect()
+                let output = |number| InputSource::Output { instance: instance(number), output };
+                chosen.iter().map(output).collect()
             }
         };
         InputBinding {
             spec,
-            name: name.clone(),
+            name: name.as_deref().map(Arc::from),
             origin: node.origin.clone(),
-            variable: node.variable.clone(),
-            given: self.text.to_string(),
+            variable: node.variable.as_deref().map(Arc::from),
+            given: self.text.into(),
             sources,
         }
     }

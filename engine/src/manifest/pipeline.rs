@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde_json::Value;
 
@@ -41,22 +42,30 @@ pub struct Pipeline {
 impl Pipeline {
     /// The files on the hub that have no place yet, each once.
     pub fn hub_files(&self) -> BTreeSet<HubFile> {
-        let bindings = self.instances.iter().flat_map(|instance| &instance.inputs);
+        let bindings = self.instances.iter().flat_map(|instance| instance.inputs.iter());
         let file = |source: &InputSource| match source {
             InputSource::Hub(file) => Some(file.clone()),
             _ => None,
         };
-        bindings.flat_map(|binding| &binding.sources).filter_map(file).collect()
+        bindings.flat_map(|binding| binding.sources.iter()).filter_map(file).collect()
     }
 
     /// Puts a local copy in the place of a file on the hub. What was written is told with the commit.
     pub fn place_hub_file(&mut self, file: &HubFile, path: &Path, commit: &str) {
         let placed = HubFile { revision: commit.to_owned(), ..file.clone() };
-        for binding in self.instances.iter_mut().flat_map(|instance| &mut instance.inputs) {
-            for source in &mut binding.sources {
-                if matches!(source, InputSource::Hub(known) if known == file) {
-                    *source = InputSource::Path(path.to_path_buf());
-                    binding.given = placed.to_string();
+        let is_it = |source: &InputSource| matches!(source, InputSource::Hub(known) if known == file);
+        for instance in &mut self.instances {
+            if !instance.inputs.iter().any(|binding| binding.sources.iter().any(is_it)) {
+                continue;
+            }
+            for binding in Arc::make_mut(&mut instance.inputs) {
+                if binding.sources.iter().any(is_it) {
+                    let place = |source: &InputSource| match is_it(source) {
+                        true => InputSource::Path(path.to_path_buf()),
+                        false => source.clone(),
+                    };
+                    binding.sources = binding.sources.iter().map(place).collect();
+                    binding.given = placed.to_string().into();
                 }
             }
         }
@@ -77,10 +86,10 @@ pub struct Instance {
     pub kind: &'static dyn AnyStage,
     /// The parameters with defaults filled in.
     pub params: Value,
-    /// Where each parameter comes from; a parameter not listed is a default.
-    pub origins: BTreeMap<String, Origin>,
-    /// Its inputs by name, in the kind's order.
-    pub inputs: Vec<InputBinding>,
+    /// Where each parameter comes from.
+    pub origins: ParamOrigins,
+    /// Its inputs by name, in the kind's order; instances that are given the same share them.
+    pub inputs: Arc<[InputBinding]>,
     /// What it needs while it runs.
     pub resources: Resources,
     /// Whether nothing builds on it.
@@ -93,9 +102,14 @@ impl Instance {
         self.origins.get(param).cloned().unwrap_or(Origin::Default)
     }
 
+    /// Whether a parameter is written; others are defaults.
+    pub fn is_written(&self, param: &str) -> bool {
+        self.origins.get(param).is_some()
+    }
+
     /// The files and folders outside the store that the manifest gives it.
     pub fn paths(&self) -> impl Iterator<Item = &PathBuf> {
-        let sources = self.inputs.iter().flat_map(|binding| &binding.sources);
+        let sources = self.inputs.iter().flat_map(|binding| binding.sources.iter());
         sources.filter_map(|source| match source {
             InputSource::Path(path) => Some(path),
             _ => None,
@@ -104,7 +118,7 @@ impl Instance {
 
     /// The positions of the instances that it takes inputs from.
     pub fn upstream(&self) -> BTreeSet<usize> {
-        let sources = self.inputs.iter().flat_map(|binding| &binding.sources);
+        let sources = self.inputs.iter().flat_map(|binding| binding.sources.iter());
         sources
             .filter_map(|source| match source {
                 InputSource::Output { instance, .. } => Some(*instance),
@@ -114,21 +128,37 @@ impl Instance {
     }
 }
 
+/// Where the written parameters of an instance come from.
+#[derive(Clone)]
+pub struct ParamOrigins {
+    /// Those that all instances of the stage have.
+    pub(super) stage: Arc<BTreeMap<String, Origin>>,
+    /// Those of its foreach values.
+    pub(super) foreach: Vec<(String, Origin)>,
+}
+
+impl ParamOrigins {
+    fn get(&self, param: &str) -> Option<&Origin> {
+        let own = self.foreach.iter().find(|(name, _)| name == param).map(|(_, origin)| origin);
+        own.or_else(|| self.stage.get(param))
+    }
+}
+
 /// What an instance's input is bound to.
 #[derive(Clone)]
 pub struct InputBinding {
     /// The kind's description of the input.
     pub spec: &'static InputSpec,
     /// The name among several artifacts of the input, where they were given by name.
-    pub name: Option<String>,
+    pub name: Option<Arc<str>>,
     /// Where it was written.
     pub origin: Origin,
     /// The variable that gave it.
-    pub variable: Option<String>,
+    pub variable: Option<Arc<str>>,
     /// What was written.
-    pub given: String,
+    pub given: Arc<str>,
     /// The artifacts, in the order of their foreach values.
-    pub sources: Vec<InputSource>,
+    pub sources: Arc<[InputSource]>,
 }
 
 /// One artifact that an input is bound to.

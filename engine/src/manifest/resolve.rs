@@ -102,8 +102,8 @@ fn refuse_published_inputs(
     problems: &mut Problems,
 ) {
     let mut publishers: HashMap<&Path, Option<&str>> = HashMap::new();
-    for binding in instances.iter().flat_map(|instance| &instance.inputs) {
-        for source in &binding.sources {
+    for binding in instances.iter().flat_map(|instance| instance.inputs.iter()) {
+        for source in binding.sources.iter() {
             let InputSource::Path(path) = source else { continue };
             let publisher = publishers.entry(path).or_insert_with(|| publisher_of(folders, path));
             let Some(stage) = publisher else { continue };

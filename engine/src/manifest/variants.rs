@@ -1,10 +1,12 @@
 //! The instances of a stage: `foreach` expanded, parameters checked and typed.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use serde_json::Value;
 
 use super::node::{Content, Node, Origin};
+use super::pipeline::ParamOrigins;
 use super::problem::{Problem, Problems};
 use super::stage_table::GivenInput;
 use super::{references, schema_check};
@@ -17,7 +19,7 @@ pub(crate) struct Variant {
     pub(crate) selector: Selector,
     pub(crate) order: Vec<Value>,
     pub(crate) params: Value,
-    pub(crate) origins: BTreeMap<String, Origin>,
+    pub(crate) origins: ParamOrigins,
 }
 
 /// The parameters to run for each value of, with their values.
@@ -72,6 +74,8 @@ pub(super) fn read_variants(
     if strange {
         return Vec::new();
     }
+    let written = params.entries().iter().map(|(key, value)| (key.name.clone(), value.origin.clone()));
+    let shared: Arc<BTreeMap<String, Origin>> = Arc::new(written.collect());
     let mut variants = Vec::new();
     let mut told: Vec<String> = Vec::new();
     for choice in product(foreach) {
@@ -83,9 +87,10 @@ pub(super) fn read_variants(
         }
         let mut found = Problems::default();
         schema_check::check(&all, &schema, "", &mut found);
-        if found.is_empty() {
-            check_values(stage, origin, &all, (kind, inputs), &mut found);
-        }
+        let canonical = match found.is_empty() {
+            true => check_values(stage, origin, &all, (kind, inputs), &mut found),
+            false => None,
+        };
         if !found.is_empty() {
             for mut problem in found.into_error().problems {
                 problem.message = format!(
@@ -100,9 +105,9 @@ pub(super) fn read_variants(
             }
             continue;
         }
-        let Ok(canonical) = kind.canonical(all.to_json()) else { continue };
-        let origins =
-            all.entries().iter().map(|(key, value)| (key.name.clone(), value.origin.clone())).collect();
+        let Some(canonical) = canonical else { continue };
+        let own = choice.iter().map(|(key, value)| ((*key).to_string(), value.origin.clone()));
+        let origins = ParamOrigins { stage: Arc::clone(&shared), foreach: own.collect() };
         let order = choice.iter().map(|(_, value)| value.to_json()).collect();
         variants.push(Variant { selector, order, params: canonical, origins });
     }
@@ -110,18 +115,19 @@ pub(super) fn read_variants(
     variants
 }
 
+/// The parameters with defaults filled in; what is wrong with them is added to the problems.
 fn check_values(
     stage: &str,
     origin: &Origin,
     params: &Node,
     (kind, inputs): (&dyn AnyStage, &[GivenInput]),
     problems: &mut Problems,
-) {
+) -> Option<Value> {
     let canonical = match kind.canonical(params.to_json()) {
         Ok(canonical) => canonical,
         Err(error) => {
             problems.add(Problem::at(origin.clone(), "params", error.to_string()));
-            return;
+            return None;
         }
     };
     let help = format!("`pipe stages {}` explains the parameters of `{stage}`", kind.about().name);
@@ -136,6 +142,7 @@ fn check_values(
         let problem = Problem::at(origin.clone(), "missing-input", error.to_string());
         problems.add(problem.maybe_help(error.advice));
     }
+    Some(canonical)
 }
 
 fn product(foreach: &[(String, Vec<Node>)]) -> Vec<Vec<(&str, &Node)>> {
