@@ -13,7 +13,7 @@ use crate::stage::{Finding, Given, GivenSource, Preview};
 /// what takes seconds to look at.
 pub fn foresee(session: &Session<'_>, pipeline: &Pipeline, thorough: bool) -> Vec<Finding> {
     let mut foreseen: Vec<Value> = Vec::with_capacity(pipeline.instances.len());
-    let mut findings: Vec<Finding> = oddities::look(pipeline, &session.tables);
+    let mut findings: Vec<Finding> = oddities::look(session, pipeline);
     for instance in &pipeline.instances {
         let given: Vec<Given> = instance
             .inputs
@@ -30,6 +30,7 @@ pub fn foresee(session: &Session<'_>, pipeline: &Pipeline, thorough: bool) -> Ve
             is_written: &|name| instance.is_written(name),
             thorough,
             tables: &session.tables,
+            listings: &session.listings,
         };
         let own = instance.kind.foresee(&instance.params, &preview);
         // Every fold is given the same.

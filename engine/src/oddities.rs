@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::bind::shown_path;
-use crate::input::list_items;
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
+use crate::session::Session;
 use crate::stage::{Column, Finding, InputForm, ItemSource, Work};
-use crate::table::{Table, TableCache, nearest};
+use crate::table::{Table, nearest};
 
 /// How many examples a finding has.
 const EXAMPLES: usize = 3;
@@ -25,7 +25,7 @@ struct Reading {
 }
 
 /// What looks odd, each once.
-pub(crate) fn look(pipeline: &Pipeline, opened: &TableCache) -> Vec<Finding> {
+pub(crate) fn look(session: &Session<'_>, pipeline: &Pipeline) -> Vec<Finding> {
     let mut tables: BTreeMap<PathBuf, Reading> = BTreeMap::new();
     let mut findings: Vec<Finding> = pipeline.unused_variables.iter().map(unused_variable).collect();
     findings.extend(pipeline.sweep.first().map(|(key, origin)| not_swept(key, origin)));
@@ -40,14 +40,14 @@ pub(crate) fn look(pipeline: &Pipeline, opened: &TableCache) -> Vec<Finding> {
                         reading.columns.extend(names.iter().chain(&columns).cloned());
                         reading.names.extend(names);
                     }
-                    InputForm::Collection => findings.extend(left_out(pipeline, binding, path)),
+                    InputForm::Collection => findings.extend(left_out(session, pipeline, binding, path)),
                     _ => {}
                 }
             }
         }
     }
     for (path, reading) in tables {
-        if let Ok(table) = opened.open(&path, &shown_path(&pipeline.root, &path)) {
+        if let Ok(table) = session.tables.open(&path, &shown_path(&pipeline.root, &path)) {
             findings.extend(encoding(&table));
             findings.extend(swallowed_rows(&table));
             findings.extend(near_columns(&table, &reading));
@@ -199,10 +199,16 @@ fn is_date(name: &str) -> bool {
 }
 
 /// Files of a folder that are no items.
-fn left_out(pipeline: &Pipeline, binding: &InputBinding, folder: &Path) -> Option<Finding> {
+fn left_out(
+    session: &Session<'_>,
+    pipeline: &Pipeline,
+    binding: &InputBinding,
+    folder: &Path,
+) -> Option<Finding> {
     let extension = binding.spec.extension?;
     let shown = shown_path(&pipeline.root, folder);
-    let left_out = list_items(folder, &shown, extension).ok()?.left_out;
+    let listing = session.listings.items(folder, &shown, extension).ok()?;
+    let left_out = &listing.left_out;
     if left_out.is_empty() {
         return None;
     }

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use crate::bind::{Binder, TableSource, shown_path};
-use crate::input::list_items;
 use crate::items::rows::{NamedRows, UsedColumns};
 use crate::items::{self, rows};
 use crate::manifest::problem::Problems;
@@ -23,7 +22,7 @@ pub fn check_tables(session: &Session<'_>, pipeline: &Pipeline) -> Result<(), Ma
     for instance in &pipeline.instances {
         for binding in instance.inputs.iter() {
             let [InputSource::Path(path)] = &*binding.sources else { continue };
-            if let Err(error) = check_input(&binder, instance, binding, path) {
+            if let Err(error) = check_input(session, &binder, instance, binding, path) {
                 let problem = problem(binding, error);
                 // Every fold reads the same table; one message is enough.
                 if !told.contains(&problem.message) {
@@ -39,13 +38,14 @@ pub fn check_tables(session: &Session<'_>, pipeline: &Pipeline) -> Result<(), Ma
 }
 
 fn check_input(
+    session: &Session<'_>,
     binder: &Binder<'_>,
     instance: &Instance,
     binding: &InputBinding,
     path: &Path,
 ) -> Result<(), StageError> {
     if binding.spec.form != InputForm::Table {
-        return check_items(binder, binding, path);
+        return check_items(session, binder, binding, path);
     }
     let signature = binder.table_signature(instance, binding, path);
     if signature.is_some_and(|signature| binder.is_known_good(signature)) {
@@ -59,10 +59,15 @@ fn check_input(
 }
 
 /// Whether a folder has one file for each item.
-fn check_items(binder: &Binder<'_>, binding: &InputBinding, path: &Path) -> Result<(), StageError> {
+fn check_items(
+    session: &Session<'_>,
+    binder: &Binder<'_>,
+    binding: &InputBinding,
+    path: &Path,
+) -> Result<(), StageError> {
     let Some(extension) = binding.spec.extension else { return Ok(()) };
     let shown = shown_path(&binder.pipeline.root, path);
-    let listing = list_items(path, &shown, extension)?;
+    let listing = session.listings.items(path, &shown, extension)?;
     if listing.items.is_empty() {
         let message = format!("{shown}: there is no file NAME.{extension}");
         let found = match listing.left_out.first() {

@@ -6,6 +6,7 @@ use pipe_cache::{InputMemo, Store};
 
 use crate::bind::Binder;
 use crate::context::Devices;
+use crate::input::ListingCache;
 use crate::manifest::Pipeline;
 use crate::registry::Registry;
 use crate::stats::StatCache;
@@ -20,6 +21,8 @@ pub struct Session<'a> {
     pub(crate) memo: InputMemo,
     pub(crate) stats: StatCache,
     pub(crate) tables: TableCache,
+    /// Folders that were listed before any work.
+    pub(crate) listings: ListingCache,
 }
 
 impl<'a> Session<'a> {
@@ -32,6 +35,7 @@ impl<'a> Session<'a> {
             memo: InputMemo::open(store, trust),
             stats: StatCache::default(),
             tables: TableCache::default(),
+            listings: ListingCache::default(),
         }
     }
 

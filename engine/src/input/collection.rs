@@ -3,8 +3,9 @@
 //! An item's file lies in the folder itself and has the extension that the kind expects. Two files for one item are
 //! refused, whichever of them was meant: an editor's backup, a copy, another extension. What is left out is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::list_folder;
 use crate::stage::StageError;
@@ -54,6 +55,34 @@ pub fn list_items(folder: &Path, shown: &str, extension: &str) -> Result<Listing
     }
     listing.left_out = others;
     Ok(listing)
+}
+
+/// Listings of folders, each made once for all that look at it before any work. Whoever binds a folder lists it anew.
+#[derive(Debug, Default)]
+pub struct ListingCache {
+    listings: Mutex<HashMap<(PathBuf, &'static str), Arc<Listing>>>,
+}
+
+impl ListingCache {
+    /// [`list_items`], or what it gave before.
+    ///
+    /// # Errors
+    /// As [`list_items`].
+    pub fn items(
+        &self,
+        folder: &Path,
+        shown: &str,
+        extension: &'static str,
+    ) -> Result<Arc<Listing>, StageError> {
+        let key = (folder.to_path_buf(), extension);
+        let lock = || self.listings.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = lock().get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let listing = Arc::new(list_items(folder, shown, extension)?);
+        lock().insert(key, Arc::clone(&listing));
+        Ok(listing)
+    }
 }
 
 /// The item of a file in the folder itself, by its extension in any capitals.

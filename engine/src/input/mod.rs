@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-pub use self::collection::{Listing, list_items};
+pub use self::collection::{Listing, ListingCache, list_items};
 pub use self::file::InputFile;
 pub use self::files::Files;
 pub(crate) use self::files::list_folder;

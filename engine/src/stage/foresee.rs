@@ -10,8 +10,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::error::StageError;
 use super::inspect::Finding;
-use crate::input::Selector;
+use crate::input::{Listing, ListingCache, Selector};
 use crate::table::{Table, TableCache, TableError};
 
 /// Looks ahead, by a kind's canonical parameters.
@@ -33,6 +34,8 @@ pub struct Preview<'a> {
     pub thorough: bool,
     /// Tables that have been read.
     pub tables: &'a TableCache,
+    /// Folders that have been listed.
+    pub listings: &'a ListingCache,
 }
 
 impl<'a> Preview<'a> {
@@ -48,6 +51,15 @@ impl<'a> Preview<'a> {
     pub fn table(&self, path: &Path) -> Result<Arc<Table>, TableError> {
         let shown = path.strip_prefix(self.root).unwrap_or(path).display().to_string();
         self.tables.open(path, &shown)
+    }
+
+    /// The items of a folder outside the store, which is listed once for all instances.
+    ///
+    /// # Errors
+    /// As [`list_items`](crate::input::list_items).
+    pub fn items(&self, folder: &Path, extension: &'static str) -> Result<Arc<Listing>, StageError> {
+        let shown = folder.strip_prefix(self.root).unwrap_or(folder).display().to_string();
+        self.listings.items(folder, &shown, extension)
     }
 
     /// What is given to an input that takes one artifact.

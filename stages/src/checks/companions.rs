@@ -1,9 +1,9 @@
 //! Folders with a file for each nodule: which nodules have none, and which files are of no nodule.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use pipe_engine::input::list_items;
+use pipe_engine::input::Listing;
 use pipe_engine::stage::{Finding, Given, Preview};
 
 use super::examples;
@@ -15,15 +15,11 @@ fn extension(input: &str) -> &'static str {
 }
 
 /// A folder given to an input, with its files by nodule.
-pub(super) fn folder<'a>(
-    preview: &'a Preview<'_>,
-    input: &str,
-) -> Option<(&'a Given, String, BTreeMap<String, PathBuf>)> {
+pub(super) fn folder<'a>(preview: &'a Preview<'_>, input: &str) -> Option<(&'a Given, String, Arc<Listing>)> {
     let given = preview.one(input)?;
     let path = given.outside()?;
     let name = shown(preview, path);
-    let listing = list_items(path, &name, extension(input)).ok()?;
-    Some((given, name, listing.items))
+    Some((given, name, preview.items(path, extension(input)).ok()?))
 }
 
 /// Nodules without a file in the folder of an input; of these patients only, if they are known.
@@ -33,11 +29,11 @@ pub(super) fn missing(
     what: &str,
     patients: Option<&BTreeSet<String>>,
 ) -> Option<Finding> {
-    let ((_, name, items), table) = (folder(preview, input)?, table(preview)?);
+    let ((_, name, listing), table) = (folder(preview, input)?, table(preview)?);
     let wanted = |one: &Named| patients.is_none_or(|patients| patients.contains(&one.pid));
     let nodules = named(&table);
     let missing: Vec<&Named> =
-        nodules.iter().filter(|one| wanted(one) && !items.contains_key(&one.item)).collect();
+        nodules.iter().filter(|one| wanted(one) && !listing.items.contains_key(&one.item)).collect();
     let first = missing.first()?;
     let of = nodules.iter().filter(|one| wanted(one)).count();
     let extension = extension(input);
@@ -50,10 +46,11 @@ pub(super) fn missing(
 
 /// Files in the folder of an input that are of no nodule.
 pub(super) fn spare(preview: &Preview<'_>, input: &str) -> Option<Finding> {
-    let ((given, name, items), table) = (folder(preview, input)?, table(preview)?);
+    let ((given, name, listing), table) = (folder(preview, input)?, table(preview)?);
     let known: BTreeSet<String> = named(&table).into_iter().map(|one| one.item).collect();
     let extension = extension(input);
-    let spare: Vec<String> = items
+    let spare: Vec<String> = listing
+        .items
         .keys()
         .filter(|item| !known.contains(*item))
         .map(|item| format!("{item}.{extension}"))

@@ -1,27 +1,51 @@
 //! Reports from outside: whether each is a text.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 use pipe_engine::foreign::what_is;
 use pipe_engine::stage::{Finding, Preview};
 use pipe_engine::table::is_missing;
+use rayon::prelude::*;
 
 use super::companions::folder;
 use super::examples;
 
+/// What a report's file holds.
+enum Content {
+    Text(String),
+    Empty,
+    /// No UTF-8.
+    Foreign,
+    /// Something else by its first bytes.
+    Placeholder,
+}
+
+/// What a file holds; `None` for one that cannot be read at all, which fails the stage with the system's reason.
+fn content(path: &Path) -> Option<Content> {
+    let bytes = std::fs::read(path).ok()?;
+    Some(match std::str::from_utf8(&bytes) {
+        Ok(text) if is_missing(text.trim_start_matches('\u{feff}').trim()) => Content::Empty,
+        Ok(text) if text.contains('\0') || what_is(path, &bytes).is_some() => Content::Placeholder,
+        Ok(text) => Content::Text(text.trim().to_owned()),
+        Err(_) => Content::Foreign,
+    })
+}
+
 /// Reports in the folder of an input that are empty, no UTF-8 or no reports at all; all of them being the same.
 pub(super) fn texts(preview: &Preview<'_>, input: &str) -> Vec<Finding> {
-    let Some((given, name, items)) = folder(preview, input) else { return Vec::new() };
+    let Some((given, name, listing)) = folder(preview, input) else { return Vec::new() };
+    let items: Vec<(&String, &PathBuf)> = listing.items.iter().collect();
+    let contents: Vec<Option<Content>> = items.par_iter().map(|(_, path)| content(path)).collect();
     let (mut empty, mut foreign, mut placeholders) = (Vec::new(), Vec::new(), Vec::new());
     let mut known: BTreeMap<String, usize> = BTreeMap::new();
-    for (item, path) in items {
-        // What cannot be read at all fails the stage with the system's reason.
-        let Ok(bytes) = std::fs::read(&path) else { continue };
-        match std::str::from_utf8(&bytes) {
-            Ok(text) if is_missing(text.trim_start_matches('\u{feff}').trim()) => empty.push(item),
-            Ok(text) if text.contains('\0') || what_is(&path, &bytes).is_some() => placeholders.push(item),
-            Ok(text) => *known.entry(text.trim().to_owned()).or_default() += 1,
-            Err(_) => foreign.push(item),
+    for ((item, _), content) in items.into_iter().zip(contents) {
+        match content {
+            None => {}
+            Some(Content::Empty) => empty.push(item.clone()),
+            Some(Content::Foreign) => foreign.push(item.clone()),
+            Some(Content::Placeholder) => placeholders.push(item.clone()),
+            Some(Content::Text(text)) => *known.entry(text).or_default() += 1,
         }
     }
     let alike = known.iter().find(|(_, count)| known.len() == 1 && **count > 2).map(|(_, count)| *count);
