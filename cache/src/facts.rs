@@ -16,7 +16,7 @@ use crate::records::{RECORD, decode_all, encode};
 const HEADER: &[u8; 16] = b"pipe-facts 1\n\0\0\0";
 
 /// So many facts are kept at most.
-const MOST: usize = 100_000;
+const MOST: usize = 1_000_000;
 
 /// Facts by the digest of their causes: a digest, and a number.
 #[derive(Debug)]
