@@ -123,7 +123,7 @@ impl Store {
     }
 
     /// The files that hold results of a fingerprint.
-    pub fn result_files(&self, fingerprint: Digest) -> Vec<PathBuf> {
+    fn result_files(&self, fingerprint: Digest) -> Vec<PathBuf> {
         let entries = fs::read_dir(self.result_folder(fingerprint)).into_iter().flatten().flatten();
         let mut files: Vec<PathBuf> =
             entries.map(|entry| entry.path()).filter(|path| is_result(path)).collect();

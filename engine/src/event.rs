@@ -184,10 +184,3 @@ pub trait Observer: Sync {
     /// Something happened.
     fn event(&self, event: &Event);
 }
-
-/// Looks away.
-pub struct Silent;
-
-impl Observer for Silent {
-    fn event(&self, _event: &Event) {}
-}

@@ -39,11 +39,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The tables that have been read.
-    pub fn tables(&self) -> &TableCache {
-        &self.tables
-    }
-
     /// What decides identities in a pipeline.
     pub(crate) fn binder<'b>(&'b self, pipeline: &'b Pipeline) -> Binder<'b> {
         Binder {

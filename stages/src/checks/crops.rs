@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pipe_engine::input::list_items;
 use pipe_engine::stage::{Finding, Foreseen, Given, Preview};
 use rayon::prelude::*;
 use serde_json::Value;
@@ -22,7 +21,7 @@ pub fn import_crops(params: &Value, preview: &Preview<'_>) -> Foreseen {
     let Some((given, folder)) = preview.one("crops").and_then(|given| Some((given, given.outside()?))) else {
         return Outlook { input, ..Outlook::default() }.with(Vec::new());
     };
-    let (by_edge, mut findings) = look(given, folder, if preview.thorough { LOOKED_AT } else { 1 });
+    let (by_edge, mut findings) = look(preview, given, folder);
     findings.extend(of_several_sizes(given, &by_edge));
     let input = match by_edge.keys().next() {
         Some(edge) if by_edge.len() == 1 => input.with(SIZE_MM, *edge),
@@ -32,13 +31,13 @@ pub fn import_crops(params: &Value, preview: &Preview<'_>) -> Foreseen {
 }
 
 /// The names of crops by their edge, and what is wrong with the others.
-fn look(given: &Given, folder: &Path, most: usize) -> (BTreeMap<usize, Vec<String>>, Vec<Finding>) {
-    let shown = folder.display().to_string();
+fn look(preview: &Preview<'_>, given: &Given, folder: &Path) -> (BTreeMap<usize, Vec<String>>, Vec<Finding>) {
     // What is wrong with the folder itself is told with the inputs.
-    let items = list_items(folder, &shown, "pt").map(|listing| listing.items).unwrap_or_default();
-    let items: Vec<(String, PathBuf)> = items.into_iter().collect();
+    let listing = preview.items(folder, "pt").unwrap_or_default();
+    let items: Vec<(&String, &PathBuf)> = listing.items.iter().collect();
+    let most = if preview.thorough { LOOKED_AT } else { 1 };
     let step = items.len().div_ceil(most).max(1);
-    let chosen: Vec<&(String, PathBuf)> = items.iter().step_by(step).collect();
+    let chosen: Vec<(&String, &PathBuf)> = items.iter().copied().step_by(step).collect();
     let read: Vec<_> = chosen.into_par_iter().map(|(name, path)| (name, edge_of_file(path))).collect();
     let (mut by_edge, mut findings) = (BTreeMap::<usize, Vec<String>>::new(), Vec::new());
     for (name, outcome) in read {
