@@ -48,6 +48,9 @@ pub struct ResultRecord {
     /// What whoever uses the outputs should know of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Numbers that tell of the result in brief, such as an AUROC.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scalars: BTreeMap<String, f64>,
 }
 
 /// What became of a result that was handed in.
@@ -217,6 +220,7 @@ mod tests {
             outputs: BTreeMap::from([("model".to_string(), artifact)]),
             run: "run".to_string(),
             seconds: 1.5,
+            scalars: BTreeMap::new(),
             warnings: Vec::new(),
         }
     }

@@ -12,8 +12,8 @@ use crate::context::Device;
 use crate::input::{Files, Input, InputError, InputFile, InputValue, NAME, Selector};
 use crate::items::row_files::RowFiles;
 use crate::items::{self, BoundItems};
-use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
-use crate::preimage::Preimage;
+use crate::lineage::{Content, ItemSummary, Preimage};
+use crate::manifest::{InputBinding, InputSource, Instance, Pipeline};
 use crate::registry::Registry;
 use crate::stage::{Filling, InputForm, InputSpec, ItemSource, StageError, Work};
 use crate::stats::StatCache;
@@ -49,9 +49,14 @@ pub(crate) struct Bound {
     pub(crate) items: Option<BoundItems>,
     /// The parameters, with what inputs give to them.
     pub(crate) params: serde_json::Value,
+    /// Those that inputs gave.
+    pub(crate) filled: Filled,
     pub(crate) preimage: Preimage,
     pub(crate) fingerprint: Digest,
 }
+
+/// Parameters that inputs give values to, with where these inputs are written.
+pub(crate) type Filled = BTreeMap<String, String>;
 
 /// A table with the place that its rows' paths are read against.
 pub(crate) struct TableSource {
@@ -65,16 +70,11 @@ impl Binder<'_> {
     /// Binds an instance. `upstream` gives the results of the instances that it refers to.
     pub(crate) fn bind(&self, instance: &Instance, upstream: Upstream<'_>) -> Result<Bound, StageError> {
         let (params, filled) = self.filled(instance, upstream)?;
-        let mut preimage = self.own_preimage(instance);
-        for (name, origin) in filled {
-            if let Some(value) = params.get(&name) {
-                preimage.add_json(&format!("param.{name}"), value, &origin);
-            }
-        }
+        let mut preimage = self.own_preimage(instance, &params);
         let source = self.item_source(instance)?;
         let mut inputs = BTreeMap::new();
         for binding in instance.inputs.iter().filter(|binding| !binding.spec.fills) {
-            if source.as_ref().is_some_and(|source| drives_items(source, binding.spec.name)) {
+            if source.as_ref().is_some_and(|source| source.is_made_of(binding.spec.name)) {
                 continue;
             }
             let bound = self.bind_input(instance, binding, upstream, &mut preimage)?;
@@ -85,25 +85,29 @@ impl Binder<'_> {
             Some(source) => {
                 let scope = preimage.fingerprint();
                 let items = items::bind(self, (instance, &params), &source, scope, upstream)?;
-                preimage.add("items", format!("{} items {}", items.list.len(), items.digest()), "items");
+                preimage.items = Some(ItemSummary {
+                    made_of: source.inputs().map(str::to_string).collect(),
+                    count: items.list.len(),
+                    digest: items.digest(),
+                });
                 if let (Some(table), ItemSource::Rows(rows)) = (&items.gathered, &source) {
-                    add_gathered(&mut preimage, instance, rows.input, table);
+                    add_gathered(&mut preimage, rows.input, table);
                 }
                 Some(items)
             }
         };
         let fingerprint = preimage.fingerprint();
-        Ok(Bound { inputs, items, params, preimage, fingerprint })
+        Ok(Bound { inputs, items, params, filled, preimage, fingerprint })
     }
 
-    /// An instance's parameters with the values that inputs give to them, and which these are, with their origins.
+    /// An instance's parameters with the values that inputs give to them, and which these are.
     fn filled(
         &self,
         instance: &Instance,
         upstream: Upstream<'_>,
-    ) -> Result<(serde_json::Value, Vec<(String, String)>), StageError> {
+    ) -> Result<(serde_json::Value, Filled), StageError> {
         let mut params = instance.params.clone();
-        let mut filled = Vec::new();
+        let mut filled = Filled::new();
         let is_written = |name: &str| instance.is_written(name);
         for binding in instance.inputs.iter().filter(|binding| binding.spec.fills) {
             let open = |source: &InputSource| {
@@ -118,7 +122,7 @@ impl Binder<'_> {
             })?;
             let names = more.as_object().into_iter().flatten();
             let changed = names.filter(|(name, value)| params.get(name.as_str()) != Some(*value));
-            filled.extend(changed.map(|(name, _)| (name.clone(), describe_origin(binding))));
+            filled.extend(changed.map(|(name, _)| (name.clone(), binding.described())));
             params = more;
         }
         Ok((params, filled))
@@ -131,36 +135,20 @@ impl Binder<'_> {
         stage.items(&instance.params, &given).map(Some)
     }
 
-    /// What an instance itself adds to its preimage, without its inputs.
-    pub(crate) fn own_preimage(&self, instance: &Instance) -> Preimage {
+    /// An instance's preimage without its inputs.
+    fn own_preimage(&self, instance: &Instance, params: &serde_json::Value) -> Preimage {
         let about = instance.kind.about();
-        let mut preimage = Preimage::default();
-        preimage.add("kind", about.name, "manifest");
-        preimage.add("code", self.registry.code(about.name), "this binary");
-        if let serde_json::Value::Object(params) = &instance.params {
-            for (name, value) in params {
-                preimage.add_json(&format!("param.{name}"), value, &instance.origin(name));
-            }
-        }
-        if about.random {
-            preimage.add("seed", self.pipeline.seed, &self.pipeline.seed_origin);
-        }
-        if about.device {
-            let origin = if self.device == Device::default() { "default" } else { "command line" };
-            preimage.add("device", self.device.kind(), origin);
+        let mut preimage = Preimage {
+            kind: about.name.to_string(),
+            code: self.registry.code(about.name).to_string(),
+            seed: about.random.then_some(self.pipeline.seed),
+            device: about.device.then(|| self.device.kind().to_string()),
+            ..Preimage::default()
+        };
+        for (name, value) in params.as_object().into_iter().flatten() {
+            preimage.add_param(name, value);
         }
         preimage
-    }
-
-    /// Where an instance's parameters and inputs came from, by name, but for defaults.
-    pub(crate) fn origins(&self, instance: &Instance, own: &Preimage) -> BTreeMap<String, String> {
-        let mut origins = own.origins();
-        // Of inputs the bindings tell, once for all that is used of each.
-        origins.retain(|name, _| !name.starts_with("input.") && name != "items");
-        for binding in instance.inputs.iter() {
-            origins.insert(format!("input.{}", binding.spec.name), describe_origin(binding));
-        }
-        origins
     }
 
     fn bind_input(
@@ -174,13 +162,8 @@ impl Binder<'_> {
         for source in binding.sources.iter() {
             let (value, mut selector) = self.open(instance, binding, source, upstream)?;
             selector.extend(binding.name.iter().map(|name| (NAME.to_string(), name.to_string())));
-            let mut name = format!("input.{}", binding.spec.name);
-            if !selector.is_empty() && binding.spec.many {
-                let values: Vec<String> =
-                    selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-                name = format!("{name}[{}]", values.join(","));
-            }
-            add_content(preimage, &name, &value, &describe_origin(binding));
+            let told = if binding.spec.many { selector.clone() } else { Selector::new() };
+            preimage.add_input(binding.spec.name, told, Content::of(&value));
             inputs.push(Input { selector, value });
         }
         Ok(inputs)
@@ -337,46 +320,14 @@ impl Binder<'_> {
     }
 }
 
-fn drives_items(source: &ItemSource, input: &str) -> bool {
-    match source {
-        ItemSource::Collection { input: driver } => *driver == input,
-        ItemSource::Rows(rows) => {
-            rows.input == input || rows.companion.is_some_and(|(name, _)| name == input)
-        }
-    }
-}
-
 /// What a kind uses that makes one output of all items: the whole table, and the artifact that it is in.
-fn add_gathered(preimage: &mut Preimage, instance: &Instance, input: &str, source: &TableSource) {
-    let binding = instance.inputs.iter().find(|binding| binding.spec.name == input);
-    let origin = binding.map(describe_origin).unwrap_or_default();
-    for (column, digest) in source.table.column_digests() {
-        preimage.add(format!("input.{input}.column.{column}"), format!("column {digest}"), &origin);
-    }
+fn add_gathered(preimage: &mut Preimage, input: &str, source: &TableSource) {
+    let mut add = |content| preimage.add_input(input, Selector::new(), content);
+    add(Content::Columns(source.table.column_digests().into_iter().collect()));
     // Their order is the output's.
-    preimage.add(format!("input.{input}.columns"), source.table.columns().join(","), &origin);
+    add(Content::Headers(source.table.columns().join(",")));
     if let RowFiles::Within(files) = &source.files {
-        preimage.add(format!("input.{input}"), format!("files {}", files.digest), &origin);
-    }
-}
-
-fn add_content(preimage: &mut Preimage, name: &str, value: &InputValue, origin: &str) {
-    match value {
-        InputValue::Keyword(word) => preimage.add(name, format!("the word {word}"), origin),
-        InputValue::File(file) => preimage.add(name, format!("file {}", file.digest), origin),
-        InputValue::Files(files) => preimage.add(name, format!("files {}", files.digest), origin),
-        InputValue::Table(table) => {
-            for (column, digest) in table.column_digests() {
-                preimage.add(format!("{name}.column.{column}"), format!("column {digest}"), origin);
-            }
-        }
-    }
-}
-
-fn describe_origin(binding: &InputBinding) -> String {
-    match &binding.origin {
-        Origin::Default => binding.given.to_string(),
-        origin => format!("{}, {origin}", binding.given),
+        add(Content::Files(files.digest));
     }
 }
 

@@ -125,6 +125,7 @@ pub(crate) struct Reporter<'a> {
     pub(crate) file: Mutex<Option<fs::File>>,
     pub(crate) observer: &'a dyn Observer,
     warnings: Mutex<Warnings>,
+    scalars: Mutex<BTreeMap<String, f64>>,
 }
 
 /// So many warnings of an instance are kept; the log has all.
@@ -154,7 +155,14 @@ impl Warnings {
 
 impl<'a> Reporter<'a> {
     pub(crate) fn new(label: &str, log: PathBuf, observer: &'a dyn Observer) -> Self {
-        Self { label: label.to_string(), log, file: Mutex::new(None), observer, warnings: Mutex::default() }
+        Self {
+            label: label.to_string(),
+            log,
+            file: Mutex::new(None),
+            observer,
+            warnings: Mutex::default(),
+            scalars: Mutex::default(),
+        }
     }
 
     /// Tells what whoever uses the result should know; it is kept with the result.
@@ -168,6 +176,15 @@ impl<'a> Reporter<'a> {
     /// All that was warned of so far.
     pub(crate) fn warnings(&self) -> Vec<String> {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).told()
+    }
+
+    fn keep_scalar(&self, name: &str, value: f64) {
+        self.scalars.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_string(), value);
+    }
+
+    /// All numbers that were kept so far.
+    pub(crate) fn scalars(&self) -> BTreeMap<String, f64> {
+        self.scalars.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Adds a line to the log. A log that cannot be written does not stop the work.
@@ -317,6 +334,19 @@ impl Context<'_> {
     /// the terminal and into the records, and is told again by every run that finds this result.
     pub fn warn(&self, text: &str) {
         self.reporter.warn(text);
+    }
+
+    /// Keeps a number that tells of the result in brief, such as `auroc`, with the result and in the records of all runs
+    /// that use it. Several data sets or parts are told apart by the name, as in `external.auroc`.
+    ///
+    /// # Errors
+    /// When it is not finite: leave away what there is not.
+    pub fn scalar(&self, name: &str, value: f64) -> Result<(), StageError> {
+        if !value.is_finite() {
+            return Err(StageError::message(format!("the scalar `{name}` is {value}, not a finite number")));
+        }
+        self.reporter.keep_scalar(name, value);
+        Ok(())
     }
 
     /// Tells how far the work is.

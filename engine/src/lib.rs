@@ -3,7 +3,7 @@
 //! The engine knows nothing of medicine and prints nothing. A binary gives it a [`registry::Registry`] of
 //! stage kinds and an [`event::Observer`], and asks it to check, plan or run a manifest.
 
-mod assess;
+pub mod assess;
 mod bind;
 pub mod code;
 pub mod context;
@@ -14,19 +14,17 @@ pub mod foreign;
 pub mod foresee;
 pub mod gc;
 mod graph;
-mod history;
 pub mod input;
 pub mod inspect;
 mod items;
+pub mod lineage;
 mod lookup;
 pub mod manifest;
 pub mod naming;
 pub mod oddities;
 mod options;
 pub mod panics;
-pub mod plan;
 pub mod preflight;
-pub mod preimage;
 pub mod publish;
 pub mod record;
 pub mod registry;

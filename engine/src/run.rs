@@ -223,6 +223,7 @@ fn header(session: &Session<'_>, pipeline: &Pipeline, options: &RunOptions) -> R
         manifest: pipeline.manifest.clone(),
         started: utc(SystemTime::now()),
         seed: pipeline.seed,
+        seed_origin: Some(pipeline.seed_origin.to_string()),
         device: device.kind().to_string(),
         device_class: device.class(),
         jobs: options.jobs,

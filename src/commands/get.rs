@@ -6,11 +6,11 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use pipe_cache::{ArtifactRef, InputMemo, Store};
+use pipe_engine::assess::{Policy, Verdict, assess};
 use pipe_engine::export::{Export, Exported};
 use pipe_engine::input::Selector;
 use pipe_engine::manifest::{InputBinding, InputSource, Instance, Overrides};
 use pipe_engine::naming::{self, Named};
-use pipe_engine::plan::known_results;
 use pipe_engine::publish::{Copyable, copy_out, write_out};
 use pipe_engine::record::{RunState, read_run};
 use pipe_engine::registry::Registry;
@@ -175,7 +175,12 @@ fn from_manifest(arguments: &GetArguments, registry: &Registry) -> Result<Source
     let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, registry)?;
     let store = session::store(&pipeline, &arguments.cache)?;
     let session = Session::new(registry, &store, arguments.device.kind().into(), true);
-    let results = known_results(&session, &pipeline).map_err(CliError::Input)?;
+    let results = assess(&session, &pipeline, Policy::default()).into_iter().map(|verdict| match verdict {
+        Verdict::UpToDate { outputs, .. } => Ok(Some(outputs)),
+        Verdict::Wrong(error) => Err(CliError::Input(error)),
+        Verdict::Stale { .. } | Verdict::Waiting { .. } => Ok(None),
+    });
+    let results = results.collect::<Result<Vec<_>, CliError>>()?;
     let given = |instance: &Instance| {
         let path = |binding: &InputBinding| match &*binding.sources {
             [InputSource::Path(path)] => Some((binding.spec.name.to_owned(), path.clone())),

@@ -74,6 +74,10 @@ fn instance_line(record: &InstanceRecord, width: usize, run: &str) -> String {
             artifact.form, artifact.digest, artifact.files
         ));
     }
+    if !record.scalars.is_empty() {
+        let scalars = record.scalars.iter().map(|(name, value)| format!("{name} {value:.4}"));
+        line.push_str(&format!("\n    {}", scalars.collect::<Vec<String>>().join(", ")));
+    }
     for warning in &record.warnings {
         line.push_str(&format!("\n    warning: {warning}"));
     }

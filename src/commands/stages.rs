@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pipe_engine::preimage::canonical_text;
+use pipe_engine::lineage::canonical_text;
 use pipe_engine::registry::Registry;
 use pipe_engine::stage::{AnyStage, Column, InputForm, InputSpec, ItemSource, OutputForm, Work};
 use pipe_stages::columns::{Described, described};

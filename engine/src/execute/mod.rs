@@ -15,7 +15,7 @@ use std::time::Instant;
 use pipe_cache::{Claim, Claimed, Digest, Error, Hasher, RecordOutcome, ResultRecord};
 
 use self::whole::Surroundings;
-use crate::assess::{Stale, UpToDate, Verdict};
+use crate::assess::{Assessed, Stale, UpToDate};
 use crate::bind::{Binder, Bound, Done};
 use crate::context::{Cancel, Device, Devices, Reporter};
 use crate::event::{Event, FailedItem, Observer};
@@ -47,7 +47,6 @@ pub(crate) struct Executor<'a> {
 /// How an instance ended well.
 pub(crate) struct Executed {
     pub(crate) done: Arc<Done>,
-    pub(crate) origins: BTreeMap<String, String>,
     pub(crate) items: Option<Digest>,
     /// What it was computed on, for a kind that computes on devices.
     pub(crate) device: Option<Device>,
@@ -56,6 +55,7 @@ pub(crate) struct Executed {
     pub(crate) items_cached: usize,
     /// What its result carries, and what was found in this run.
     pub(crate) warnings: Vec<String>,
+    pub(crate) scalars: BTreeMap<String, f64>,
 }
 
 /// How an instance failed.
@@ -97,8 +97,8 @@ impl Executor<'_> {
         device: Device,
     ) -> Result<Executed, Failure> {
         match self.assess(position, must_rebuild)? {
-            Verdict::UpToDate(known) => self.known(*known),
-            Verdict::Stale(stale) => self.perform(position, &stale, device),
+            Assessed::UpToDate(known) => self.known(*known),
+            Assessed::Stale(stale) => self.perform(position, &stale, device),
         }
     }
 
@@ -113,7 +113,7 @@ impl Executor<'_> {
     }
 
     /// Finds out whether an instance's result is known.
-    fn assess(&self, position: usize, must_rebuild: bool) -> Result<Verdict, StageError> {
+    fn assess(&self, position: usize, must_rebuild: bool) -> Result<Assessed, StageError> {
         let instance = self.instance(position)?;
         let must_compute = must_rebuild || self.is_forced(instance);
         self.binder.assess(instance, &|index| self.result(index), must_compute)
@@ -154,13 +154,13 @@ impl Executor<'_> {
         }
         Ok(Executed {
             done: known.done,
-            origins: known.origins,
             items: known.items.map(|(_, listing)| listing),
             device: None,
             executed: false,
             items_executed: 0,
             items_cached: known.items.map_or(0, |(count, _)| count),
             warnings: known.warnings,
+            scalars: known.scalars,
         })
     }
 
@@ -215,8 +215,9 @@ impl Executor<'_> {
         })?;
         let seconds = started.elapsed().as_secs_f64();
         let warnings = reporter.warnings();
-        let record =
-            ResultRecord { class, outputs: outputs.clone(), run: self.run.clone(), seconds, warnings };
+        let scalars = reporter.scalars();
+        let run = self.run.clone();
+        let record = ResultRecord { class, outputs: outputs.clone(), run, seconds, warnings, scalars };
         let mut run = self.run.clone();
         let mut outputs = outputs;
         if let RecordOutcome::Conflict(first) = store.record_result(fingerprint, &record)? {
@@ -233,13 +234,13 @@ impl Executor<'_> {
         let _ = resume.clear();
         Ok(Executed {
             done: Arc::new(Done { outputs, run, fingerprint }),
-            origins: self.binder.origins(instance, &bound.preimage),
             items: listing,
             device: instance.kind.about().device.then_some(device),
             executed: true,
             items_executed,
             items_cached,
             warnings: record.warnings,
+            scalars: record.scalars,
         })
     }
 

@@ -102,6 +102,12 @@ impl Instance {
         self.origins.get(param).cloned().unwrap_or(Origin::Default)
     }
 
+    /// Where the written parameters come from, by name.
+    pub(crate) fn written(&self) -> impl Iterator<Item = (&String, &Origin)> {
+        let of_stage = self.origins.stage.iter();
+        of_stage.chain(self.origins.foreach.iter().map(|(name, origin)| (name, origin)))
+    }
+
     /// Whether a parameter is written; others are defaults.
     pub fn is_written(&self, param: &str) -> bool {
         self.origins.get(param).is_some()
@@ -159,6 +165,16 @@ pub struct InputBinding {
     pub given: Arc<str>,
     /// The artifacts, in the order of their foreach values.
     pub sources: Arc<[InputSource]>,
+}
+
+impl InputBinding {
+    /// What was written and where, in words.
+    pub(crate) fn described(&self) -> String {
+        match &self.origin {
+            Origin::Default => self.given.to_string(),
+            origin => format!("{}, {origin}", self.given),
+        }
+    }
 }
 
 /// One artifact that an input is bound to.

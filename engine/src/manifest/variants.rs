@@ -11,7 +11,7 @@ use super::problem::{Problem, Problems};
 use super::stage_table::GivenInput;
 use super::{references, schema_check};
 use crate::input::Selector;
-use crate::preimage::canonical_text;
+use crate::lineage::canonical_text;
 use crate::stage::AnyStage;
 
 /// The parameters of one instance of a stage.

@@ -20,6 +20,7 @@ pub(crate) use self::read::{Shared, read_own, read_shared};
 pub(crate) use self::write::RecordWriter;
 pub use self::write::end_interrupted;
 use crate::input::Selector;
+use crate::lineage::Given;
 use crate::manifest::Instance;
 
 /// The version of records that this program writes. In version 1 the manifest was a field of the header.
@@ -92,6 +93,9 @@ pub struct RunHeader {
     pub started: String,
     /// The seed.
     pub seed: u64,
+    /// Where it is written; none in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed_origin: Option<String>,
     /// The device kind.
     pub device: String,
     /// The fine device class.
@@ -140,9 +144,12 @@ pub struct InstanceRecord {
     pub status: InstanceStatus,
     /// Its fingerprint; the preimage is stored under it.
     pub fingerprint: Option<Digest>,
-    /// Where the values of its preimage came from in this run, by name; those that are not listed are defaults.
+    /// Where its parameters are written, by `param.NAME`; others are defaults, or filled in by an input.
     #[serde(default)]
     pub origins: BTreeMap<String, String>,
+    /// What it was given; empty in records of before there was this list.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<Given>,
     /// The listing of its items' keys, a blob.
     pub items: Option<Digest>,
     /// What it was computed on now, if its kind computes on devices: `cpu` or `cuda:N`.
@@ -167,6 +174,9 @@ pub struct InstanceRecord {
     /// What whoever uses its result should know.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// Numbers that tell of its result in brief.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scalars: BTreeMap<String, f64>,
 }
 
 impl InstanceRecord {
@@ -180,6 +190,7 @@ impl InstanceRecord {
             status: InstanceStatus::Skipped,
             fingerprint: None,
             origins: BTreeMap::new(),
+            inputs: Vec::new(),
             items: None,
             device: None,
             outputs: BTreeMap::new(),
@@ -191,6 +202,7 @@ impl InstanceRecord {
             log: None,
             error: None,
             warnings: Vec::new(),
+            scalars: BTreeMap::new(),
         }
     }
 }

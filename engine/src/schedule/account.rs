@@ -7,6 +7,7 @@ use pipe_cache::Error;
 
 use crate::event::{Event, Status, Summary};
 use crate::execute::{Executed, Executor, Failure, file_label};
+use crate::lineage::Given;
 use crate::manifest::Instance;
 use crate::record::{InstanceRecord, InstanceStatus, RecordWriter, peak_memory};
 
@@ -97,7 +98,9 @@ impl<'a> Account<'a> {
             record.status = InstanceStatus::Cached;
         }
         record.fingerprint = Some(executed.done.fingerprint);
-        record.origins = executed.origins.clone();
+        record.origins =
+            instance.written().map(|(name, origin)| (format!("param.{name}"), origin.to_string())).collect();
+        record.inputs = Given::to(instance, self.executor.binder.pipeline);
         record.items = executed.items;
         record.device = executed.device.map(|device| device.to_string());
         record.outputs = executed.done.outputs.clone();
@@ -105,6 +108,7 @@ impl<'a> Account<'a> {
         record.items_executed = executed.items_executed;
         record.items_cached = executed.items_cached;
         record.warnings = executed.warnings.clone();
+        record.scalars = executed.scalars.clone();
         if !executed.executed {
             self.tell_known_warnings(&instance.label, &executed.warnings);
         }

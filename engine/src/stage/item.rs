@@ -20,6 +20,22 @@ pub enum ItemSource {
     },
 }
 
+impl ItemSource {
+    /// The inputs that items are made of.
+    pub fn inputs(&self) -> impl Iterator<Item = &'static str> {
+        let (first, second) = match self {
+            Self::Collection { input } => (*input, None),
+            Self::Rows(rows) => (rows.input, rows.companion.map(|(input, _)| input)),
+        };
+        std::iter::once(first).chain(second)
+    }
+
+    /// Whether items are made of that input.
+    pub(crate) fn is_made_of(&self, input: &str) -> bool {
+        self.inputs().any(|name| name == input)
+    }
+}
+
 /// How rows become items.
 #[derive(Clone, Debug)]
 pub struct RowItems {

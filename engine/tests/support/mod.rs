@@ -232,6 +232,7 @@ impl Stage for Join {
         if params.dice {
             parts.push(DICE.fetch_add(1, Ordering::Relaxed).to_string());
         }
+        context.scalar("parts", parts.len() as f64)?;
         context.write("text", "text.txt", parts.join(&params.separator).as_bytes())
     }
 }

@@ -83,6 +83,11 @@ impl LabelledMetrics {
 }
 
 impl DatasetMetrics {
+    /// The scores of the ensemble as it predicts, where there are labels.
+    pub fn ensemble(&self) -> Option<&Score> {
+        self.labelled.as_ref()?.scores.iter().find(|score| score.role == Role::Ensemble)
+    }
+
     /// Scores all predictions on the resamples of `bootstrap`.
     ///
     /// # Errors

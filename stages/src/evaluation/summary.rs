@@ -44,8 +44,7 @@ pub fn in_a_line(metrics: &DatasetMetrics) -> String {
     let Some(labelled) = &metrics.labelled else {
         return format!("{name}: {} cases predicted, no labels", metrics.cases);
     };
-    let ensemble = labelled.scores.iter().find(|score| score.role == Role::Ensemble);
-    match ensemble.and_then(|score| score.evaluation.auroc) {
+    match metrics.ensemble().and_then(|score| score.evaluation.auroc) {
         Some(Interval { value, low, high }) => {
             format!("{name}: ensemble AUROC {value:.3} [{low:.3}–{high:.3}]")
         }

@@ -27,7 +27,7 @@ use crate::evaluation::predictions::{self, Predictions};
 use crate::evaluation::summary::{self, in_a_line, side_by_side};
 use crate::evaluation::{Case, Fold, comparisons, csv_bytes, subgroups, warnings};
 use crate::numerics::random::RandomKey;
-use crate::statistics::bootstrap::Bootstrap;
+use crate::statistics::bootstrap::{Bootstrap, Interval};
 use crate::statistics::calibration::BetaCalibrator;
 use crate::training::prediction::Predictor;
 
@@ -325,6 +325,7 @@ fn write_results(context: &Context<'_>, results: &[SetResults], notes: &[String]
         results.iter().map(|one| (&one.metrics.dataset[..], &one.predictions)).collect();
     context.write("predictions", "predictions.csv", &predictions::to_csv(&predictions, several)?)?;
     let metrics: Vec<&DatasetMetrics> = results.iter().map(|one| &one.metrics).collect();
+    keep_scalars(context, &metrics)?;
     context.write("metrics", "metrics.json", &metrics::to_json(&metrics)?)?;
     context.write("metrics", "metrics.csv", &metrics::to_csv(&metrics)?)?;
     let mut tables: BTreeMap<&str, Vec<Vec<String>>> = BTreeMap::new();
@@ -350,6 +351,24 @@ fn write_results(context: &Context<'_>, results: &[SetResults], notes: &[String]
     context.write("metrics", "summary.txt", text.as_bytes())?;
     let lines: Vec<String> = metrics.iter().map(|metrics| in_a_line(metrics)).collect();
     context.write("metrics", "headline.txt", format!("{}\n", lines.join("; ")).as_bytes())
+}
+
+/// Keeps the ensemble's numbers, with the data set's name before them where there are several.
+fn keep_scalars(context: &Context<'_>, metrics: &[&DatasetMetrics]) -> Result<(), StageError> {
+    for set in metrics {
+        let Some(ensemble) = set.ensemble() else { continue };
+        let evaluation = &ensemble.evaluation;
+        let values =
+            [("auroc", evaluation.auroc), ("auprc", evaluation.auprc), ("brier", Some(evaluation.brier))];
+        for (name, interval) in values {
+            let Some(Interval { value, .. }) = interval else { continue };
+            match metrics.len() {
+                1 => context.scalar(name, value)?,
+                _ => context.scalar(&format!("{}.{name}", set.dataset), value)?,
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The `auroc` of the file given as ceiling.

@@ -161,6 +161,7 @@ impl Stage for Train {
             notes: Vec::new(),
         };
         context.write("model", IMAGES, &images_csv(&planes.images))?;
+        keep_scalars(context, &outcome.history)?;
         write_model(context, &model_file, &fold, &outcome)
     }
 }
@@ -352,6 +353,15 @@ impl<'a> Teller<'a> {
         let seconds = self.began.elapsed().as_secs_f64().max(1e-6);
         format!("epoch {} loss {loss:.3}{auroc}, {:.0} images/s", epoch + 1, self.images as f64 / seconds)
     }
+}
+
+/// Keeps the best values of validation among all epochs.
+fn keep_scalars(context: &Context<'_>, history: &[HistoryRow]) -> Result<(), StageError> {
+    let losses = history.iter().map(|row| row.validation.loss).filter(|loss| loss.is_finite());
+    let aurocs = history.iter().map(|row| row.validation.image_auroc).filter(|auroc| auroc.is_finite());
+    context.scalar("epochs", history.len() as f64)?;
+    losses.reduce(f64::min).map_or(Ok(()), |loss| context.scalar("best_validation_loss", loss))?;
+    aurocs.reduce(f64::max).map_or(Ok(()), |auroc| context.scalar("best_validation_auroc", auroc))
 }
 
 fn write_model(

@@ -9,12 +9,11 @@ use pipe_cache::{Digest, ResultRecord};
 use crate::bind::{Binder, Bound, Done, Upstream};
 use crate::lookup::look_up;
 use crate::manifest::Instance;
-use crate::preimage::Preimage;
 use crate::signature::Known;
 use crate::stage::StageError;
 
-/// What is to become of an instance whose inputs are known.
-pub(crate) enum Verdict {
+/// An instance whose inputs are known.
+pub(crate) enum Assessed {
     /// Its result is known.
     UpToDate(Box<UpToDate>),
     /// It is to be computed.
@@ -24,14 +23,14 @@ pub(crate) enum Verdict {
 /// An instance whose result is known.
 pub(crate) struct UpToDate {
     pub(crate) done: Arc<Done>,
-    /// Where the values of its preimage came from, by name; those that are not listed are defaults.
-    pub(crate) origins: BTreeMap<String, String>,
     /// How many items it has, and the digest of their listing.
     pub(crate) items: Option<(usize, Digest)>,
     /// The listing, where it was made anew.
     pub(crate) listing: Option<Vec<u8>>,
     /// What whoever uses the result should know.
     pub(crate) warnings: Vec<String>,
+    /// Numbers that tell of the result in brief.
+    pub(crate) scalars: BTreeMap<String, f64>,
 }
 
 /// An instance that is to be computed, with its inputs by content.
@@ -52,7 +51,7 @@ impl Binder<'_> {
     fn known_at(&self, instance: &Instance, signature: Digest) -> Option<UpToDate> {
         let known = self.known(signature)?;
         let record = look_up(self, instance, known.fingerprint)?;
-        Some(self.up_to_date((instance, &self.own_preimage(instance)), known, record))
+        Some(up_to_date(known, record))
     }
 
     /// Finds out whether an instance's result is known; with `must_compute` it is not taken.
@@ -61,18 +60,18 @@ impl Binder<'_> {
         instance: &Instance,
         upstream: Upstream<'_>,
         must_compute: bool,
-    ) -> Result<Verdict, StageError> {
+    ) -> Result<Assessed, StageError> {
         let signature = self.stat_signature(instance, upstream);
         if !must_compute
             && let Some(known) = signature.and_then(|signature| self.known_at(instance, signature))
         {
-            return Ok(Verdict::UpToDate(Box::new(known)));
+            return Ok(Assessed::UpToDate(Box::new(known)));
         }
         let bound = self.bind(instance, upstream)?;
         let stale = Stale { bound, signature, must_compute };
         Ok(match self.look_again(instance, upstream, &stale) {
-            Some(known) => Verdict::UpToDate(Box::new(known)),
-            None => Verdict::Stale(Box::new(stale)),
+            Some(known) => Assessed::UpToDate(Box::new(known)),
+            None => Assessed::Stale(Box::new(stale)),
         })
     }
 
@@ -92,8 +91,7 @@ impl Binder<'_> {
         let items = listing.as_ref().map(|(count, bytes)| (*count, Digest::of(bytes)));
         self.remember_if_unchanged(instance, upstream, *signature, (bound, items.map(|(_, digest)| digest)));
         let known = Known { fingerprint: bound.fingerprint, items };
-        let known = self.up_to_date((instance, &bound.preimage), known, record);
-        Some(UpToDate { listing: listing.map(|(_, bytes)| bytes), ..known })
+        Some(UpToDate { listing: listing.map(|(_, bytes)| bytes), ..up_to_date(known, record) })
     }
 
     /// Remembers what a stat signature leads to, if it is still the same: else what was bound may be something that
@@ -111,19 +109,14 @@ impl Binder<'_> {
             self.remember(signature, bound, listing);
         }
     }
+}
 
-    fn up_to_date(
-        &self,
-        (instance, preimage): (&Instance, &Preimage),
-        known: Known,
-        record: ResultRecord,
-    ) -> UpToDate {
-        UpToDate {
-            done: Arc::new(Done { outputs: record.outputs, run: record.run, fingerprint: known.fingerprint }),
-            origins: self.origins(instance, preimage),
-            items: known.items,
-            listing: None,
-            warnings: record.warnings,
-        }
+fn up_to_date(known: Known, record: ResultRecord) -> UpToDate {
+    UpToDate {
+        done: Arc::new(Done { outputs: record.outputs, run: record.run, fingerprint: known.fingerprint }),
+        items: known.items,
+        listing: None,
+        warnings: record.warnings,
+        scalars: record.scalars,
     }
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use pipe_cache::Store;
 
-use crate::preimage::Preimage;
+use crate::lineage::Preimage;
 use crate::record::{InstanceRecord, RunHead, Shared, read_head, read_own, read_shared, run_ids};
 
 /// How many runs of the pipeline are looked at for the reason of a change.

@@ -1,0 +1,80 @@
+//! Where a run took an instance's inputs from.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::bind::shown_path;
+use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
+
+/// What was given to an input, and where it is written so.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Given {
+    /// The input's name.
+    pub input: String,
+    /// The artifact's name among several that are given by name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What was written, such as `@crop`.
+    pub written: String,
+    /// Where, such as `p.toml:6`; none where the kind fills it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
+    /// Whether it counts only by the values that it gives to parameters.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub fills: bool,
+    /// The artifacts.
+    pub sources: Vec<Source>,
+}
+
+/// Where an artifact comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Source {
+    /// A word of the kind in place of an artifact.
+    Word(String),
+    /// A file or folder outside the store, relative to the project's root where it lies within.
+    Path(PathBuf),
+    /// A file on the hub.
+    Hub(String),
+    /// An output of another instance.
+    Output {
+        /// The instance's label.
+        instance: String,
+        /// The output's name.
+        output: String,
+    },
+}
+
+impl Given {
+    /// All that an instance is given.
+    pub(crate) fn to(instance: &Instance, pipeline: &Pipeline) -> Vec<Self> {
+        instance.inputs.iter().map(|binding| Self::by(binding, pipeline)).collect()
+    }
+
+    fn by(binding: &InputBinding, pipeline: &Pipeline) -> Self {
+        let origin = (binding.origin != Origin::Default).then(|| binding.origin.to_string());
+        Self {
+            input: binding.spec.name.to_string(),
+            name: binding.name.as_deref().map(str::to_string),
+            written: binding.given.to_string(),
+            origin,
+            fills: binding.spec.fills,
+            sources: binding.sources.iter().map(|source| Source::of(source, pipeline)).collect(),
+        }
+    }
+}
+
+impl Source {
+    fn of(source: &InputSource, pipeline: &Pipeline) -> Self {
+        match source {
+            InputSource::Keyword(word) => Self::Word(word.clone()),
+            InputSource::Path(path) => Self::Path(shown_path(&pipeline.root, path).into()),
+            InputSource::Hub(file) => Self::Hub(file.to_string()),
+            InputSource::Output { instance, output } => Self::Output {
+                instance: pipeline.instances.get(*instance).map_or_else(String::new, |one| one.label.clone()),
+                output: (*output).to_string(),
+            },
+        }
+    }
+}
