@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipe_cache::{ArtifactRef, Digest, Form, InputMemo, Store};
+use serde::{Deserialize, Serialize};
 
 use crate::context::Device;
 use crate::input::{Files, Input, InputError, InputFile, InputValue, NAME, Selector};
@@ -20,7 +21,7 @@ use crate::stats::StatCache;
 use crate::table::{Table, TableCache, TableError};
 
 /// The outputs of an instance that has its result.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Done {
     pub(crate) outputs: BTreeMap<String, ArtifactRef>,
     pub(crate) run: String,

@@ -7,10 +7,11 @@ use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use pipe_cache::{ResumePoint, check_name, create_folder, create_to_append};
+use serde::{Deserialize, Serialize};
 
 use crate::event::{Event, Observer};
 use crate::input::{Files, Input, InputError, InputFile, InputValue};
@@ -19,7 +20,8 @@ use crate::stage::{Interrupted, Item, StageError};
 use crate::table::Table;
 
 /// The device a run computes on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Device {
     /// The processor.
     #[default]
@@ -103,18 +105,33 @@ fn cpu_class() -> &'static str {
 }
 
 /// Asks a run to stop; may be shared and set from a signal handler.
-#[derive(Debug, Default)]
-pub struct Cancel(AtomicBool);
+#[derive(Clone, Debug, Default)]
+pub struct Cancel {
+    is_asked: Arc<AtomicBool>,
+    /// When the time is up, for what has a limited time.
+    deadline: Option<Instant>,
+}
 
 impl Cancel {
     /// Asks the run to stop.
     pub fn cancel(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.is_asked.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it was asked to.
+    /// Whether it was asked to, or the time is up.
     pub fn is_cancelled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        self.is_asked.load(Ordering::Relaxed) || self.is_overdue()
+    }
+
+    /// Whether the time is up.
+    pub(crate) fn is_overdue(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    /// The same, with a limited time from now on.
+    pub(crate) fn within(&self, time: Option<Duration>) -> Self {
+        let deadline = time.and_then(|time| Instant::now().checked_add(time));
+        Self { is_asked: Arc::clone(&self.is_asked), deadline }
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::path::PathBuf;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Something that happened in a run.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub enum Event {
     /// The run has begun.
@@ -119,7 +119,7 @@ pub enum Event {
         /// Files removed that the stage no longer gives.
         removed: usize,
         /// The run whose results were there before, if they were another's.
-        #[serde(skip_serializing_if = "Option::is_none")]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
         replaced_run: Option<String>,
     },
     /// A stage's headline, for people.
@@ -134,7 +134,7 @@ pub enum Event {
 }
 
 /// An item that failed.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct FailedItem {
     /// Its name.
     pub item: String,
@@ -143,7 +143,7 @@ pub struct FailedItem {
 }
 
 /// How a run ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Summary {
     /// Its id.
     pub run: String,
@@ -168,7 +168,7 @@ pub struct Summary {
 }
 
 /// How a run ended, in a word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
     /// All stages have their results.

@@ -17,6 +17,7 @@ mod graph;
 pub mod input;
 pub mod inspect;
 mod items;
+pub mod job;
 pub mod lineage;
 mod lookup;
 pub mod manifest;

@@ -7,6 +7,8 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use serde::{Deserialize, Serialize};
+
 use crate::context::Cancel;
 use crate::stage::Interrupted;
 
@@ -14,7 +16,7 @@ use crate::stage::Interrupted;
 const NAP: Duration = Duration::from_millis(50);
 
 /// How an instance may ask a service.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RequestLimits {
     /// Requests a minute at most; without it, as many as the service answers.
     pub per_minute: Option<u32>,

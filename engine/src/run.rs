@@ -1,19 +1,20 @@
 //! Running a pipeline: what to run, in which pool, into which record; publishing and showing what came out.
 
 use std::collections::BTreeSet;
-use std::sync::RwLock;
 use std::time::{Instant, SystemTime};
+
+use pipe_cache::Error;
 
 use crate::bind::Binder;
 use crate::context::{Cancel, Devices};
 use crate::event::{Event, Observer, Status, Summary};
-use crate::execute::Executor;
+use crate::execute::Worker;
 use crate::manifest::{Instance, Pipeline};
 use crate::naming::{self, Named, is_among};
 pub use crate::options::{RunError, RunOptions};
 use crate::publish::{self, CopyError};
 use crate::record::{Elsewhere, RecordWriter, RunHeader, utc};
-use crate::schedule::Schedule;
+use crate::schedule::{Executor, Local, Schedule};
 use crate::session::Session;
 use crate::stage::StageError;
 
@@ -42,123 +43,150 @@ pub fn run(
         pipeline: pipeline.name.clone(),
         instances: selected.len(),
     });
-    let executor = Executor {
+    let worker = Worker {
         binder: session.binder(pipeline),
-        devices: session.devices.clone(),
-        memory_bytes: options.memory_bytes,
         secrets: options.secrets.clone(),
         run: record.run.clone(),
         run_folder: record.folder.clone(),
-        force: options.force.iter().cloned().collect(),
         keep_going: options.keep_going,
         observer,
-        cancel,
-        results: RwLock::new(vec![None; pipeline.instances.len()]),
+        cancel: cancel.clone(),
     };
-    let mut schedule = Schedule::new(&executor, &record, &selected);
-    schedule.work_off(&pool, options.jobs).map_err(RunError::Broken)?;
-    let mut summary = schedule.summary();
-    if summary.executed > 0 {
-        store.sync().map_err(RunError::Broken)?;
-    }
-    if let Err((stage, error)) = publish(&executor, &pool) {
-        summary.failed += 1;
-        tell_unpublished(&executor, stage, error);
-    }
-    summary.status = match (cancel.is_cancelled(), summary.failed) {
-        (true, _) => Status::Interrupted,
-        (false, 0) => Status::Ok,
-        (false, _) => Status::Failed,
-    };
-    summary.headline = headline_in_a_line(&executor);
+    let mut schedule = Schedule::new((&worker, &session.devices), &record, options, &selected);
+    pool.install(|| schedule.take_known()).map_err(RunError::Broken)?;
+    let ended = pool.in_place_scope(|scope| {
+        let mut executor = Local::new(scope, &worker);
+        Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.to_the_end()
+    });
+    let (mut summary, headlines) = ended.map_err(RunError::Broken)?;
     summary.seconds = started.elapsed().as_secs_f64();
     record.finished(&summary).map_err(RunError::Broken)?;
-    tidy_up(&executor, summary.executed > 0);
-    tell_headlines(&executor, &pool);
+    tidy_up(&worker, summary.executed > 0);
+    headlines.into_iter().for_each(|headline| observer.event(&headline));
     observer.event(&Event::Finished(summary.clone()));
     Ok(summary)
-}
-
-fn tell_unpublished(executor: &Executor<'_>, stage: String, error: CopyError) {
-    let known = error.advice();
-    let error = StageError::from(error);
-    let usual = "see that the folder can be written and the cache be read, or change `publish`";
-    executor.observer.event(&Event::StageFailed {
-        stage,
-        error: format!("publishing: {error}"),
-        advice: error.full_advice().or_else(|| Some(known.unwrap_or(usual).to_string())),
-        failed_items: Vec::new(),
-        log: executor.run_folder.clone(),
-    });
 }
 
 /// How often a result is restored that cannot be read.
 const REPAIRS: usize = 4;
 
+/// A run under way.
+struct Execution<'r, 'a> {
+    schedule: &'r mut Schedule<'a>,
+    executor: &'r mut dyn Executor,
+    worker: &'a Worker<'a>,
+}
+
+impl Execution<'_, '_> {
+    /// Computes what is missing, publishes, and gives what there is to tell: the summary and the headlines.
+    fn to_the_end(mut self) -> Result<(Summary, Vec<Event>), Error> {
+        self.schedule.work_off(self.executor)?;
+        if self.schedule.summary().executed > 0 {
+            self.worker.binder.store.sync()?;
+        }
+        let unpublished = self.publish()?;
+        let headlines = self.headlines()?;
+        let mut summary = self.schedule.summary();
+        if let Some((stage, error)) = unpublished {
+            summary.failed += 1;
+            tell_unpublished(self.worker, stage, error);
+        }
+        summary.status = match (self.worker.cancel.is_cancelled(), summary.failed) {
+            (true, _) => Status::Interrupted,
+            (false, 0) => Status::Ok,
+            (false, _) => Status::Failed,
+        };
+        summary.headline = self.headline_in_a_line();
+        Ok((summary, headlines))
+    }
+
+    /// Copies out what is to be published; gives the stage that could not be. A result that turns out to be damaged is
+    /// computed again.
+    fn publish(&mut self) -> Result<Option<(String, CopyError)>, Error> {
+        let Worker { binder, observer, cancel, .. } = self.worker;
+        for (stage, folder) in &binder.pipeline.publish {
+            let copy = |schedule: &Schedule<'_>| {
+                let results = |position| schedule.result(position);
+                publish::publish_stage(binder, stage, folder, &results, (*observer, cancel))
+            };
+            let is_lost = |outcome: &Result<(), CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
+            let mut outcome = copy(self.schedule);
+            // Damage below damage is found only when the upper one is repaired.
+            for _ in 0..REPAIRS {
+                if is_lost(&outcome) {
+                    self.schedule.restore(stage, self.executor)?;
+                    outcome = copy(self.schedule);
+                }
+            }
+            if let Err(error) = outcome {
+                return Ok(Some((stage.clone(), error)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Each finished stage's headline. One that is damaged is computed again first.
+    fn headlines(&mut self) -> Result<Vec<Event>, Error> {
+        let Binder { pipeline, store, .. } = &self.worker.binder;
+        let mut headlines = Vec::new();
+        for (position, instance) in pipeline.instances.iter().enumerate() {
+            let headline = |schedule: &Schedule<'_>| {
+                publish::headline(store, instance, schedule.result(position)?.as_ref())
+            };
+            if self.schedule.result(position).is_none() || instance.kind.about().headline.is_none() {
+                continue;
+            }
+            let mut text = headline(self.schedule);
+            for _ in 0..REPAIRS {
+                if text.is_none() {
+                    self.schedule.restore(&instance.stage, self.executor)?;
+                    text = headline(self.schedule);
+                }
+            }
+            headlines.extend(text.map(|text| Event::Headline { stage: instance.label.clone(), text }));
+        }
+        Ok(headlines)
+    }
+
+    /// The first stage's headline in a line, and how many others have one.
+    fn headline_in_a_line(&self) -> Option<String> {
+        let Binder { pipeline, store, .. } = &self.worker.binder;
+        let instances = pipeline.instances.iter().enumerate();
+        let mut lines = instances.filter_map(|(position, instance)| {
+            publish::headline_in_a_line(store, instance, self.schedule.result(position)?.as_ref())
+        });
+        let first = lines.next()?;
+        match lines.count() {
+            0 => Some(first),
+            more => Some(format!("{first} (and {more} more)")),
+        }
+    }
+}
+
+fn tell_unpublished(worker: &Worker<'_>, stage: String, error: CopyError) {
+    let known = error.advice();
+    let error = StageError::from(error);
+    let usual = "see that the folder can be written and the cache be read, or change `publish`";
+    worker.observer.event(&Event::StageFailed {
+        stage,
+        error: format!("publishing: {error}"),
+        advice: error.full_advice().or_else(|| Some(known.unwrap_or(usual).to_string())),
+        failed_items: Vec::new(),
+        log: worker.run_folder.clone(),
+    });
+}
+
 /// Saves what saves work. The run's results do not need it.
-fn tidy_up(executor: &Executor<'_>, has_executed: bool) {
-    let Binder { store, memo, .. } = &executor.binder;
+fn tidy_up(worker: &Worker<'_>, has_executed: bool) {
+    let Binder { store, memo, .. } = &worker.binder;
     let tidied = if has_executed { store.tidy() } else { Ok(()) };
     for (what, outcome) in
         [("small files were not put together", tidied), ("hashing was not remembered", memo.save())]
     {
         if let Err(error) = outcome {
             let text = format!("{what}: {}", StageError::from(error));
-            executor.observer.event(&Event::Warning { stage: None, text });
+            worker.observer.event(&Event::Warning { stage: None, text });
         }
-    }
-}
-
-/// Copies out what is to be published. A result that turns out to be damaged is computed again.
-fn publish(executor: &Executor<'_>, pool: &rayon::ThreadPool) -> Result<(), (String, CopyError)> {
-    let Executor { binder, observer, cancel, .. } = executor;
-    let results = |position| executor.result(position);
-    for (stage, folder) in &binder.pipeline.publish {
-        let copy = || publish::publish_stage(binder, stage, folder, &results, (*observer, cancel));
-        let is_lost = |outcome: &Result<(), CopyError>| matches!(outcome, Err(CopyError::Store(error)) if error.lost_blob().is_some());
-        let mut outcome = copy();
-        // Damage below damage is found only when the upper one is repaired.
-        for _ in 0..REPAIRS {
-            if is_lost(&outcome) && pool.install(|| executor.restore(stage)).is_ok() {
-                outcome = copy();
-            }
-        }
-        outcome.map_err(|error| (stage.clone(), error))?;
-    }
-    Ok(())
-}
-
-/// Shows each finished stage's headline. One that is damaged is computed again first.
-fn tell_headlines(executor: &Executor<'_>, pool: &rayon::ThreadPool) {
-    let Binder { pipeline, store, .. } = &executor.binder;
-    for (position, instance) in pipeline.instances.iter().enumerate() {
-        let headline = || publish::headline(store, instance, executor.result(position)?.as_ref());
-        if executor.result(position).is_none() || instance.kind.about().headline.is_none() {
-            continue;
-        }
-        let mut text = headline();
-        for _ in 0..REPAIRS {
-            if text.is_none() && pool.install(|| executor.restore(&instance.stage)).is_ok() {
-                text = headline();
-            }
-        }
-        if let Some(text) = text {
-            executor.observer.event(&Event::Headline { stage: instance.label.clone(), text });
-        }
-    }
-}
-
-/// The first stage's headline in a line, and how many others have one.
-fn headline_in_a_line(executor: &Executor<'_>) -> Option<String> {
-    let Binder { pipeline, store, .. } = &executor.binder;
-    let instances = pipeline.instances.iter().enumerate();
-    let mut lines = instances.filter_map(|(position, instance)| {
-        publish::headline_in_a_line(store, instance, executor.result(position)?.as_ref())
-    });
-    let first = lines.next()?;
-    match lines.count() {
-        0 => Some(first),
-        more => Some(format!("{first} (and {more} more)")),
     }
 }
 
@@ -201,7 +229,7 @@ fn check_devices(pipeline: &Pipeline, devices: &Devices) -> Result<(), RunError>
 }
 
 /// One bounded pool for everything that computes; deep graphs of operations need roomy stacks.
-fn thread_pool(jobs: usize) -> Result<rayon::ThreadPool, RunError> {
+pub(crate) fn thread_pool(jobs: usize) -> Result<rayon::ThreadPool, RunError> {
     let problem = |error: rayon::ThreadPoolBuildError| RunError::Threads { jobs, problem: error.to_string() };
     rayon::ThreadPoolBuilder::new()
         .num_threads(jobs)

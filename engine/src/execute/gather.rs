@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pipe_cache::{ArtifactRef, Digest, Form, IndexBuilder, ItemOutcome};
 
-use super::Executor;
+use super::Worker;
 use super::guard::guarded;
 use crate::input::InputFile;
 use crate::items::BoundItems;
@@ -15,7 +15,7 @@ use crate::stage::{AnyItems, Gather, GatheredItem, OutputForm, Piece, StageError
 /// The files of an output, by name.
 type Entries = BTreeMap<String, (Digest, u64)>;
 
-impl Executor<'_> {
+impl Worker<'_> {
     /// The output of an instance whose items all have results.
     pub(super) fn gather(
         &self,

@@ -8,18 +8,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pipe_cache::{ArtifactRef, Digest, Hasher, ItemJournal, ItemOutcome, ItemWriter};
 use rayon::prelude::*;
 
+use super::Worker;
 use super::feed::{Feed, Group, Rest, group_items};
 use super::guard::guarded;
-use super::{Executor, Failure};
 use crate::context::{ItemContext, Reporter};
 use crate::event::{Event, FailedItem};
 use crate::input::Input;
 use crate::items::{BoundItem, BoundItems};
+use crate::job::Failure;
 use crate::manifest::Instance;
 use crate::requests::Turns;
-use crate::stage::{AnyItems, Busy, Interrupted, Item, ItemFile, StageError};
+use crate::stage::{AnyItems, Interrupted, Item, ItemFile, StageError};
 
-impl Executor<'_> {
+impl Worker<'_> {
     /// What the groups of an instance have in hand.
     pub(super) fn item_context<'a>(
         &'a self,
@@ -32,7 +33,7 @@ impl Executor<'_> {
             inputs,
             seed: if instance.kind.about().random { self.binder.pipeline.seed } else { 0 },
             reporter,
-            cancel: self.cancel,
+            cancel: &self.cancel,
             secrets: &self.secrets,
             limits: instance.resources.requests,
             turns,
@@ -91,15 +92,15 @@ impl Executor<'_> {
                 return Err(failure);
             }
             let unfinished = match (failure, busy) {
-                (Some(error), _) => Some(StageError::from(error)),
+                (Some(error), _) => Some(Failure::from(error)),
                 (None, _) if self.cancel.is_cancelled() && outcomes.len() < items.list.len() => {
-                    Some(Interrupted.into())
+                    Some(StageError::from(Interrupted).into())
                 }
-                (None, Some(owner)) => Some(Busy { owner }.into()),
+                (None, Some(owner)) => Some(Failure::busy(owner)),
                 (None, None) => None,
             };
-            if let Some(error) = unfinished {
-                return Err(Failure { items_executed, items_cached, ..error.into() });
+            if let Some(failure) = unfinished {
+                return Err(Failure { items_executed, items_cached, ..failure });
             }
         }
         // Not before all items are there: until then it may be tried again and again.

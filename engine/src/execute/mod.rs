@@ -1,4 +1,5 @@
-//! Executing one instance: assess it, compute what is missing, commit; and compute again what the store has lost.
+//! Doing a job in this process: assess an instance, compute what is missing, commit; find out which inputs the store has
+//! lost when it fails.
 
 mod feed;
 mod gather;
@@ -7,122 +8,116 @@ mod items;
 mod repair;
 mod whole;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Instant;
 
-use pipe_cache::{Claim, Claimed, Digest, Error, Hasher, RecordOutcome, ResultRecord};
+use pipe_cache::{Claim, Claimed, Digest, Hasher, RecordOutcome, ResultRecord};
 
+use self::guard::guarded;
 use self::whole::Surroundings;
 use crate::assess::{Assessed, Stale, UpToDate};
 use crate::bind::{Binder, Bound, Done};
-use crate::context::{Cancel, Device, Devices, Reporter};
-use crate::event::{Event, FailedItem, Observer};
+use crate::context::{Cancel, Device, Reporter};
+use crate::event::{Event, Observer};
+use crate::job::{Cause, Demand, Ending, Executed, Failure, Job, Results};
 use crate::lookup::class_of;
 use crate::manifest::Instance;
-use crate::naming::is_among;
+use crate::record::peak_memory;
 use crate::requests::{Secrets, Turns};
-use crate::stage::{Busy, StageError, Work};
+use crate::stage::{StageError, Work};
 
-/// What all instances of a run share.
-pub(crate) struct Executor<'a> {
+/// What does jobs in this process.
+#[derive(Clone)]
+pub(crate) struct Worker<'a> {
     pub(crate) binder: Binder<'a>,
-    /// What instances compute on, as far as their kinds compute on devices.
-    pub(crate) devices: Devices,
-    /// Memory that instances may take together.
-    pub(crate) memory_bytes: Option<u64>,
     /// Where kinds that ask services get their keys.
     pub(crate) secrets: Secrets,
     pub(crate) run: String,
     pub(crate) run_folder: PathBuf,
-    pub(crate) force: BTreeSet<String>,
+    /// After an item's failure, go on with other items.
     pub(crate) keep_going: bool,
     pub(crate) observer: &'a dyn Observer,
-    pub(crate) cancel: &'a Cancel,
-    /// The results so far, by instance.
-    pub(crate) results: RwLock<Vec<Option<Arc<Done>>>>,
+    pub(crate) cancel: Cancel,
 }
 
-/// How an instance ended well.
-pub(crate) struct Executed {
-    pub(crate) done: Arc<Done>,
-    pub(crate) items: Option<Digest>,
-    /// What it was computed on, for a kind that computes on devices.
-    pub(crate) device: Option<Device>,
-    pub(crate) executed: bool,
-    pub(crate) items_executed: usize,
-    pub(crate) items_cached: usize,
-    /// What its result carries, and what was found in this run.
-    pub(crate) warnings: Vec<String>,
-    pub(crate) scalars: BTreeMap<String, f64>,
+/// An instance and what is asked of it.
+#[derive(Clone, Copy)]
+struct Task<'a> {
+    instance: &'a Instance,
+    job: &'a Job,
 }
 
-/// How an instance failed.
-pub(crate) struct Failure {
-    pub(crate) error: StageError,
-    pub(crate) fingerprint: Option<Box<Digest>>,
-    pub(crate) failed_items: Vec<FailedItem>,
-    pub(crate) items_executed: usize,
-    pub(crate) items_cached: usize,
-    /// What was warned of before it failed.
-    pub(crate) warnings: Vec<String>,
+impl Task<'_> {
+    /// The result of an instance upstream.
+    fn result(&self, position: usize) -> Option<Arc<Done>> {
+        self.job.upstream.get(&position).cloned().map(Arc::new)
+    }
+
+    /// Whether all of the work is to be done, whatever is known of it.
+    fn is_forced(&self) -> bool {
+        self.job.demand == Demand::All
+    }
 }
 
-impl From<StageError> for Failure {
-    fn from(error: StageError) -> Self {
-        Self {
-            error,
-            fingerprint: None,
-            failed_items: Vec::new(),
-            items_executed: 0,
-            items_cached: 0,
-            warnings: Vec::new(),
+impl Worker<'_> {
+    /// Does a job. Whatever a kind's code does, there is an ending.
+    pub(crate) fn perform(&self, job: &Job) -> Ending {
+        let started = Instant::now();
+        // A kind's code also runs while inputs are bound.
+        let mut outcome = guarded(|| self.within_time(job));
+        if let Err(failure) = &mut outcome
+            && failure.cause == Cause::Error
+        {
+            let damaged = self.damaged_inputs(job);
+            if !damaged.is_empty() {
+                failure.cause = Cause::Damaged(damaged);
+            }
         }
+        let (seconds, peak_memory_bytes) = (started.elapsed().as_secs_f64(), peak_memory());
+        Ending { position: job.position, seconds, peak_memory_bytes, outcome }
     }
-}
 
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        StageError::from(error).into()
+    /// Does a job, unless its instance's time is up before.
+    fn within_time(&self, job: &Job) -> Result<Executed, Failure> {
+        let instance = self.instance(job.position)?;
+        let limit = instance.resources.time;
+        let worker = Self { cancel: self.cancel.within(limit), ..self.clone() };
+        worker.execute(Task { instance, job }).map_err(|failure| match limit {
+            Some(limit) if failure.cause == Cause::Interrupted && !self.cancel.is_cancelled() => Failure {
+                cause: Cause::Error,
+                error: format!("it took longer than {} s, the `time` in its `resources`", limit.as_secs()),
+                advice: Some("give it more `time`; what is finished of it is kept".to_string()),
+                ..failure
+            },
+            _ => failure,
+        })
     }
-}
 
-impl Executor<'_> {
-    /// Brings an instance to its result: the known one, unless it must be rebuilt. The device is its own meanwhile.
-    pub(crate) fn execute(
-        &self,
-        position: usize,
-        must_rebuild: bool,
-        device: Device,
-    ) -> Result<Executed, Failure> {
-        match self.assess(position, must_rebuild)? {
+    /// Brings an instance to its result: the known one, unless that must not be taken.
+    fn execute(&self, task: Task<'_>) -> Result<Executed, Failure> {
+        let must_compute = task.job.demand != Demand::Missing;
+        match self.binder.assess(task.instance, &|position| task.result(position), must_compute)? {
             Assessed::UpToDate(known) => self.known(*known),
-            Assessed::Stale(stale) => self.perform(position, &stale, device),
+            Assessed::Stale(stale) => self.compute_unless_busy(task, &stale),
         }
     }
 
     /// An instance's known result, as far as it can be told without reading inputs.
-    pub(crate) fn known_by_stats(&self, position: usize) -> Result<Option<Executed>, Failure> {
+    pub(crate) fn known_by_stats(
+        &self,
+        position: usize,
+        results: &Results,
+    ) -> Result<Option<Executed>, Failure> {
         let instance = self.instance(position)?;
-        if self.is_forced(instance) || self.cancel.is_cancelled() {
-            return Ok(None);
-        }
-        let known = self.binder.assess_by_stats(instance, &|index| self.result(index));
+        let known = self.binder.assess_by_stats(instance, &|index| results.get(index)?.clone());
         known.map(|known| self.known(known)).transpose()
     }
 
-    /// Finds out whether an instance's result is known.
-    fn assess(&self, position: usize, must_rebuild: bool) -> Result<Assessed, StageError> {
-        let instance = self.instance(position)?;
-        let must_compute = must_rebuild || self.is_forced(instance);
-        self.binder.assess(instance, &|index| self.result(index), must_compute)
-    }
-
     /// Computes an instance, unless another process has done so or does.
-    fn perform(&self, position: usize, stale: &Stale, device: Device) -> Result<Executed, Failure> {
-        let instance = self.instance(position)?;
-        let upstream = |index: usize| self.result(index);
+    fn compute_unless_busy(&self, task: Task<'_>, stale: &Stale) -> Result<Executed, Failure> {
+        let Task { instance, .. } = task;
+        let upstream = |position: usize| task.result(position);
         // What is computed item by item is claimed in portions.
         let claim = match instance.kind.work() {
             Work::Whole(_) => Some(self.claim(instance, stale.bound.fingerprint)?),
@@ -134,14 +129,10 @@ impl Executor<'_> {
             // Another process has finished it just before.
             return self.known(known);
         }
-        let executed = self.compute(instance, &stale.bound, device)?;
+        let executed = self.compute(task, &stale.bound)?;
         drop(claim);
-        self.binder.remember_if_unchanged(
-            instance,
-            &upstream,
-            stale.signature,
-            (&stale.bound, executed.items),
-        );
+        let (bound, items) = (&stale.bound, executed.items);
+        self.binder.remember_if_unchanged(instance, &upstream, stale.signature, (bound, items));
         Ok(executed)
     }
 
@@ -153,7 +144,7 @@ impl Executor<'_> {
             self.binder.store.put(listing)?;
         }
         Ok(Executed {
-            done: known.done,
+            done: Arc::unwrap_or_clone(known.done),
             items: known.items.map(|(_, listing)| listing),
             device: None,
             executed: false,
@@ -170,12 +161,13 @@ impl Executor<'_> {
         hasher.field("whole").field(fingerprint.as_bytes()).field(class_of(instance, &self.binder));
         match self.binder.store.claim(hasher.finish())? {
             Claimed::Mine(claim) => Ok(claim),
-            Claimed::Busy(owner) => Err(StageError::from(Busy { owner }).into()),
+            Claimed::Busy(owner) => Err(Failure::busy(owner)),
         }
     }
 
-    fn compute(&self, instance: &Instance, bound: &Bound, device: Device) -> Result<Executed, Failure> {
-        let forced = self.is_forced(instance);
+    fn compute(&self, task: Task<'_>, bound: &Bound) -> Result<Executed, Failure> {
+        let Task { instance, job } = task;
+        let (forced, device) = (task.is_forced(), job.device);
         let store = self.binder.store;
         let fingerprint = bound.fingerprint;
         store.record_preimage(fingerprint, &bound.preimage.to_json())?;
@@ -233,7 +225,7 @@ impl Executor<'_> {
         // One that stays behind does no harm: nobody asks for it again.
         let _ = resume.clear();
         Ok(Executed {
-            done: Arc::new(Done { outputs, run, fingerprint }),
+            done: Done { outputs, run, fingerprint },
             items: listing,
             device: instance.kind.about().device.then_some(device),
             executed: true,
@@ -244,18 +236,9 @@ impl Executor<'_> {
         })
     }
 
-    /// Whether its result is to be computed anew although it is known.
-    fn is_forced(&self, instance: &Instance) -> bool {
-        is_among(&self.force, &instance.stage, &instance.label)
-    }
-
     fn instance(&self, position: usize) -> Result<&Instance, StageError> {
         let instance = self.binder.pipeline.instances.get(position);
         instance.ok_or_else(|| StageError::message(format!("there is no instance {position}")))
-    }
-
-    pub(crate) fn result(&self, position: usize) -> Option<Arc<Done>> {
-        self.results.read().unwrap_or_else(PoisonError::into_inner).get(position).cloned().flatten()
     }
 }
 

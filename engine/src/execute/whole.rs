@@ -7,10 +7,11 @@ use std::path::Path;
 use pipe_cache::{ArtifactRef, Error, Form, IndexBuilder, ResumePoint};
 
 use super::guard::guarded;
-use super::{Executor, Failure, file_label};
+use super::{Worker, file_label};
 use crate::bind::Bound;
 use crate::context::{Context, Device, Reporter};
 use crate::input::Input;
+use crate::job::Failure;
 use crate::manifest::Instance;
 use crate::stage::{AnyWhole, OutputForm, StageError};
 
@@ -21,7 +22,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) device: Device,
 }
 
-impl Executor<'_> {
+impl Worker<'_> {
     pub(super) fn run_whole(
         &self,
         instance: &Instance,
@@ -38,7 +39,7 @@ impl Executor<'_> {
             seed: if about.random { self.binder.pipeline.seed } else { 0 },
             device: surroundings.device,
             reporter: surroundings.reporter,
-            cancel: self.cancel,
+            cancel: &self.cancel,
             resume: surroundings.resume.clone(),
         };
         guarded(|| stage.run(&bound.params, &mut context))?;

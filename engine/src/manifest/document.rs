@@ -66,7 +66,7 @@ pub enum InputText {
 }
 
 /// What an instance needs while it runs; never part of a result's identity.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ResourcesTable {
     /// Graphics processors of its own, 1 if not given; counted only with `--device cuda`.
@@ -74,12 +74,32 @@ pub struct ResourcesTable {
     /// Memory in gigabytes. Instances run side by side as long as the machine has that much for each; one that needs
     /// more runs alone.
     pub memory_gb: f64,
+    /// Processors that it keeps busy, 1 if not given: together instances use no more than `--jobs`.
+    #[schemars(range(min = 1, max = 4096))]
+    pub cpus: u32,
+    /// How long an instance may take, such as `"90s"`, `"30m"`, `"2h"` or `"1d"`. One that takes longer is stopped at its
+    /// next step and fails; what is finished of it is kept.
+    pub time: Option<String>,
     /// Requests a minute at most, for a kind that asks a service; as many as it answers if not given.
     pub requests_per_minute: Option<u32>,
     /// Seconds to wait for the answer to a request, 120 if not given.
     pub request_timeout_s: Option<u32>,
     /// How often a request is tried at most, 6 if not given.
     pub request_attempts: Option<u32>,
+}
+
+impl Default for ResourcesTable {
+    fn default() -> Self {
+        Self {
+            gpu: 0,
+            memory_gb: 0.0,
+            cpus: 1,
+            time: None,
+            requests_per_minute: None,
+            request_timeout_s: None,
+            request_attempts: None,
+        }
+    }
 }
 
 /// The JSON schema of [`ManifestDocument`].

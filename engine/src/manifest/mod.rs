@@ -24,7 +24,7 @@ mod variants;
 pub use hub::HubFile;
 pub use layers::Overrides;
 pub use node::{Location, Origin, Source};
-pub use pipeline::{InputBinding, InputSource, Instance, Pipeline};
+pub use pipeline::{InputBinding, InputSource, Instance, ParamOrigins, Pipeline};
 pub use problem::{ManifestError, Problem};
 pub use resolve::load_pipeline;
 pub use resources::Resources;

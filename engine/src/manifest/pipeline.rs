@@ -144,6 +144,12 @@ pub struct ParamOrigins {
 }
 
 impl ParamOrigins {
+    /// Of parameters of which it is known that they are written, and not where.
+    pub(crate) fn somewhere(names: &[String]) -> Self {
+        let stage = names.iter().map(|name| (name.clone(), Origin::Default)).collect();
+        Self { stage: Arc::new(stage), foreach: Vec::new() }
+    }
+
     fn get(&self, param: &str) -> Option<&Origin> {
         let own = self.foreach.iter().find(|(name, _)| name == param).map(|(_, origin)| origin);
         own.or_else(|| self.stage.get(param))

@@ -1,30 +1,44 @@
 //! What an instance needs while it runs: the `resources` table of a stage.
 
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
 use super::node::{Content, Node};
 use super::problem::{Problem, Problems};
 use crate::requests::RequestLimits;
 use crate::stage::{About, AnyStage};
 
 /// What an instance needs while it runs; never part of a result's identity.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resources {
     /// Graphics processors, where the run computes on them; 0 for a kind that computes on none.
     pub gpus: usize,
     /// Memory in bytes, as far as the manifest says.
     pub memory_bytes: u64,
+    /// Processors that it keeps busy.
+    pub cpus: usize,
+    /// How long it may take.
+    pub time: Option<Duration>,
     /// How it may ask a service, for a kind that does.
     pub requests: RequestLimits,
 }
 
 impl Resources {
+    /// What an instance of a kind needs of which nothing is written.
+    pub(crate) fn usual(about: &About) -> Self {
+        let gpus = usize::from(about.device);
+        Self { gpus, memory_bytes: 0, cpus: 1, time: None, requests: RequestLimits::default() }
+    }
+
     /// Reads a stage's table.
     pub(super) fn read(node: &Node, kind: &'static dyn AnyStage, problems: &mut Problems) -> Self {
-        let Some(table) = node.get("resources") else {
-            return Self { gpus: usize::from(kind.about().device), ..Self::default() };
-        };
+        let Some(table) = node.get("resources") else { return Self::usual(kind.about()) };
         Self {
             gpus: gpus(table.get("gpu"), kind.about(), problems),
             memory_bytes: memory(table.get("memory_gb"), problems),
+            cpus: cpus(table.get("cpus")),
+            time: table.get("time").and_then(|given| time(given, problems)),
             requests: requests(table, kind.about(), problems),
         }
     }
@@ -56,6 +70,34 @@ fn memory(given: Option<&Node>, problems: &mut Problems) -> u64 {
         return 0;
     }
     (gigabytes * 1e9) as u64
+}
+
+/// The processors of an instance; the schema has refused other numbers.
+fn cpus(given: Option<&Node>) -> usize {
+    given.and_then(integer).and_then(|number| usize::try_from(number).ok()).unwrap_or(1).max(1)
+}
+
+/// A time such as `30m`.
+fn time(given: &Node, problems: &mut Problems) -> Option<Duration> {
+    let text = given.as_text().unwrap_or_default();
+    let seconds = || {
+        let unit = text.chars().last()?;
+        let number: u64 = text.strip_suffix(unit)?.trim().parse().ok()?;
+        let seconds = match unit {
+            's' => 1,
+            'm' => 60,
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return None,
+        };
+        number.checked_mul(seconds).filter(|seconds| *seconds > 0)
+    };
+    let seconds = seconds();
+    if seconds.is_none() {
+        let help = "write a number and a unit: \"90s\", \"30m\", \"2h\" or \"1d\"";
+        refuse(given, format!("`time` is {text:?}, which is no time"), help, problems);
+    }
+    seconds.map(Duration::from_secs)
 }
 
 /// How an instance may ask a service.

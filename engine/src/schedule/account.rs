@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use pipe_cache::Error;
 
 use crate::event::{Event, Status, Summary};
-use crate::execute::{Executed, Executor, Failure, file_label};
+use crate::execute::{Worker, file_label};
+use crate::job::{Cause, Ending, Executed, Failure};
 use crate::lineage::Given;
 use crate::manifest::Instance;
-use crate::record::{InstanceRecord, InstanceStatus, RecordWriter, peak_memory};
+use crate::record::{InstanceRecord, InstanceStatus, RecordWriter};
 
 /// What an instance adds to the summary.
 #[derive(Clone, Default)]
@@ -22,7 +23,8 @@ struct Counts {
 }
 
 pub(super) struct Account<'a> {
-    executor: &'a Executor<'a>,
+    worker: &'a Worker<'a>,
+    keep_going: bool,
     record: &'a RecordWriter,
     counts: Vec<Counts>,
     failures: usize,
@@ -31,9 +33,9 @@ pub(super) struct Account<'a> {
 }
 
 impl<'a> Account<'a> {
-    pub(super) fn new(executor: &'a Executor<'a>, record: &'a RecordWriter) -> Self {
-        let counts = vec![Counts::default(); executor.binder.pipeline.instances.len()];
-        Self { executor, record, counts, failures: 0, told: BTreeSet::new() }
+    pub(super) fn new(worker: &'a Worker<'a>, record: &'a RecordWriter, keep_going: bool) -> Self {
+        let counts = vec![Counts::default(); worker.binder.pipeline.instances.len()];
+        Self { worker, keep_going, record, counts, failures: 0, told: BTreeSet::new() }
     }
 
     pub(super) fn has_failures(&self) -> bool {
@@ -60,25 +62,21 @@ impl<'a> Account<'a> {
     fn tell_known_warnings(&self, stage: &str, warnings: &[String]) {
         for text in warnings {
             let (stage, text) = (Some(stage.to_string()), text.clone());
-            self.executor.observer.event(&Event::Warning { stage, text });
+            self.worker.observer.event(&Event::Warning { stage, text });
         }
     }
 
     /// An instance has its result, perhaps for the second time.
-    pub(super) fn succeeded(
-        &mut self,
-        position: usize,
-        seconds: f64,
-        executed: &Executed,
-    ) -> Result<(), Error> {
-        let record = self.ended_well(position, seconds, executed);
+    pub(super) fn succeeded(&mut self, ending: &Ending, executed: &Executed) -> Result<(), Error> {
+        let mut record = self.ended_well(ending.position, ending.seconds, executed);
+        record.peak_memory_bytes = ending.peak_memory_bytes.filter(|_| executed.executed);
         self.record.instance(record)
     }
 
     /// Instances were up to date before any work.
     pub(super) fn up_to_date(&mut self, known: &[(usize, Executed)]) -> Result<(), Error> {
         let records = known.iter().map(|(position, known)| self.ended_well(*position, 0.0, known)).collect();
-        self.record.up_to_date(self.executor.binder.store, records)
+        self.record.up_to_date(self.worker.binder.store, records)
     }
 
     /// Counts and tells what became of an instance; gives what is to be recorded of it.
@@ -88,11 +86,10 @@ impl<'a> Account<'a> {
             counts.executed = Some(executed.executed || counts.executed == Some(true));
             counts.warnings = executed.warnings.len();
         }
-        let instance = &self.executor.binder.pipeline.instances[position];
+        let instance = &self.worker.binder.pipeline.instances[position];
         let mut record = InstanceRecord::of(instance, seconds);
         if executed.executed {
             record.status = InstanceStatus::Executed;
-            record.peak_memory_bytes = peak_memory();
             record.log = self.log(instance);
         } else {
             record.status = InstanceStatus::Cached;
@@ -100,7 +97,7 @@ impl<'a> Account<'a> {
         record.fingerprint = Some(executed.done.fingerprint);
         record.origins =
             instance.written().map(|(name, origin)| (format!("param.{name}"), origin.to_string())).collect();
-        record.inputs = Given::to(instance, self.executor.binder.pipeline);
+        record.inputs = Given::to(instance, self.worker.binder.pipeline);
         record.items = executed.items;
         record.device = executed.device.map(|device| device.to_string());
         record.outputs = executed.done.outputs.clone();
@@ -112,7 +109,7 @@ impl<'a> Account<'a> {
         if !executed.executed {
             self.tell_known_warnings(&instance.label, &executed.warnings);
         }
-        self.executor.observer.event(&Event::StageFinished {
+        self.worker.observer.event(&Event::StageFinished {
             stage: instance.label.clone(),
             executed: executed.executed,
             items_executed: executed.items_executed,
@@ -124,12 +121,11 @@ impl<'a> Account<'a> {
     }
 
     /// An instance is computed by another process, which is told once.
-    pub(super) fn waiting(&mut self, position: usize, failure: &Failure) {
+    pub(super) fn waiting(&mut self, position: usize, failure: &Failure, owner: &str) {
         self.count(position, failure.items_executed, failure.items_cached);
-        let Some(owner) = failure.error.busy_owner() else { return };
         if self.told.insert(position) {
-            let stage = self.executor.binder.pipeline.instances[position].label.clone();
-            self.executor.observer.event(&Event::Waiting { stage, owner: owner.to_owned() });
+            let stage = self.worker.binder.pipeline.instances[position].label.clone();
+            self.worker.observer.event(&Event::Waiting { stage, owner: owner.to_owned() });
         }
     }
 
@@ -139,35 +135,36 @@ impl<'a> Account<'a> {
     }
 
     /// An instance failed for good.
-    pub(super) fn failed(&mut self, position: usize, seconds: f64, failure: Failure) -> Result<(), Error> {
+    pub(super) fn failed(&mut self, ending: &Ending, failure: &Failure) -> Result<(), Error> {
+        let position = ending.position;
         self.count(position, failure.items_executed, failure.items_cached);
-        let instance = &self.executor.binder.pipeline.instances[position];
-        let interrupted = failure.error.is_interrupted();
-        let mut record = InstanceRecord::of(instance, seconds);
+        let instance = &self.worker.binder.pipeline.instances[position];
+        let interrupted = failure.cause == Cause::Interrupted;
+        let mut record = InstanceRecord::of(instance, ending.seconds);
         record.log = self.log(instance);
         record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
-        record.fingerprint = failure.fingerprint.map(|fingerprint| *fingerprint);
+        record.fingerprint = failure.fingerprint.as_deref().copied();
         record.items_executed = failure.items_executed;
         record.items_cached = failure.items_cached;
-        record.error = Some(failure.error.to_string());
-        record.warnings = failure.warnings;
+        record.error = Some(failure.error.clone());
+        record.warnings = failure.warnings.clone();
         if let Some(counts) = self.counts.get_mut(position) {
             counts.warnings = record.warnings.len();
         }
-        record.peak_memory_bytes = peak_memory();
+        record.peak_memory_bytes = ending.peak_memory_bytes;
         let log = self.record.folder.join("logs").join(format!("{}.log", file_label(&instance.label)));
         self.record.instance(record)?;
         if interrupted {
             let reason = "the run was interrupted".to_string();
-            self.executor.observer.event(&Event::StageSkipped { stage: instance.label.clone(), reason });
+            self.worker.observer.event(&Event::StageSkipped { stage: instance.label.clone(), reason });
             return Ok(());
         }
         self.failures += 1;
-        self.executor.observer.event(&Event::StageFailed {
+        self.worker.observer.event(&Event::StageFailed {
             stage: instance.label.clone(),
-            error: failure.error.to_string(),
-            advice: failure.error.full_advice(),
-            failed_items: failure.failed_items,
+            error: failure.error.clone(),
+            advice: failure.advice.clone(),
+            failed_items: failure.failed_items.clone(),
             log,
         });
         Ok(())
@@ -175,18 +172,18 @@ impl<'a> Account<'a> {
 
     /// Tells of every instance that was not reached.
     pub(super) fn unreached(&self, positions: impl Iterator<Item = usize>) -> Result<(), Error> {
-        let reason = match (self.executor.cancel.is_cancelled(), self.executor.keep_going) {
+        let reason = match (self.worker.cancel.is_cancelled(), self.keep_going) {
             (true, _) => "the run was interrupted",
             (false, true) => "something it needs failed",
             (false, false) => "another stage failed",
         };
         for position in positions {
-            let instance = &self.executor.binder.pipeline.instances[position];
+            let instance = &self.worker.binder.pipeline.instances[position];
             let mut record = InstanceRecord::of(instance, 0.0);
             record.error = Some(reason.to_string());
             self.record.instance(record)?;
             let (stage, reason) = (instance.label.clone(), reason.to_string());
-            self.executor.observer.event(&Event::StageSkipped { stage, reason });
+            self.worker.observer.event(&Event::StageSkipped { stage, reason });
         }
         Ok(())
     }

@@ -41,8 +41,9 @@ struct Place {
     /// How many devices it needs, and which it has while it runs.
     needs: usize,
     devices: Vec<usize>,
-    /// The memory that it takes while it runs.
+    /// The memory and the processors that it takes while it runs.
     memory: u64,
+    processors: u64,
 }
 
 /// The instances of a run.
@@ -55,8 +56,9 @@ pub(super) struct Board {
     clock: u64,
     /// Devices that nobody computes on, in the order of their numbers.
     free: BTreeSet<usize>,
-    /// Memory that nobody has been promised.
+    /// Memory and processors that nobody has been promised.
     free_memory: u64,
+    free_processors: u64,
     /// Those that other processes compute, and when to ask again.
     later: Vec<(Instant, usize)>,
 }
@@ -95,19 +97,38 @@ impl Board {
             needs: 0,
             devices: Vec::new(),
             memory: 0,
+            processors: 0,
         });
         let places: Vec<Place> = places.collect();
         let ready =
             selected.iter().copied().filter(|position| places[*position].waits_for.is_empty()).collect();
-        Self { places, ready, running: 0, clock: 0, free: BTreeSet::new(), free_memory: 0, later: Vec::new() }
+        Self {
+            places,
+            ready,
+            running: 0,
+            clock: 0,
+            free: BTreeSet::new(),
+            free_memory: 0,
+            free_processors: 0,
+            later: Vec::new(),
+        }
     }
 
     /// Gives out these devices, each to one instance at a time. `needs` has a number for each instance, none more than
     /// there are devices.
-    pub(super) fn with_devices(mut self, devices: &[usize], needs: &[usize]) -> Self {
+    pub(super) fn with_devices(mut self, devices: &[usize], needs: &[u64]) -> Self {
         self.free = devices.iter().copied().collect();
         for (place, needs) in self.places.iter_mut().zip(needs) {
-            place.needs = (*needs).min(devices.len());
+            place.needs = usize::try_from(*needs).unwrap_or(usize::MAX).min(devices.len());
+        }
+        self
+    }
+
+    /// Gives out processors, of which each instance uses some; one that uses more than there are gets all of them.
+    pub(super) fn with_processors(mut self, processors: usize, needs: &[u64]) -> Self {
+        self.free_processors = processors as u64;
+        for (place, needs) in self.places.iter_mut().zip(needs) {
+            place.processors = (*needs).min(self.free_processors);
         }
         self
     }
@@ -125,7 +146,8 @@ impl Board {
     pub(super) fn start(&mut self) -> Option<Start> {
         let fits = |position: &usize| {
             let place = &self.places[*position];
-            place.needs <= self.free.len() && place.memory <= self.free_memory
+            let has_room = place.memory <= self.free_memory && place.processors <= self.free_processors;
+            has_room && place.needs <= self.free.len()
         };
         let position = self.ready.iter().copied().find(fits)?;
         self.ready.remove(&position);
@@ -136,6 +158,7 @@ impl Board {
         place.started_at = self.clock;
         place.devices = (0..place.needs).filter_map(|_| self.free.pop_first()).collect();
         self.free_memory -= place.memory;
+        self.free_processors -= place.processors;
         Some(Start { position, devices: place.devices.clone(), rebuild: place.rebuild })
     }
 
@@ -156,6 +179,7 @@ impl Board {
         let place = &mut self.places[position];
         self.free.extend(std::mem::take(&mut place.devices));
         self.free_memory += place.memory;
+        self.free_processors += place.processors;
     }
 
     /// An instance was not begun, for another process computes it: it is asked for again later.
@@ -231,7 +255,7 @@ impl Board {
     }
 
     /// Lets an instance that has ended run again. One that is on its way already is left alone.
-    fn start_over(&mut self, position: usize) {
+    pub(super) fn start_over(&mut self, position: usize) {
         let place = &mut self.places[position];
         if place.state == State::Ended {
             place.state = State::Waiting;
@@ -345,6 +369,22 @@ mod tests {
         assert!(started(&mut board).is_empty());
         assert!(!board.failed(2, &[]));
         assert_eq!(started(&mut board), [4]);
+    }
+
+    #[test]
+    fn processors_are_given_out_once() {
+        let none: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); 4];
+        let mut board = Board::new(none, &(0..4).collect()).with_processors(4, &[3, 2, 1, 99]);
+        let started = |board: &mut Board| -> Vec<usize> {
+            std::iter::from_fn(|| board.start()).map(|start| start.position).collect()
+        };
+        assert_eq!(started(&mut board), [0, 2]);
+        board.succeeded(0);
+        assert_eq!(started(&mut board), [1]);
+        board.postponed(1, Instant::now());
+        assert!(started(&mut board).is_empty());
+        board.succeeded(2);
+        assert_eq!(started(&mut board), [3]);
     }
 
     #[test]

@@ -1,13 +1,14 @@
-//! The order of a run: known results are taken first; then instances whose inputs are there are handed to a fixed number
-//! of workers, and each ending frees those that waited for it. An instance that fails because the store has lost something is tried
-//! again when that is repaired. What an instance does is not known here.
+//! The order of a run: known results are taken first; then instances whose inputs are there are given to an executor as
+//! jobs, and each ending frees those that waited for it. An instance that fails because the store has lost something is
+//! tried again when that is repaired. What an instance does, and where, is not known here.
 
 mod account;
 mod board;
+mod executor;
+mod local;
 
-use std::collections::BTreeSet;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipe_cache::Error;
@@ -15,49 +16,53 @@ use rayon::prelude::*;
 
 use self::account::Account;
 use self::board::{Board, Start};
+pub(crate) use self::executor::Executor;
+pub(crate) use self::local::Local;
+use crate::bind::Done;
 use crate::context::{Device, Devices};
 use crate::event::Summary;
+use crate::execute::Worker;
 use crate::execute::guard::guarded;
-use crate::execute::{Executed, Executor, Failure};
+use crate::job::{Cause, Demand, Ending, Executed, Job, Results};
+use crate::manifest::Instance;
+use crate::naming::is_among;
+use crate::options::RunOptions;
 use crate::record::RecordWriter;
 
 /// How often to look whether the run was asked to stop while other processes are waited for.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// How an instance ended, as its worker saw it.
-struct Ending {
-    position: usize,
-    seconds: f64,
-    outcome: Result<Executed, Failure>,
-    /// After a failure: the instances it builds on whose results are damaged.
-    damaged: Vec<usize>,
-}
-
 /// The instances of a run and where each of them stands.
 pub(crate) struct Schedule<'a> {
-    executor: &'a Executor<'a>,
+    worker: &'a Worker<'a>,
+    devices: &'a Devices,
+    options: &'a RunOptions,
     board: Board,
     account: Account<'a>,
+    results: Results,
 }
 
 impl<'a> Schedule<'a> {
+    /// The selected instances of the worker's pipeline.
     pub(crate) fn new(
-        executor: &'a Executor<'a>,
+        (worker, devices): (&'a Worker<'a>, &'a Devices),
         record: &'a RecordWriter,
+        options: &'a RunOptions,
         selected: &BTreeSet<usize>,
     ) -> Self {
-        let instances = &executor.binder.pipeline.instances;
+        let instances = &worker.binder.pipeline.instances;
+        let needs = |need: fn(&Instance) -> u64| instances.iter().map(need).collect::<Vec<u64>>();
         let upstream = instances.iter().map(|instance| instance.upstream());
         let mut board = Board::new(upstream.collect(), selected);
-        if let Devices::Cuda(numbers) = &executor.devices {
-            let needs: Vec<usize> = instances.iter().map(|instance| instance.resources.gpus).collect();
-            board = board.with_devices(numbers, &needs);
+        if let Devices::Cuda(numbers) = devices {
+            board = board.with_devices(numbers, &needs(|instance| instance.resources.gpus as u64));
         }
-        if let Some(memory) = executor.memory_bytes {
-            let needs: Vec<u64> = instances.iter().map(|instance| instance.resources.memory_bytes).collect();
-            board = board.with_memory(memory, &needs);
+        if let Some(memory) = options.memory_bytes {
+            board = board.with_memory(memory, &needs(|instance| instance.resources.memory_bytes));
         }
-        Self { executor, board, account: Account::new(executor, record) }
+        board = board.with_processors(options.jobs, &needs(|instance| instance.resources.cpus as u64));
+        let account = Account::new(worker, record, options.keep_going);
+        Self { worker, devices, options, board, account, results: vec![None; instances.len()] }
     }
 
     /// What has been done so far.
@@ -65,31 +70,34 @@ impl<'a> Schedule<'a> {
         self.account.summary()
     }
 
-    /// Runs what is ready with that many workers, until nothing is.
-    pub(crate) fn work_off(&mut self, pool: &rayon::ThreadPool, jobs: usize) -> Result<(), Error> {
-        let executor = self.executor;
-        pool.install(|| self.take_known())?;
-        let (give, take) = channel::<Start>();
-        let take = Mutex::new(take);
-        let (ended, endings) = channel::<Ending>();
-        std::thread::scope(|scope| {
-            for _ in 0..jobs.max(1) {
-                let ended = ended.clone();
-                let take = &take;
-                scope.spawn(move || worker(executor, pool, take, &ended));
+    /// The result of an instance, if it has one.
+    pub(crate) fn result(&self, position: usize) -> Option<Arc<Done>> {
+        self.results.get(position)?.clone()
+    }
+
+    /// Runs what is to be run, until nothing is left that can be.
+    pub(crate) fn work_off(&mut self, executor: &mut dyn Executor) -> Result<(), Error> {
+        self.coordinate(executor)?;
+        self.account.unreached(self.board.unreached())
+    }
+
+    /// Computes again those instances of a stage whose results are damaged, and what these need.
+    pub(crate) fn restore(&mut self, stage: &str, executor: &mut dyn Executor) -> Result<(), Error> {
+        for (position, instance) in self.worker.binder.pipeline.instances.iter().enumerate() {
+            let done = self.result(position).filter(|_| instance.stage == stage);
+            if done.is_some_and(|done| !self.worker.is_whole(&done)) {
+                self.board.start_over(position);
             }
-            drop(ended);
-            let outcome = self.coordinate(give, &endings, jobs.max(1));
-            // Workers end when `give` is dropped, which `coordinate` has done.
-            outcome
-        })
+        }
+        self.coordinate(executor)
     }
 
     /// Takes the known results that can be told without reading inputs, those of instances that wait for nothing together,
-    /// before anything is computed. Each file and folder is looked at once. Where inputs must be read, workers do it.
-    fn take_known(&mut self) -> Result<(), Error> {
-        let executor = self.executor;
-        executor.binder.stats.hold();
+    /// before anything is computed. Each file and folder is looked at once, in the threads of the current pool. Where
+    /// inputs must be read, jobs do it.
+    pub(crate) fn take_known(&mut self) -> Result<(), Error> {
+        let worker = self.worker;
+        worker.binder.stats.hold();
         let (mut assessed, mut all) = (BTreeSet::new(), Vec::new());
         loop {
             let ready: Vec<usize> =
@@ -98,109 +106,96 @@ impl<'a> Schedule<'a> {
                 break;
             }
             assessed.extend(ready.iter().copied());
-            let known: Vec<(usize, Executed)> =
-                ready.into_par_iter().filter_map(|position| known_now(executor, position)).collect();
+            let wanted = ready.into_par_iter().filter(|position| !self.is_forced(*position));
+            let known = wanted.filter_map(|position| known_now(worker, position, &self.results));
+            let known: Vec<(usize, Executed)> = known.collect();
             for (position, known) in &known {
-                executor.keep(*position, &known.done);
+                self.results[*position] = Some(Arc::new(known.done.clone()));
                 self.board.was_known(*position);
             }
             all.extend(known);
         }
-        executor.binder.stats.release();
+        worker.binder.stats.release();
         self.account.up_to_date(&all)
     }
 
-    fn coordinate(
-        &mut self,
-        give: Sender<Start>,
-        endings: &Receiver<Ending>,
-        workers: usize,
-    ) -> Result<(), Error> {
+    /// Gives jobs to the executor and takes their endings, until nothing is under way and nothing is left to be begun.
+    fn coordinate(&mut self, executor: &mut dyn Executor) -> Result<(), Error> {
         loop {
             let next = self.board.wake(Instant::now());
-            self.start_ready(&give, workers);
+            self.start_ready(executor)?;
             let waits = next.filter(|_| !self.is_stopped());
-            let ending = match waits {
-                None if self.board.running() == 0 => break,
-                None => endings.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(time) => endings.recv_timeout(time.saturating_duration_since(Instant::now()).min(LOOK)),
-            };
-            match ending {
-                Ok(ending) => self.ended(ending)?,
-                Err(RecvTimeoutError::Timeout) => {}
-                Err(RecvTimeoutError::Disconnected) => break,
+            if waits.is_none() && self.board.running() == 0 {
+                return Ok(());
+            }
+            for ending in executor.poll(waits.map(|time| time.min(Instant::now() + LOOK))) {
+                self.ended(ending)?;
             }
         }
-        drop(give);
-        self.account.unreached(self.board.unreached())
     }
 
     fn ended(&mut self, ending: Ending) -> Result<(), Error> {
-        let Ending { position, seconds, outcome, damaged } = ending;
+        let Ending { position, outcome, .. } = &ending;
         match outcome {
             Ok(executed) => {
-                self.account.succeeded(position, seconds, &executed)?;
-                self.executor.keep(position, &executed.done);
-                self.board.succeeded(position);
+                self.account.succeeded(&ending, executed)?;
+                self.results[*position] = Some(Arc::new(executed.done.clone()));
+                self.board.succeeded(*position);
             }
-            Err(failure) if failure.error.busy_owner().is_some() => {
-                self.account.waiting(position, &failure);
-                self.board.postponed(position, Instant::now());
+            Err(failure) => {
+                let damaged = match &failure.cause {
+                    Cause::Busy { owner } => {
+                        self.account.waiting(*position, failure, owner);
+                        self.board.postponed(*position, Instant::now());
+                        return Ok(());
+                    }
+                    Cause::Damaged(makers) => makers.as_slice(),
+                    Cause::Interrupted | Cause::Error => &[],
+                };
+                match self.board.failed(*position, damaged) {
+                    true => self.account.delayed(*position, failure),
+                    false => self.account.failed(&ending, failure)?,
+                }
             }
-            Err(failure) if self.board.failed(position, &damaged) => {
-                self.account.delayed(position, &failure);
-            }
-            Err(failure) => self.account.failed(position, seconds, failure)?,
         }
         Ok(())
     }
 
     /// Whether nothing more is to be begun.
     fn is_stopped(&self) -> bool {
-        self.executor.cancel.is_cancelled() || (self.account.has_failures() && !self.executor.keep_going)
+        self.worker.cancel.is_cancelled() || (self.account.has_failures() && !self.options.keep_going)
+    }
+
+    /// Whether an instance's result is to be computed anew although it is known.
+    fn is_forced(&self, position: usize) -> bool {
+        let instance = &self.worker.binder.pipeline.instances[position];
+        is_among(&self.options.force, &instance.stage, &instance.label)
     }
 
     /// Hands out no more than is begun at once: what has been handed out is not taken back when something fails.
-    fn start_ready(&mut self, give: &Sender<Start>, workers: usize) {
-        while self.board.running() < workers && !self.is_stopped() {
-            let Some(start) = self.board.start() else { return };
-            if give.send(start).is_err() {
-                // No worker is left, which cannot be while `take` lives.
-                return;
-            }
+    fn start_ready(&mut self, executor: &mut dyn Executor) -> Result<(), Error> {
+        while !self.is_stopped() {
+            let Some(start) = self.board.start() else { break };
+            executor.submit(self.job(start))?;
         }
+        Ok(())
+    }
+
+    fn job(&self, Start { position, devices, rebuild }: Start) -> Job {
+        let instance = &self.worker.binder.pipeline.instances[position];
+        let upstream = instance.upstream().into_iter();
+        let upstream = upstream.filter_map(|maker| Some((maker, self.results[maker].as_deref()?.clone())));
+        let demand = match (self.is_forced(position), rebuild) {
+            (true, _) => Demand::All,
+            (false, true) => Demand::Result,
+            (false, false) => Demand::Missing,
+        };
+        let device = devices.first().map_or_else(|| self.devices.any(), |number| Device::Cuda(*number));
+        Job { position, upstream: upstream.collect::<BTreeMap<_, _>>(), demand, device }
     }
 }
 
 /// An instance's known result. What cannot be told fails when its turn comes.
-fn known_now(executor: &Executor<'_>, position: usize) -> Option<(usize, Executed)> {
-    Some((position, guarded(|| executor.known_by_stats(position)).ok()??))
-}
-
-/// Takes instances until there are no more. The work itself happens in the pool, so that stages and rows
-/// together never use more threads than it has.
-fn worker(
-    executor: &Executor<'_>,
-    pool: &rayon::ThreadPool,
-    take: &Mutex<Receiver<Start>>,
-    ended: &Sender<Ending>,
-) {
-    loop {
-        let next = take.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        let Ok(Start { position, devices, rebuild }) = next else { return };
-        let device = devices.first().map_or_else(|| executor.devices.any(), |number| Device::Cuda(*number));
-        let started = Instant::now();
-        // A kind's code also runs while inputs are bound; a worker that died of it would be waited for for ever.
-        let outcome = guarded(|| pool.install(|| executor.execute(position, rebuild, device)));
-        let damaged = match &outcome {
-            Err(failure) if !failure.error.is_interrupted() && failure.error.busy_owner().is_none() => {
-                executor.damaged_inputs(position)
-            }
-            _ => Vec::new(),
-        };
-        let seconds = started.elapsed().as_secs_f64();
-        if ended.send(Ending { position, seconds, outcome, damaged }).is_err() {
-            return;
-        }
-    }
+fn known_now(worker: &Worker<'_>, position: usize, results: &Results) -> Option<(usize, Executed)> {
+    Some((position, guarded(|| worker.known_by_stats(position, results)).ok()??))
 }

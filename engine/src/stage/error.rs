@@ -40,11 +40,6 @@ impl StageError {
         None
     }
 
-    /// The process that does the work already, if that is why it was not begun.
-    pub(crate) fn busy_owner(&self) -> Option<&str> {
-        self.source.downcast_ref::<Busy>().map(|busy| busy.owner.as_str())
-    }
-
     /// What to do about it, as far as anybody knows.
     pub(crate) fn full_advice(&self) -> Option<String> {
         let mut cause: Option<&(dyn StdError + 'static)> = Some(self.source.as_ref());
@@ -93,10 +88,3 @@ impl fmt::Display for StageError {
 #[derive(Debug, thiserror::Error)]
 #[error("interrupted")]
 pub struct Interrupted;
-
-/// Another process does the work already.
-#[derive(Debug, thiserror::Error)]
-#[error("{owner} is computing it")]
-pub(crate) struct Busy {
-    pub(crate) owner: String,
-}

@@ -18,7 +18,6 @@ use serde::de::DeserializeOwned;
 
 pub use about::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec};
 pub use erased::{AnyItems, AnyStage, AnyWhole, PerItem, Whole, Work};
-pub(crate) use error::Busy;
 pub use error::{Interrupted, StageError};
 pub use foresee::{Foresee, Foreseen, Given, GivenSource, Preview};
 pub use inspect::{Checked, Finding, Inspect, Severity, Sighted, SightedFile};
