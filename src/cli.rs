@@ -47,6 +47,18 @@ pub(crate) enum Command {
     Init(InitArguments),
     /// Print a completion script for a shell
     Completions(CompletionsArguments),
+    /// Do one job of a run; started by executors, not by people
+    #[command(hide = true)]
+    Worker(WorkerArguments),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WorkerArguments {
+    /// The job's file
+    pub(crate) job: PathBuf,
+    /// Stop when standard input ends
+    #[arg(long)]
+    pub(crate) attached: bool,
 }
 
 /// A manifest and what changes it.
@@ -199,8 +211,10 @@ impl RunArguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExecutorName {
-    /// On this machine
+    /// In this process
     Local,
+    /// Each stage instance in a process of its own on this machine, with `resources.cpus` threads
+    Process,
     /// On a Slurm cluster
     Slurm,
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use pipe_engine::job::JobError;
 use pipe_engine::manifest::ManifestError;
 use pipe_engine::publish::CopyError;
 use pipe_engine::record::RecordError;
@@ -42,6 +43,9 @@ pub(crate) enum CliError {
     /// What the stages are given is wrong.
     #[error("{}", .0.iter().map(|finding| finding.message.as_str()).collect::<Vec<_>>().join("\n"))]
     Findings(Vec<Finding>),
+    /// A job cannot be done.
+    #[error(transparent)]
+    Job(#[from] JobError),
     /// Anything else, with the next step and the exit code.
     #[error("{message}")]
     Other {

@@ -78,6 +78,7 @@ fn command(command: Command, kinds: &[&'static dyn AnyStage], lock: &str) -> Res
         Command::Schema => commands::schema::schema(&registry),
         Command::Init(options) => commands::init::init(&options),
         Command::Completions(options) => commands::completions::completions(&options),
+        Command::Worker(options) => commands::worker::worker(&options, &registry),
     }
 }
 

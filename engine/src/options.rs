@@ -1,5 +1,7 @@
 //! How a run is asked for, and why it may not begin.
 
+use std::path::PathBuf;
+
 use crate::record::Surroundings;
 use crate::requests::Secrets;
 
@@ -16,10 +18,34 @@ pub struct RunOptions {
     pub keep_going: bool,
     /// Memory that instances may take together, by what their `resources` say; without it nobody counts.
     pub memory_bytes: Option<u64>,
+    /// Where instances are computed.
+    pub executor: ExecutorChoice,
     /// Where kinds that ask services get their keys.
     pub secrets: Secrets,
     /// Written into the record.
     pub surroundings: Surroundings,
+}
+
+/// Where instances are computed.
+#[derive(Clone, Debug, Default)]
+pub enum ExecutorChoice {
+    /// In threads of this process.
+    #[default]
+    Local,
+    /// Each in a process of its own on this machine, with as many threads as its `cpus`.
+    Processes(WorkerCommand),
+}
+
+/// How a process is started that does a job.
+#[derive(Clone, Debug)]
+pub struct WorkerCommand {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments before the job's file. It does what [`JobFile::perform`](crate::job::JobFile::perform) does, stops
+    /// when its standard input ends, and writes lines of JSON on standard output: each event, and at last the ending.
+    pub arguments: Vec<String>,
+    /// Whether it hashes inputs whatever is remembered of them.
+    pub verify: bool,
 }
 
 /// Why a run could not begin or its record could not be kept.

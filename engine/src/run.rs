@@ -11,10 +11,10 @@ use crate::event::{Event, Observer, Status, Summary};
 use crate::execute::Worker;
 use crate::manifest::{Instance, Pipeline};
 use crate::naming::{self, Named, is_among};
-pub use crate::options::{RunError, RunOptions};
+pub use crate::options::{ExecutorChoice, RunError, RunOptions, WorkerCommand};
 use crate::publish::{self, CopyError};
 use crate::record::{Elsewhere, RecordWriter, RunHeader, utc};
-use crate::schedule::{Executor, Local, Schedule};
+use crate::schedule::{Executor, Local, Processes, Schedule};
 use crate::session::Session;
 use crate::stage::StageError;
 
@@ -54,10 +54,16 @@ pub fn run(
     };
     let mut schedule = Schedule::new((&worker, &session.devices), &record, options, &selected);
     pool.install(|| schedule.take_known()).map_err(RunError::Broken)?;
-    let ended = pool.in_place_scope(|scope| {
-        let mut executor = Local::new(scope, &worker);
-        Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.to_the_end()
-    });
+    let ended = match &options.executor {
+        ExecutorChoice::Local => pool.in_place_scope(|scope| {
+            let mut executor = Local::new(scope, &worker);
+            Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.to_the_end()
+        }),
+        ExecutorChoice::Processes(command) => std::thread::scope(|scope| {
+            let mut executor = Processes::new(scope, &worker, command);
+            Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.to_the_end()
+        }),
+    };
     let (mut summary, headlines) = ended.map_err(RunError::Broken)?;
     summary.seconds = started.elapsed().as_secs_f64();
     record.finished(&summary).map_err(RunError::Broken)?;

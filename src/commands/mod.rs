@@ -14,3 +14,4 @@ pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod show;
 pub(crate) mod stages;
+pub(crate) mod worker;

@@ -12,7 +12,7 @@ use pipe_engine::event::{Event, Observer, Status};
 use pipe_engine::manifest::Overrides;
 use pipe_engine::record::Surroundings;
 use pipe_engine::registry::Registry;
-use pipe_engine::run::{RunOptions, run as run_pipeline};
+use pipe_engine::run::{ExecutorChoice, RunOptions, run as run_pipeline};
 use pipe_engine::session::Session;
 use serde_json::{Value, json};
 
@@ -43,6 +43,7 @@ pub(crate) fn predict(arguments: &PredictArguments, registry: &Registry) -> Resu
         only: Vec::new(),
         keep_going: false,
         memory_bytes: memory_bytes(),
+        executor: ExecutorChoice::Local,
         secrets: session::secrets(),
         surroundings: Surroundings {
             program: format!("pipe {}", env!("CARGO_PKG_VERSION")),

@@ -10,7 +10,7 @@ use pipe_engine::event::{Event, Observer, Status, Summary};
 use pipe_engine::preflight::check_tables;
 use pipe_engine::record::{GitState, Surroundings, end_interrupted};
 use pipe_engine::registry::Registry;
-use pipe_engine::run::{RunOptions, run as run_pipeline};
+use pipe_engine::run::{ExecutorChoice, RunOptions, WorkerCommand, run as run_pipeline};
 use pipe_engine::session::Session;
 
 use crate::cli::{ExecutorName, RunArguments};
@@ -33,9 +33,7 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
 
 fn run_or_refuse(arguments: &RunArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     let devices = session::devices(arguments.device)?;
-    if arguments.executor == ExecutorName::Slurm {
-        return Err(CliError::refused("the Slurm executor is not built yet", "run with --executor local"));
-    }
+    let executor = executor(arguments)?;
     let verbosity = arguments.verbosity();
     let observer: Box<dyn Observer> =
         if arguments.json { Box::new(JsonLines(verbosity)) } else { Box::new(Display::new(verbosity)) };
@@ -49,7 +47,7 @@ fn run_or_refuse(arguments: &RunArguments, registry: &Registry) -> Result<ExitCo
         observer.event(&Event::Warning { stage: None, text });
     }
     hub::place_all(&mut pipeline)?;
-    let options = options(arguments, &pipeline.root);
+    let options = options(arguments, &pipeline.root, executor);
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);
     // Without a handler an interrupt still leaves a good cache; it only ends less politely.
@@ -77,7 +75,7 @@ impl Observer for Noting<'_> {
     }
 }
 
-fn options(arguments: &RunArguments, root: &Path) -> RunOptions {
+fn options(arguments: &RunArguments, root: &Path, executor: ExecutorChoice) -> RunOptions {
     RunOptions {
         jobs: arguments.jobs.map_or_else(processors, usize::from),
         force: arguments.force.clone(),
@@ -85,7 +83,31 @@ fn options(arguments: &RunArguments, root: &Path) -> RunOptions {
         keep_going: arguments.keep_going,
         memory_bytes: memory_bytes(),
         secrets: session::secrets(),
+        executor,
         surroundings: surroundings(root),
+    }
+}
+
+fn executor(arguments: &RunArguments) -> Result<ExecutorChoice, CliError> {
+    match arguments.executor {
+        ExecutorName::Local => Ok(ExecutorChoice::Local),
+        ExecutorName::Process => {
+            let program = std::env::current_exe().map_err(|error| {
+                CliError::refused(
+                    format!("this program cannot find itself: {error}"),
+                    "run with --executor local",
+                )
+            })?;
+            let arguments_before = ["worker", "--attached"].map(str::to_string).to_vec();
+            Ok(ExecutorChoice::Processes(WorkerCommand {
+                program,
+                arguments: arguments_before,
+                verify: arguments.verify,
+            }))
+        }
+        ExecutorName::Slurm => {
+            Err(CliError::refused("the Slurm executor is not built yet", "run with --executor local"))
+        }
     }
 }
 
@@ -99,7 +121,7 @@ fn exit_code(summary: &Summary) -> ExitCode {
 
 /// Asks the run to stop; ends it when it does not, for what is kept is whole at any moment.
 #[allow(clippy::exit, reason = "a step that does not listen cannot be left otherwise")]
-fn interrupt(cancel: &Cancel) {
+pub(super) fn interrupt(cancel: &Cancel) {
     cancel.cancel();
     std::thread::spawn(|| {
         std::thread::sleep(PATIENCE);

@@ -18,6 +18,7 @@ use crate::execute::Worker;
 use crate::manifest::{Origin, Overrides, Pipeline};
 use crate::registry::Registry;
 use crate::requests::Secrets;
+use crate::run::thread_pool;
 use crate::session::Session;
 use crate::stage::AnyStage;
 
@@ -74,9 +75,6 @@ pub enum JobError {
     /// The store's reason.
     #[error(transparent)]
     Store(#[from] pipe_cache::Error),
-    /// The ending cannot be written down.
-    #[error("cannot tell how the job ended: {0}")]
-    Ending(#[from] serde_json::Error),
 }
 
 impl JobFile {
@@ -126,15 +124,14 @@ impl JobFile {
         serde_json::to_vec_pretty(self)
     }
 
-    /// Does the job in this process, with that many threads. What the ending is written to is the caller's business; it
-    /// is given as one line of JSON.
+    /// Does the job in this process, with as many threads as its `cpus`. Gives the ending as one line of JSON, for whoever
+    /// waits for it.
     ///
     /// # Errors
-    /// When it cannot be begun at all.
+    /// When the program is not the one that made it, or the store cannot be opened or written.
     pub fn perform(
         &self,
         registry: &Registry,
-        threads: usize,
         secrets: Secrets,
         observer: &dyn Observer,
         cancel: &Cancel,
@@ -158,7 +155,7 @@ impl JobFile {
             demand: self.demand,
             device: self.device,
         };
-        let ending = match crate::run::thread_pool(threads) {
+        let ending = match thread_pool(self.instance.resources.cpus) {
             Ok(pool) => pool.install(|| worker.perform(&job)),
             Err(error) => {
                 let failure = Failure::message(error.to_string(), "give it fewer `cpus`");
@@ -168,7 +165,7 @@ impl JobFile {
         store.sync()?;
         // What was hashed is remembered if it can be; the result does not need it.
         let _ = session.memo.save();
-        Ok(serde_json::to_string(&self.of_the_run(ending))?)
+        Ok(serde_json::json!({ "ending": self.of_the_run(ending) }).to_string())
     }
 
     /// An ending with the positions of the pipeline that the job is of.

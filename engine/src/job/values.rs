@@ -25,7 +25,7 @@ pub(super) struct InstanceValues {
     /// The parameters that are written and not defaults.
     written: Vec<String>,
     inputs: Vec<InputValues>,
-    resources: Resources,
+    pub(super) resources: Resources,
     is_last: bool,
 }
 

@@ -6,6 +6,7 @@ mod account;
 mod board;
 mod executor;
 mod local;
+mod processes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,6 +19,7 @@ use self::account::Account;
 use self::board::{Board, Start};
 pub(crate) use self::executor::Executor;
 pub(crate) use self::local::Local;
+pub(crate) use self::processes::Processes;
 use crate::bind::Done;
 use crate::context::{Device, Devices};
 use crate::event::Summary;

@@ -21,7 +21,7 @@ use pipe_engine::manifest::{ManifestError, Overrides, Pipeline, load_pipeline};
 use pipe_engine::record::Surroundings;
 use pipe_engine::registry::Registry;
 use pipe_engine::requests::Secrets;
-use pipe_engine::run::{RunError, RunOptions, run};
+use pipe_engine::run::{ExecutorChoice, RunError, RunOptions, run};
 use pipe_engine::session::Session;
 use pipe_engine::stage::{
     About, AnyStage, Checked, Column, FileColumn, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
@@ -341,6 +341,7 @@ impl Project {
             only: vec![],
             keep_going: false,
             memory_bytes: None,
+            executor: ExecutorChoice::Local,
             secrets: Secrets::default(),
             surroundings: Surroundings::default(),
         }

@@ -1,0 +1,136 @@
+//! Instances in processes of their own: the same bytes as in threads, and no worker that outlives its run.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use support::{Workspace, wait_until};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// All files below a folder, by path.
+fn files(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if entry.path().is_dir() {
+            found.extend(
+                files(&entry.path()).into_iter().map(|(inner, bytes)| (format!("{name}/{inner}"), bytes)),
+            );
+        } else {
+            found.insert(name, fs::read(entry.path()).unwrap());
+        }
+    }
+    found
+}
+
+#[test]
+fn processes_give_what_threads_give() {
+    let workspace = Workspace::with_two_folds(12);
+    let mut results = Vec::new();
+    for executor in ["local", "process"] {
+        let ran =
+            workspace.pipe_ok(&["run", "p.toml", "--json", "--executor", executor, "--cache", executor]);
+        assert_eq!(ran.count("failed"), 0);
+        let mut all = BTreeMap::new();
+        for stage in ["slice", "text-encode", "split", "train"] {
+            let to = format!("{executor}-{stage}");
+            workspace.pipe_ok(&["get", "p.toml", stage, "--cache", executor, "--to", &to]);
+            all.extend(
+                files(&workspace.path(&to))
+                    .into_iter()
+                    .map(|(name, bytes)| (format!("{stage}/{name}"), bytes)),
+            );
+        }
+        let mut executed = ran.executed();
+        executed.sort();
+        results.push((executed, ran.count("items_executed"), all));
+    }
+    let (local, process) = (&results[0], &results[1]);
+    assert_eq!((&local.0, local.1), (&process.0, process.1));
+    assert!(local.2 == process.2 && local.2.len() > 10, "{:?}", local.2.keys());
+    // What workers found is found again, whoever looks.
+    for executor in ["local", "process"] {
+        let again =
+            workspace.pipe_ok(&["run", "p.toml", "--json", "--executor", executor, "--cache", "process"]);
+        assert_eq!(again.executed(), Vec::<String>::new());
+    }
+    // An item that fails is told as it is by threads.
+    let shown = workspace.pipe_ok(&["show", "latest", "--cache", "process"]);
+    assert!(shown.stdout.contains("known"), "{}", shown.stdout);
+}
+
+/// The processes that a process has started.
+fn children(process: u32) -> Vec<u32> {
+    let tasks = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = tasks.filter_map(|task| fs::read_to_string(task.path().join("children")).ok());
+    lists
+        .flat_map(|list| list.split_whitespace().filter_map(|id| id.parse().ok()).collect::<Vec<u32>>())
+        .collect()
+}
+
+/// The worker that trains.
+fn trainer(process: u32) -> Option<u32> {
+    let trains = |child: &u32| {
+        let line = fs::read(format!("/proc/{child}/cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).contains("jobs/train")
+    };
+    children(process).into_iter().find(trains)
+}
+
+fn kill(process: u32) {
+    assert!(Command::new("kill").args(["-KILL", &process.to_string()]).status().unwrap().success());
+}
+
+/// Starts a run whose training takes long; gives it and the worker that trains.
+fn training(workspace: &Workspace) -> (std::process::Child, u32) {
+    let head = workspace.start(&["run", "p.toml", "--executor", "process"]);
+    let mut worker = None;
+    wait_until(LONG, "a worker that trains", || {
+        worker = trainer(head.id());
+        worker.is_some()
+    });
+    (head, worker.unwrap())
+}
+
+#[test]
+fn a_worker_that_is_killed_fails_its_stage_and_the_next_run_goes_on() {
+    let workspace = Workspace::with_training(200);
+    let (mut head, worker) = training(&workspace);
+    kill(worker);
+    assert_eq!(head.wait().unwrap().code(), Some(1));
+    let told = workspace.pipe_ok(&["show", "latest"]).stdout;
+    assert!(told.contains("its worker ended without a result (signal: 9"), "{told}");
+    let ran = workspace.pipe_ok(&["run", "p.toml", "--json", "--set", "train.epochs=2"]);
+    assert!(ran.executed().iter().all(|label| label.starts_with("train")), "{:?}", ran.executed());
+}
+
+#[test]
+fn no_worker_outlives_its_run() {
+    let workspace = Workspace::with_training(200);
+    let (mut head, worker) = training(&workspace);
+    kill(head.id());
+    head.wait().unwrap();
+    let is_gone = || {
+        let state = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap_or_default();
+        state.is_empty() || state.contains(") Z ")
+    };
+    wait_until(LONG, "the worker to end", is_gone);
+}
+
+#[test]
+fn a_job_of_another_program_is_refused() {
+    let workspace = Workspace::new();
+    workspace.write("job.json", "{}");
+    let refused = workspace.pipe(&["worker", "job.json"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("job.json is no job of this program's version"), "{}", refused.stderr);
+    let refused = workspace.pipe(&["worker", "none.json"]);
+    assert!(refused.stderr.contains("cannot read the job none.json"), "{}", refused.stderr);
+}
