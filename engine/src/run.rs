@@ -57,11 +57,11 @@ pub fn run(
     let ended = match &options.executor {
         ExecutorChoice::Local => pool.in_place_scope(|scope| {
             let mut executor = Local::new(scope, &worker);
-            Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.to_the_end()
+            Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.finish()
         }),
         ExecutorChoice::Processes(command) => std::thread::scope(|scope| {
             let mut executor = Processes::new(scope, &worker, command);
-            Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.to_the_end()
+            Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.finish()
         }),
     };
     let (mut summary, headlines) = ended.map_err(RunError::Broken)?;
@@ -85,7 +85,7 @@ struct Execution<'r, 'a> {
 
 impl Execution<'_, '_> {
     /// Computes what is missing, publishes, and gives what there is to tell: the summary and the headlines.
-    fn to_the_end(mut self) -> Result<(Summary, Vec<Event>), Error> {
+    fn finish(mut self) -> Result<(Summary, Vec<Event>), Error> {
         self.schedule.work_off(self.executor)?;
         if self.schedule.summary().executed > 0 {
             self.worker.binder.store.sync()?;

@@ -7,6 +7,7 @@ mod support;
 use std::collections::BTreeSet;
 
 use pipe_engine::context::{Cancel, Devices};
+use pipe_engine::event::Status;
 use pipe_engine::record::read_run;
 use pipe_engine::run::RunError;
 use support::{Memory, Project};
@@ -51,12 +52,31 @@ fn a_device_for_a_kind_that_uses_none_is_told() {
 }
 
 #[test]
-fn memory_keeps_instances_apart_that_do_not_fit_together() {
+fn instances_that_do_not_fit_together_are_kept_apart() {
     // On the processor each of them would find it occupied by another.
     let project = project("resources = { memory_gb = 6 }\n");
     let outcome = project.run_with(&[], |options| options.memory_bytes = Some(11_000_000_000));
     assert_eq!((outcome.summary.executed, outcome.summary.failed), (6, 0));
+    let mut project = self::project("resources = { cpus = 3 }\n");
+    assert_eq!(project.run(&[]).summary.executed, 6, "of four processors one takes three");
+    project.jobs = 1;
+    let again = project.run_with(&[], |options| options.force = vec!["occupy".to_string()]);
+    assert_eq!(again.summary.executed, 6, "one that wants more than there is runs alone");
     let error = self::project("resources = { memory_gb = -1 }\n").load(&[]);
     let error = error.err().unwrap().to_string();
     assert!(error.contains("`memory_gb` must be 0 or more"), "{error}");
+}
+
+#[test]
+fn what_takes_longer_than_its_time_fails_and_is_told_so() {
+    let project = project("params = { endless = true }\nresources = { time = \"1s\" }\n");
+    let outcome = project.run(&["occupy.foreach.fold=[0]"]);
+    assert_eq!((outcome.summary.status, outcome.summary.failed), (Status::Failed, 1));
+    let error = read_run(&project.store(), "latest").unwrap().instances[0].error.clone().unwrap();
+    assert_eq!(error, "it took longer than 1 s, the `time` in its `resources`");
+    for wrong in ["1", "0s", "-1m", "2 weeks", "h"] {
+        let error = self::project(&format!("resources = {{ time = \"{wrong}\" }}\n")).load(&[]);
+        let error = error.err().unwrap().to_string();
+        assert!(error.contains(&format!("`time` is {wrong:?}, which is no time")), "{error}");
+    }
 }

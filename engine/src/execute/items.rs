@@ -15,7 +15,7 @@ use crate::context::{ItemContext, Reporter};
 use crate::event::{Event, FailedItem};
 use crate::input::Input;
 use crate::items::{BoundItem, BoundItems};
-use crate::job::Failure;
+use crate::job::{Failure, ItemCounts};
 use crate::manifest::Instance;
 use crate::requests::Turns;
 use crate::stage::{AnyItems, Interrupted, Item, ItemFile, StageError};
@@ -48,7 +48,7 @@ impl Worker<'_> {
         items: &BoundItems,
         context: &ItemContext<'_>,
         forced: bool,
-    ) -> Result<(BTreeMap<String, ArtifactRef>, usize, usize), Failure> {
+    ) -> Result<(BTreeMap<String, ArtifactRef>, ItemCounts), Failure> {
         let store = self.binder.store;
         let journal = store.items(items.scope)?;
         let known = |one: &BoundItem| journal.get(one.key, store).filter(|_| !forced);
@@ -64,14 +64,12 @@ impl Worker<'_> {
                 None => missing.push(one),
             }
         }
-        let items_cached = outcomes.len();
+        let mut counts = ItemCounts { executed: 0, cached: outcomes.len() };
         self.observer.event(&Event::StageStarted {
             stage: instance.label.clone(),
             items: Some(items.list.len()),
-            items_cached,
+            items_cached: counts.cached,
         });
-        let mut items_executed = 0;
-        let mut items_known = items_cached;
         if !missing.is_empty() {
             let writer = journal.writer()?;
             // What is forced is computed whatever others have found.
@@ -80,15 +78,14 @@ impl Worker<'_> {
             let Rest { journal, found, busy, failure } = feed.rest();
             let (good, bad): (Vec<_>, Vec<_>) =
                 computed.into_iter().partition(|(_, outcome)| outcome.is_ok());
-            items_executed = good.len();
-            items_known += found.len();
+            counts.executed = good.len();
             let by_others: BTreeSet<&str> = found.iter().map(|(name, _)| *name).collect();
             let found_items = items.list.iter().filter(|one| by_others.contains(one.item.name.as_str()));
             warnings.extend(found_items.flat_map(|one| self.known_warnings(one, &journal)));
             outcomes.extend(good.into_iter().filter_map(|(name, outcome)| Some((name, outcome.ok()?))));
             outcomes.extend(found);
             self.tell_conflicts(instance, journal.merge(writer)?);
-            if let Some(failure) = items_failure(bad, items_executed, items_cached) {
+            if let Some(failure) = items_failure(bad, counts) {
                 return Err(failure);
             }
             let unfinished = match (failure, busy) {
@@ -99,15 +96,17 @@ impl Worker<'_> {
                 (None, Some(owner)) => Some(Failure::busy(owner)),
                 (None, None) => None,
             };
-            if let Some(failure) = unfinished {
-                return Err(Failure { items_executed, items_cached, ..failure });
+            if let Some(mut failure) = unfinished {
+                failure.before.items = counts;
+                return Err(failure);
             }
+            counts.cached += by_others.len();
         }
         // Not before all items are there: until then it may be tried again and again.
         warnings.iter().for_each(|text| context.reporter.warn(text));
         let artifact = self.gather((instance, params), stage, items, &outcomes)?;
         let name = instance.kind.about().outputs.first().map_or("items", |output| output.name);
-        Ok((BTreeMap::from([(name.to_string(), artifact)]), items_executed, items_known))
+        Ok((BTreeMap::from([(name.to_string(), artifact)]), counts))
     }
 
     /// Computes groups of items side by side and commits each item as soon as it is there.
@@ -226,11 +225,7 @@ fn warnings_key(one: &BoundItem) -> Digest {
 }
 
 /// The failure of a stage whose items failed: the first error that is not a consequence of another.
-fn items_failure(
-    bad: Vec<(&str, Result<ItemOutcome, StageError>)>,
-    items_executed: usize,
-    items_cached: usize,
-) -> Option<Failure> {
+fn items_failure(bad: Vec<(&str, Result<ItemOutcome, StageError>)>, counts: ItemCounts) -> Option<Failure> {
     let mut errors: Vec<(&str, StageError)> =
         bad.into_iter().filter_map(|(name, outcome)| Some((name, outcome.err()?))).collect();
     if errors.is_empty() {
@@ -251,5 +246,8 @@ fn items_failure(
         let message = if text.contains(name) { text } else { format!("item {name}: {text}") };
         StageError { source: message.into(), advice: error.advice }
     };
-    Some(Failure { failed_items, items_executed, items_cached, ..error.into() })
+    let mut failure = Failure::from(error);
+    failure.before.failed_items = failed_items;
+    failure.before.items = counts;
+    Some(failure)
 }

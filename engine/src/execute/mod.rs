@@ -20,7 +20,7 @@ use crate::assess::{Assessed, Stale, UpToDate};
 use crate::bind::{Binder, Bound, Done};
 use crate::context::{Cancel, Device, Reporter};
 use crate::event::{Event, Observer};
-use crate::job::{Cause, Demand, Ending, Executed, Failure, Job, Results};
+use crate::job::{Cause, Demand, Ending, Executed, Failure, ItemCounts, Job, Results};
 use crate::lookup::class_of;
 use crate::manifest::Instance;
 use crate::record::peak_memory;
@@ -131,8 +131,8 @@ impl Worker<'_> {
         }
         let executed = self.compute(task, &stale.bound)?;
         drop(claim);
-        let (bound, items) = (&stale.bound, executed.items);
-        self.binder.remember_if_unchanged(instance, &upstream, stale.signature, (bound, items));
+        let bound = (&stale.bound, executed.listing);
+        self.binder.remember_if_unchanged(instance, &upstream, stale.signature, bound);
         Ok(executed)
     }
 
@@ -145,11 +145,10 @@ impl Worker<'_> {
         }
         Ok(Executed {
             done: Arc::unwrap_or_clone(known.done),
-            items: known.items.map(|(_, listing)| listing),
+            listing: known.items.map(|(_, listing)| listing),
             device: None,
             executed: false,
-            items_executed: 0,
-            items_cached: known.items.map_or(0, |(count, _)| count),
+            items: ItemCounts { executed: 0, cached: known.items.map_or(0, |(count, _)| count) },
             warnings: known.warnings,
             scalars: known.scalars,
         })
@@ -191,7 +190,8 @@ impl Worker<'_> {
                 });
                 let device = if instance.kind.about().device { device } else { Device::default() };
                 let surroundings = Surroundings { reporter: &reporter, resume: &resume, device };
-                self.run_whole(instance, stage, bound, &surroundings).map(|outputs| (outputs, 0, 0))
+                self.run_whole(instance, stage, bound, &surroundings)
+                    .map(|outputs| (outputs, ItemCounts::default()))
             }
             (Work::Items(stage), Some(items)) => {
                 let context = self.item_context(instance, &bound.inputs, &reporter, &turns);
@@ -199,10 +199,10 @@ impl Worker<'_> {
             }
             (Work::Items(_), None) => Err(StageError::message("the items were not bound").into()),
         };
-        let (outputs, items_executed, items_cached) = outcome.map_err(|mut failure| {
+        let (outputs, items) = outcome.map_err(|mut failure| {
             reporter.log(&format!("failed: {}", failure.error));
-            failure.fingerprint = Some(Box::new(fingerprint));
-            failure.warnings = reporter.warnings();
+            failure.before.fingerprint = Some(fingerprint);
+            failure.before.warnings = reporter.warnings();
             failure
         })?;
         let seconds = started.elapsed().as_secs_f64();
@@ -226,11 +226,10 @@ impl Worker<'_> {
         let _ = resume.clear();
         Ok(Executed {
             done: Done { outputs, run, fingerprint },
-            items: listing,
+            listing,
             device: instance.kind.about().device.then_some(device),
             executed: true,
-            items_executed,
-            items_cached,
+            items,
             warnings: record.warnings,
             scalars: record.scalars,
         })

@@ -63,13 +63,12 @@ impl Ending {
 pub(crate) struct Executed {
     pub(crate) done: Done,
     /// The listing of its items.
-    pub(crate) items: Option<Digest>,
+    pub(crate) listing: Option<Digest>,
     /// What it was computed on, for a kind that computes on devices.
     pub(crate) device: Option<Device>,
     /// Whether it was computed now.
     pub(crate) executed: bool,
-    pub(crate) items_executed: usize,
-    pub(crate) items_cached: usize,
+    pub(crate) items: ItemCounts,
     /// What its result carries, and what was found in this run.
     pub(crate) warnings: Vec<String>,
     /// Numbers that tell of its result in brief.
@@ -84,12 +83,26 @@ pub(crate) struct Failure {
     pub(crate) error: String,
     /// What to do about it.
     pub(crate) advice: Option<String>,
-    pub(crate) fingerprint: Option<Box<Digest>>,
+    pub(crate) before: Box<Before>,
+}
+
+/// What an instance came to before it failed.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct Before {
+    pub(crate) fingerprint: Option<Digest>,
     pub(crate) failed_items: Vec<FailedItem>,
-    pub(crate) items_executed: usize,
-    pub(crate) items_cached: usize,
-    /// What was warned of before it failed.
+    pub(crate) items: ItemCounts,
+    /// What was warned of.
     pub(crate) warnings: Vec<String>,
+}
+
+/// The items of an instance that have results.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ItemCounts {
+    /// Those that were computed now.
+    pub(crate) executed: usize,
+    /// Those whose results were known.
+    pub(crate) cached: usize,
 }
 
 /// What a failure means to whoever decides what happens next.
@@ -111,16 +124,7 @@ pub(crate) enum Cause {
 
 impl Failure {
     fn new(cause: Cause, error: String, advice: Option<String>) -> Self {
-        Self {
-            cause,
-            error,
-            advice,
-            fingerprint: None,
-            failed_items: Vec::new(),
-            items_executed: 0,
-            items_cached: 0,
-            warnings: Vec::new(),
-        }
+        Self { cause, error, advice, before: Box::default() }
     }
 
     /// Of work that another process does already.

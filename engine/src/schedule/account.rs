@@ -7,7 +7,7 @@ use pipe_cache::Error;
 
 use crate::event::{Event, Status, Summary};
 use crate::execute::{Worker, file_label};
-use crate::job::{Cause, Ending, Executed, Failure};
+use crate::job::{Cause, Ending, Executed, Failure, ItemCounts};
 use crate::lineage::Given;
 use crate::manifest::Instance;
 use crate::record::{InstanceRecord, InstanceStatus, RecordWriter};
@@ -17,8 +17,7 @@ use crate::record::{InstanceRecord, InstanceStatus, RecordWriter};
 struct Counts {
     /// Whether it was computed now; `None` while it has no result.
     executed: Option<bool>,
-    items_executed: usize,
-    items_cached: usize,
+    items: ItemCounts,
     warnings: usize,
 }
 
@@ -50,8 +49,8 @@ impl<'a> Account<'a> {
             executed: with(true),
             cached: with(false),
             failed: self.failures,
-            items_executed: self.counts.iter().map(|counts| counts.items_executed).sum(),
-            items_cached: self.counts.iter().map(|counts| counts.items_cached).sum(),
+            items_executed: self.counts.iter().map(|counts| counts.items.executed).sum(),
+            items_cached: self.counts.iter().map(|counts| counts.items.cached).sum(),
             seconds: 0.0,
             warnings: self.counts.iter().map(|counts| counts.warnings).sum(),
             headline: None,
@@ -81,7 +80,7 @@ impl<'a> Account<'a> {
 
     /// Counts and tells what became of an instance; gives what is to be recorded of it.
     fn ended_well(&mut self, position: usize, seconds: f64, executed: &Executed) -> InstanceRecord {
-        self.count(position, executed.items_executed, executed.items_cached);
+        self.count(position, executed.items);
         if let Some(counts) = self.counts.get_mut(position) {
             counts.executed = Some(executed.executed || counts.executed == Some(true));
             counts.warnings = executed.warnings.len();
@@ -98,12 +97,12 @@ impl<'a> Account<'a> {
         record.origins =
             instance.written().map(|(name, origin)| (format!("param.{name}"), origin.to_string())).collect();
         record.inputs = Given::to(instance, self.worker.binder.pipeline);
-        record.items = executed.items;
+        record.items = executed.listing;
         record.device = executed.device.map(|device| device.to_string());
         record.outputs = executed.done.outputs.clone();
         record.from_run = Some(executed.done.run.clone());
-        record.items_executed = executed.items_executed;
-        record.items_cached = executed.items_cached;
+        record.items_executed = executed.items.executed;
+        record.items_cached = executed.items.cached;
         record.warnings = executed.warnings.clone();
         record.scalars = executed.scalars.clone();
         if !executed.executed {
@@ -112,8 +111,8 @@ impl<'a> Account<'a> {
         self.worker.observer.event(&Event::StageFinished {
             stage: instance.label.clone(),
             executed: executed.executed,
-            items_executed: executed.items_executed,
-            items_cached: executed.items_cached,
+            items_executed: executed.items.executed,
+            items_cached: executed.items.cached,
             seconds,
             from_run: executed.done.run.clone(),
         });
@@ -122,7 +121,7 @@ impl<'a> Account<'a> {
 
     /// An instance is computed by another process, which is told once.
     pub(super) fn waiting(&mut self, position: usize, failure: &Failure, owner: &str) {
-        self.count(position, failure.items_executed, failure.items_cached);
+        self.count(position, failure.before.items);
         if self.told.insert(position) {
             let stage = self.worker.binder.pipeline.instances[position].label.clone();
             self.worker.observer.event(&Event::Waiting { stage, owner: owner.to_owned() });
@@ -131,23 +130,23 @@ impl<'a> Account<'a> {
 
     /// An instance failed and will be tried again.
     pub(super) fn delayed(&mut self, position: usize, failure: &Failure) {
-        self.count(position, failure.items_executed, failure.items_cached);
+        self.count(position, failure.before.items);
     }
 
     /// An instance failed for good.
     pub(super) fn failed(&mut self, ending: &Ending, failure: &Failure) -> Result<(), Error> {
         let position = ending.position;
-        self.count(position, failure.items_executed, failure.items_cached);
+        self.count(position, failure.before.items);
         let instance = &self.worker.binder.pipeline.instances[position];
         let interrupted = failure.cause == Cause::Interrupted;
         let mut record = InstanceRecord::of(instance, ending.seconds);
         record.log = self.log(instance);
         record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
-        record.fingerprint = failure.fingerprint.as_deref().copied();
-        record.items_executed = failure.items_executed;
-        record.items_cached = failure.items_cached;
+        record.fingerprint = failure.before.fingerprint;
+        record.items_executed = failure.before.items.executed;
+        record.items_cached = failure.before.items.cached;
         record.error = Some(failure.error.clone());
-        record.warnings = failure.warnings.clone();
+        record.warnings = failure.before.warnings.clone();
         if let Some(counts) = self.counts.get_mut(position) {
             counts.warnings = record.warnings.len();
         }
@@ -164,7 +163,7 @@ impl<'a> Account<'a> {
             stage: instance.label.clone(),
             error: failure.error.clone(),
             advice: failure.advice.clone(),
-            failed_items: failure.failed_items.clone(),
+            failed_items: failure.before.failed_items.clone(),
             log,
         });
         Ok(())
@@ -189,10 +188,10 @@ impl<'a> Account<'a> {
     }
 
     /// Adds up the items of all attempts: those of an earlier one are known to the next.
-    fn count(&mut self, position: usize, executed: usize, cached: usize) {
+    fn count(&mut self, position: usize, ItemCounts { executed, cached }: ItemCounts) {
         if let Some(counts) = self.counts.get_mut(position) {
-            counts.items_cached = cached.saturating_sub(counts.items_executed);
-            counts.items_executed += executed;
+            counts.items.cached = cached.saturating_sub(counts.items.executed);
+            counts.items.executed += executed;
         }
     }
 

@@ -126,7 +126,7 @@ impl Executor for Processes<'_, '_> {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Line {
-    Ending { ending: Ending },
+    Ending { ending: Box<Ending> },
     Event(Box<Event>),
 }
 
@@ -136,7 +136,7 @@ fn follow(child: &mut Child, errors: &Path, observer: &dyn Observer) -> Result<E
     let output = child.stdout.take().into_iter().flat_map(|output| BufReader::new(output).lines());
     for line in output.map_while(io::Result::ok) {
         match serde_json::from_str(&line) {
-            Ok(Line::Ending { ending }) => found = Some(ending),
+            Ok(Line::Ending { ending }) => found = Some(*ending),
             Ok(Line::Event(event)) => observer.event(&event),
             // Something that a library printed: there is nobody whom it tells anything.
             Err(_) => {}

@@ -21,6 +21,8 @@ pub struct Occupy;
 pub struct OccupyParams {
     /// Makes an instance of its own.
     pub fold: u32,
+    /// Goes on until it is stopped.
+    pub endless: bool,
 }
 
 impl Stage for Occupy {
@@ -38,6 +40,12 @@ impl Stage for Occupy {
     };
 
     fn run(&self, params: &OccupyParams, context: &mut Context<'_>) -> Result<(), StageError> {
+        if params.endless {
+            loop {
+                context.check_cancelled()?;
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        }
         let device = context.device();
         let mut in_use = IN_USE.lock().unwrap();
         if in_use.contains(&device) {
