@@ -1,4 +1,4 @@
-//! The `pipe` program: the library's command line with the kinds of the lung-nodule workflow.
+//! The `pipe` program.
 
 use std::process::ExitCode;
 
@@ -17,7 +17,21 @@ fn keep_pages() {
     unsafe { libmimalloc_sys::mi_option_set(PURGE_DELAY, -1) }
 }
 
+/// Candle runs even the smallest operation on spinning threads of its own, beside the engine's pool; with
+/// folds side by side most of the time goes there. Matrix products are parallel all the same.
+fn one_thread_for_small_operations() {
+    const VARIABLE: &str = "CANDLE_NUM_THREADS";
+    if std::env::var_os(VARIABLE).is_none() {
+        #[allow(unsafe_code, reason = "nothing else runs yet that could read the environment")]
+        // SAFETY: this is the first thing that the process does; there is only one thread.
+        unsafe {
+            std::env::set_var(VARIABLE, "1");
+        }
+    }
+}
+
 fn main() -> ExitCode {
+    one_thread_for_small_operations();
     keep_pages();
-    pipe::main(pipe::STAGES, pipe::lock_file!("Cargo.lock"))
+    pipe::program(pipe_cli::lock_file!("Cargo.lock")).run()
 }

@@ -2,21 +2,12 @@
 //!
 //! Kinds read columns by name and know nothing of this text, which has no part in any result.
 
+use pipe_engine::stage::Described;
+
 use crate::semantics::{
     LONGEST_DIAMETER, MEAN_DIAMETER, SEMANTIC_COLUMNS, SHORT_DIAMETER, SOLID_DIAMETER, SUSPICION,
     SUSPICION_LEVELS,
 };
-
-/// A column in words.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Described {
-    /// Its header.
-    pub name: &'static str,
-    /// What it holds.
-    pub meaning: &'static str,
-    /// The values that it is known to take; none where it is no choice.
-    pub values: &'static [&'static str],
-}
 
 /// The columns of a dataset table that are no semantic features, in the order of the sample.
 const PLAIN: [(&str, &str); 11] = [

@@ -29,8 +29,12 @@ impl CudaError {
 /// The numbers of the CUDA devices that there are, at least one.
 ///
 /// # Errors
-/// [`CudaError`]; another device is never taken instead.
-pub fn cuda_devices() -> Result<Vec<usize>, CudaError> {
+/// [`CudaError`] with advice; another device is never taken instead.
+pub fn cuda_devices() -> Result<Vec<usize>, StageError> {
+    available().map_err(|error| StageError::message(error.to_string()).advise(error.advice()))
+}
+
+fn available() -> Result<Vec<usize>, CudaError> {
     #[cfg(not(feature = "cuda"))]
     return Err(CudaError::NotBuilt);
     #[cfg(feature = "cuda")]
@@ -47,8 +51,7 @@ pub fn cuda_devices() -> Result<Vec<usize>, CudaError> {
 /// The device as candle names it.
 pub(crate) fn candle_device(device: Device) -> Result<CandleDevice, StageError> {
     let Device::Cuda(number) = device else { return Ok(CandleDevice::Cpu) };
-    let told = |error: CudaError| StageError::message(error.to_string()).advise(error.advice());
-    if !cuda_devices().map_err(told)?.contains(&number) {
+    if !cuda_devices()?.contains(&number) {
         return Err(StageError::message(format!("there is no CUDA device {number}")));
     }
     Ok(CandleDevice::new_cuda(number)?)

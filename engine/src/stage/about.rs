@@ -157,6 +157,17 @@ pub enum OutputForm {
     Collection(&'static str),
 }
 
+/// A column in words, for people who write tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// Its header.
+    pub name: &'static str,
+    /// What it holds.
+    pub meaning: &'static str,
+    /// The values that it is known to take; none where it is no choice.
+    pub values: &'static [&'static str],
+}
+
 /// A column that a kind reads from a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {

@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-pub use about::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec};
+pub use about::{About, Column, Described, InputForm, InputSpec, OutputForm, OutputSpec};
 pub use erased::{AnyItems, AnyStage, AnyWhole, PerItem, Whole, Work};
 pub use error::{Interrupted, StageError};
 pub use foresee::{Foresee, Foreseen, Given, GivenSource, Preview};

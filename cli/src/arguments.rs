@@ -11,7 +11,7 @@ use crate::progress::Verbosity;
 
 /// Runs experiments that a TOML manifest describes, and computes only what has no result yet.
 #[derive(Debug, Parser)]
-#[command(name = "pipe", version, max_term_width = 100)]
+#[command(max_term_width = 100)]
 pub(crate) struct CommandLine {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -29,8 +29,6 @@ pub(crate) enum Command {
     Graph(GraphArguments),
     /// Copy a stage's outputs to a folder
     Get(GetArguments),
-    /// Predict one nodule of a scan with the models of an experiment
-    Predict(PredictArguments),
     /// List the runs
     Runs(CacheArguments),
     /// Tell what a run did
@@ -84,7 +82,7 @@ impl ManifestArguments {
 
 /// Where results are kept.
 #[derive(Args, Debug)]
-pub(crate) struct CacheArguments {
+pub struct CacheArguments {
     /// The cache folder (default: .pipe in the manifest's root; for commands without a manifest, in this
     /// folder or one above it)
     #[arg(long, value_name = "DIR", env = "PIPE_CACHE", value_parser = OsStringValueParser::new().map(PathBuf::from))]
@@ -280,33 +278,6 @@ pub(crate) struct GetArguments {
 }
 
 #[derive(Args, Debug)]
-pub(crate) struct PredictArguments {
-    /// The scan: a NIfTI file, or the folder of a DICOM series
-    pub(crate) image: PathBuf,
-    /// The nodule's centre in LPS millimetres
-    #[arg(long, value_name = "X,Y,Z", allow_hyphen_values = true, value_parser = parse_point)]
-    pub(crate) at: [f64; 3],
-    /// The models: an experiment folder of the published training, or what `pipe get … train` (and calibrate) gave
-    #[arg(long, value_name = "DIR")]
-    pub(crate) model: PathBuf,
-    /// The weights that the models were trained on, where they do not hold them themselves
-    #[arg(long, value_name = "FILE")]
-    pub(crate) weights: Option<PathBuf>,
-    /// Edge of the cube that the models were trained on, in millimetres, for models that do not say; with one that
-    /// does it must agree
-    #[arg(long, value_name = "MM", value_parser = clap::value_parser!(u16).range(2..=512))]
-    pub(crate) size_mm: Option<u16>,
-    /// The device to predict on: cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
-    pub(crate) device: DeviceArgument,
-    /// Print a JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) cache: CacheArguments,
-}
-
-#[derive(Args, Debug)]
 pub(crate) struct ShowArguments {
     /// A run's id, the beginning of one, or `latest`
     #[arg(default_value = "latest")]
@@ -342,17 +313,9 @@ fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
     }
 }
 
-fn parse_point(text: &str) -> Result<[f64; 3], String> {
-    let numbers = text.split(',').map(|number| number.trim().parse::<f64>().ok().filter(|x| x.is_finite()));
-    let numbers: Option<Vec<f64>> = numbers.collect();
-    numbers
-        .and_then(|numbers| <[f64; 3]>::try_from(numbers).ok())
-        .ok_or_else(|| "expected three numbers, such as -41.5,88,-120.25".to_string())
-}
-
 /// What `--device` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum DeviceArgument {
+pub enum DeviceArgument {
     /// The processor.
     Cpu,
     /// All CUDA devices, or the one of that number.
@@ -369,7 +332,11 @@ impl DeviceArgument {
     }
 }
 
-fn parse_device(text: &str) -> Result<DeviceArgument, String> {
+/// Reads what `--device` says.
+///
+/// # Errors
+/// What was expected.
+pub fn parse_device(text: &str) -> Result<DeviceArgument, String> {
     match text.split_once(':') {
         None if text == "cpu" => Ok(DeviceArgument::Cpu),
         None if text == "cuda" => Ok(DeviceArgument::Cuda(None)),

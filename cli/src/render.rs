@@ -30,7 +30,7 @@ pub(crate) fn error(error: &CliError) -> ExitCode {
 }
 
 /// Writes one line on stderr.
-pub(crate) fn line(text: &str) {
+pub fn line(text: &str) {
     // Nobody is left to tell when stderr is gone.
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
@@ -113,7 +113,7 @@ fn broken(line: &str, width: usize) -> String {
 
 /// Writes a text on stdout. A reader that has gone away is no error; anything else is told once, and
 /// [`output_is_lost`] from then on.
-pub(crate) fn out(text: &str) {
+pub fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };
     let written = stdout

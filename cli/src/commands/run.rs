@@ -9,20 +9,19 @@ use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Observer, Status, Summary};
 use pipe_engine::preflight::check_tables;
 use pipe_engine::record::{GitState, Surroundings, end_interrupted};
-use pipe_engine::registry::Registry;
 use pipe_engine::run::{ExecutorChoice, RunOptions, WorkerCommand, run as run_pipeline};
 use pipe_engine::session::Session;
 
-use crate::cli::{ExecutorName, RunArguments};
+use crate::arguments::{ExecutorName, RunArguments};
 use crate::error::{CliError, exit};
 use crate::progress::{Display, JsonLines};
-use crate::{findings, hub, panics, refusal, render, session};
+use crate::{Program, findings, hub, panics, refusal, render, session};
 
 /// How long a run may take to stop by itself.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitCode, CliError> {
-    let outcome = run_or_refuse(arguments, registry);
+pub(crate) fn run(arguments: &RunArguments, program: &Program) -> Result<ExitCode, CliError> {
+    let outcome = run_or_refuse(arguments, program);
     if let Err(error) = &outcome
         && arguments.json
     {
@@ -31,23 +30,23 @@ pub(crate) fn run(arguments: &RunArguments, registry: &Registry) -> Result<ExitC
     outcome
 }
 
-fn run_or_refuse(arguments: &RunArguments, registry: &Registry) -> Result<ExitCode, CliError> {
-    let devices = session::devices(arguments.device)?;
+fn run_or_refuse(arguments: &RunArguments, program: &Program) -> Result<ExitCode, CliError> {
+    let devices = session::devices(arguments.device, program)?;
     let executor = executor(arguments)?;
     let verbosity = arguments.verbosity();
     let observer: Box<dyn Observer> =
         if arguments.json { Box::new(JsonLines(verbosity)) } else { Box::new(Display::new(verbosity)) };
-    let mut pipeline = session::pipeline(&arguments.manifest, registry)?;
+    let mut pipeline = session::pipeline(&arguments.manifest, program.registry())?;
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
     session::refuse_publishing_into(store.root(), &pipeline)?;
-    let session = Session::new(registry, &store, devices, !arguments.verify);
+    let session = Session::new(program.registry(), &store, devices, !arguments.verify);
     check_tables(&session, &pipeline)?;
     for warning in findings::refuse_errors(&session, &pipeline)?.iter().filter(|_| arguments.json) {
         let text = format!("{}: {}", warning.place, warning.message);
         observer.event(&Event::Warning { stage: None, text });
     }
     hub::place_all(&mut pipeline)?;
-    let options = options(arguments, &pipeline.root, executor);
+    let options = options(arguments, surroundings(&pipeline.root, program), executor);
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);
     // Without a handler an interrupt still leaves a good cache; it only ends less politely.
@@ -75,7 +74,7 @@ impl Observer for Noting<'_> {
     }
 }
 
-fn options(arguments: &RunArguments, root: &Path, executor: ExecutorChoice) -> RunOptions {
+fn options(arguments: &RunArguments, surroundings: Surroundings, executor: ExecutorChoice) -> RunOptions {
     RunOptions {
         jobs: arguments.jobs.map_or_else(processors, usize::from),
         force: arguments.force.clone(),
@@ -84,7 +83,7 @@ fn options(arguments: &RunArguments, root: &Path, executor: ExecutorChoice) -> R
         memory_bytes: memory_bytes(),
         secrets: session::secrets(),
         executor,
-        surroundings: surroundings(root),
+        surroundings,
     }
 }
 
@@ -135,7 +134,7 @@ pub(super) fn interrupt(cancel: &Cancel) {
 }
 
 /// The machine's memory, or what a control group leaves of it; `None` where the system does not say.
-pub(super) fn memory_bytes() -> Option<u64> {
+pub fn memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
     let kilobytes = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let total = kilobytes.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024;
@@ -144,14 +143,16 @@ pub(super) fn memory_bytes() -> Option<u64> {
     Some(limit.map_or(total, |limit: u64| limit.min(total)))
 }
 
-pub(super) fn processors() -> usize {
+/// How many processors there are.
+pub fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
-fn surroundings(root: &Path) -> Surroundings {
+/// What a run's record says of its place.
+pub fn surroundings(root: &Path, program: &Program) -> Surroundings {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Surroundings {
-        program: format!("pipe {}", env!("CARGO_PKG_VERSION")),
+        program: format!("{} {}", program.name, program.version),
         host: host.trim().to_string(),
         git: git_state(root),
         command: std::env::args().collect(),

@@ -5,7 +5,7 @@ use std::time::SystemTime;
 
 use pipe_engine::record::{RunHead, RunState, read_head, run_ids};
 
-use crate::cli::CacheArguments;
+use crate::arguments::CacheArguments;
 use crate::error::CliError;
 use crate::{render, session, timing};
 

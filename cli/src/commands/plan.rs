@@ -4,23 +4,22 @@ use std::process::ExitCode;
 
 use pipe_engine::assess::{ItemCount, Policy, Reason, Verdict, assess};
 use pipe_engine::preflight::check_tables;
-use pipe_engine::registry::Registry;
 use pipe_engine::run::check_stages;
 use pipe_engine::session::Session;
 
-use crate::cli::PlanArguments;
+use crate::arguments::PlanArguments;
 use crate::error::CliError;
-use crate::{findings, render, session};
+use crate::{Program, findings, render, session};
 
 /// An instance's label with what is to become of it.
 type Planned<'a> = (&'a str, Verdict);
 
-pub(crate) fn plan(arguments: &PlanArguments, registry: &Registry) -> Result<ExitCode, CliError> {
-    let devices = session::devices(arguments.device)?;
-    let pipeline = session::pipeline(&arguments.manifest, registry)?;
+pub(crate) fn plan(arguments: &PlanArguments, program: &Program) -> Result<ExitCode, CliError> {
+    let devices = session::devices(arguments.device, program)?;
+    let pipeline = session::pipeline(&arguments.manifest, program.registry())?;
     check_stages(&pipeline, &arguments.force)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.manifest.cache)?;
-    let session = Session::new(registry, &store, devices, true);
+    let session = Session::new(program.registry(), &store, devices, true);
     check_tables(&session, &pipeline)?;
     findings::refuse_errors(&session, &pipeline)?;
     let verdicts = assess(&session, &pipeline, Policy { force: &arguments.force, with_reasons: true });

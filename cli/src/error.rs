@@ -10,18 +10,18 @@ use pipe_engine::run::RunError;
 use pipe_engine::stage::{Finding, StageError};
 
 /// The exit codes of the command line.
-pub(crate) mod exit {
+pub mod exit {
     /// A stage failed, or something else did after the first stage began.
-    pub(crate) const FAILED: u8 = 1;
+    pub const FAILED: u8 = 1;
     /// Something is wrong that was found before the first stage.
-    pub(crate) const REFUSED: u8 = 2;
+    pub const REFUSED: u8 = 2;
     /// The run was interrupted.
-    pub(crate) const INTERRUPTED: u8 = 130;
+    pub const INTERRUPTED: u8 = 130;
 }
 
 /// An error of a command.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum CliError {
+pub enum CliError {
     /// The manifest cannot be run.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -60,7 +60,7 @@ pub(crate) enum CliError {
 
 impl CliError {
     /// Something that was asked for and cannot be done.
-    pub(crate) fn refused(message: impl Into<String>, help: impl Into<String>) -> Self {
+    pub fn refused(message: impl Into<String>, help: impl Into<String>) -> Self {
         Self::Other { message: message.into(), help: help.into(), code: exit::REFUSED }
     }
 

@@ -7,26 +7,68 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
+use clap::{ArgMatches, Args, FromArgMatches as _};
+use pipe_cli::verb::{
+    CacheArguments, DeviceArgument, devices, exit, line, memory_bytes, out, parse_device, pipeline_at,
+    processors, secrets, store, surroundings,
+};
+use pipe_cli::{CliError, Program};
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Observer, Status};
 use pipe_engine::manifest::Overrides;
-use pipe_engine::record::Surroundings;
-use pipe_engine::registry::Registry;
 use pipe_engine::run::{ExecutorChoice, RunOptions, run as run_pipeline};
 use pipe_engine::session::Session;
 use serde_json::{Value, json};
-
-use super::run::{memory_bytes, processors};
-use crate::cli::PredictArguments;
-use crate::error::{CliError, exit};
-use crate::{render, session};
 
 /// A folder with this file is one of the published training's.
 const ARGUMENTS: &str = "args.txt";
 const RESULTS: &str = "results";
 
-pub(crate) fn predict(arguments: &PredictArguments, registry: &Registry) -> Result<ExitCode, CliError> {
-    let devices = session::devices(arguments.device)?;
+#[derive(Args, Debug)]
+struct PredictArguments {
+    /// The scan: a NIfTI file, or the folder of a DICOM series
+    image: PathBuf,
+    /// The nodule's centre in LPS millimetres
+    #[arg(long, value_name = "X,Y,Z", allow_hyphen_values = true, value_parser = parse_point)]
+    at: [f64; 3],
+    /// The models: an experiment folder of the published training, or what `pipe get … train` (and calibrate) gave
+    #[arg(long, value_name = "DIR")]
+    model: PathBuf,
+    /// The weights that the models were trained on, where they do not hold them themselves
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Edge of the cube that the models were trained on, in millimetres, for models that do not say; with one that
+    /// does it must agree
+    #[arg(long, value_name = "MM", value_parser = clap::value_parser!(u16).range(2..=512))]
+    size_mm: Option<u16>,
+    /// The device to predict on: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
+    device: DeviceArgument,
+    /// Print a JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    cache: CacheArguments,
+}
+
+/// The command's words.
+pub(crate) fn command() -> clap::Command {
+    let about = "Predict one nodule of a scan with the models of an experiment";
+    PredictArguments::augment_args(clap::Command::new("predict")).about(about)
+}
+
+fn parse_point(text: &str) -> Result<[f64; 3], String> {
+    let numbers = text.split(',').map(|number| number.trim().parse::<f64>().ok().filter(|x| x.is_finite()));
+    let numbers: Option<Vec<f64>> = numbers.collect();
+    numbers
+        .and_then(|numbers| <[f64; 3]>::try_from(numbers).ok())
+        .ok_or_else(|| "expected three numbers, such as -41.5,88,-120.25".to_string())
+}
+
+/// Predicts.
+pub(crate) fn run(matches: &ArgMatches, program: &Program) -> Result<ExitCode, CliError> {
+    let arguments = &PredictArguments::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+    let devices = devices(arguments.device, program)?;
     let image = absolute(&arguments.image, "the scan")?;
     let model = absolute(&arguments.model, "the models' folder")?;
     let folder =
@@ -34,9 +76,9 @@ pub(crate) fn predict(arguments: &PredictArguments, registry: &Registry) -> Resu
     write(folder.path(), "dataset.csv", &table(&image, arguments.at)?)?;
     write(folder.path(), "predict.toml", &manifest(arguments, &image, &model)?)?;
     let pipeline =
-        session::pipeline_at(&folder.path().join("predict.toml"), &Overrides::default(), registry)?;
-    let store = session::store(&pipeline, &arguments.cache)?;
-    let session = Session::new(registry, &store, devices, true);
+        pipeline_at(&folder.path().join("predict.toml"), &Overrides::default(), program.registry())?;
+    let store = store(&pipeline, &arguments.cache)?;
+    let session = Session::new(program.registry(), &store, devices, true);
     let options = RunOptions {
         jobs: processors(),
         force: Vec::new(),
@@ -44,13 +86,8 @@ pub(crate) fn predict(arguments: &PredictArguments, registry: &Registry) -> Resu
         keep_going: false,
         memory_bytes: memory_bytes(),
         executor: ExecutorChoice::Local,
-        secrets: session::secrets(),
-        surroundings: Surroundings {
-            program: format!("pipe {}", env!("CARGO_PKG_VERSION")),
-            host: String::new(),
-            git: None,
-            command: std::env::args().collect(),
-        },
+        secrets: secrets(),
+        surroundings: surroundings(folder.path(), program),
     };
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);
@@ -69,7 +106,7 @@ pub(crate) fn predict(arguments: &PredictArguments, registry: &Registry) -> Resu
     let prediction = Prediction::parse(&read("predictions.csv")?)?;
     let remarks = read("summary.txt")?;
     let remarks: Vec<&str> = remarks.lines().skip(1).filter(|line| !line.is_empty()).collect();
-    render::out(&match arguments.json {
+    out(&match arguments.json {
         true => prediction.json(arguments, &remarks).to_string(),
         false => prediction.text(arguments, &remarks),
     });
@@ -141,7 +178,7 @@ struct Failures(Mutex<Option<(String, Option<String>)>>);
 impl Observer for Failures {
     fn event(&self, event: &Event) {
         if let Event::Warning { text, .. } = event {
-            render::line(&format!("warning: {text}"));
+            line(&format!("warning: {text}"));
         }
         if let Event::StageFailed { error, advice, .. } = event
             && let Ok(mut first) = self.0.lock()

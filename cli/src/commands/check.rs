@@ -11,7 +11,7 @@ use pipe_engine::registry::Registry;
 use pipe_engine::session::Session;
 use pipe_engine::stage::Severity;
 
-use crate::cli::ManifestArguments;
+use crate::arguments::ManifestArguments;
 use crate::error::{CliError, exit};
 use crate::{findings, render, session};
 

@@ -8,7 +8,6 @@ pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod init;
 pub(crate) mod plan;
-pub(crate) mod predict;
 pub(crate) mod run;
 pub(crate) mod runs;
 pub(crate) mod schema;

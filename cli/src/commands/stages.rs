@@ -4,20 +4,22 @@ use std::process::ExitCode;
 
 use pipe_engine::lineage::canonical_text;
 use pipe_engine::registry::Registry;
-use pipe_engine::stage::{AnyStage, Column, InputForm, InputSpec, ItemSource, OutputForm, Work};
-use pipe_stages::columns::{Described, described};
-use pipe_stages::exports::EXPORTS;
+use pipe_engine::stage::{AnyStage, Column, Described, InputForm, InputSpec, ItemSource, OutputForm, Work};
 use serde_json::{Value, json};
 
-use crate::cli::StagesArguments;
+use crate::arguments::StagesArguments;
 use crate::error::CliError;
-use crate::render;
+use crate::{Program, render};
 
-pub(crate) fn stages(arguments: &StagesArguments, registry: &Registry) -> Result<ExitCode, CliError> {
+/// Words for a column by its header.
+type Describe = fn(&str) -> Option<Described>;
+
+pub(crate) fn stages(arguments: &StagesArguments, program: &Program) -> Result<ExitCode, CliError> {
+    let registry = program.registry();
     match &arguments.kind {
         None => render::out_fitted(&list(registry)),
         Some(name) => match registry.get(name) {
-            Some(kind) => render::out_fitted(&explain(kind)),
+            Some(kind) => render::out_fitted(&explain(kind, program)),
             None => {
                 let known: Vec<&str> = registry.names().collect();
                 let message = format!("there is no kind `{name}`");
@@ -38,7 +40,7 @@ fn list(registry: &Registry) -> String {
     lines.join("\n")
 }
 
-fn explain(kind: &dyn AnyStage) -> String {
+fn explain(kind: &dyn AnyStage, program: &Program) -> String {
     let about = kind.about();
     let mut lines = vec![format!("{}: {}", about.name, about.summary)];
     if !about.inputs.is_empty() {
@@ -46,7 +48,7 @@ fn explain(kind: &dyn AnyStage) -> String {
         lines.extend(about.inputs.iter().map(input_line));
     }
     for input in about.inputs.iter().filter(|input| input.form == InputForm::Table) {
-        let columns = column_lines(kind, input);
+        let columns = column_lines(kind, input, program.describe_column);
         if !columns.is_empty() {
             lines.push(format!("\ncolumns of {}", input.name));
             lines.extend(columns);
@@ -68,7 +70,8 @@ fn explain(kind: &dyn AnyStage) -> String {
         lines.push("\nparameters".to_string());
         lines.extend(parameters);
     }
-    let forms: Vec<String> = EXPORTS
+    let forms: Vec<String> = program
+        .exports
         .iter()
         .filter(|export| export.kind == about.name)
         .map(|export| format!("  {}\n      {}", export.name, export.summary))
@@ -99,7 +102,7 @@ fn input_line(input: &InputSpec) -> String {
 }
 
 /// The columns that a kind reads of a table with default parameters, and those that a choice of one adds.
-fn column_lines(kind: &dyn AnyStage, input: &InputSpec) -> Vec<String> {
+fn column_lines(kind: &dyn AnyStage, input: &InputSpec, describe: Describe) -> Vec<String> {
     let mut known: Vec<Column> = Vec::new();
     let mut lines = Vec::new();
     let schema = kind.schema();
@@ -112,7 +115,7 @@ fn column_lines(kind: &dyn AnyStage, input: &InputSpec) -> Vec<String> {
         let Ok(params) = kind.canonical(params) else { continue };
         for column in columns(kind, &params, input.name) {
             if known.iter().all(|other| other.name != column.name) {
-                lines.push(column_line(&column, &condition));
+                lines.push(column_line(&column, &condition, describe));
                 known.push(column);
             }
         }
@@ -132,10 +135,10 @@ fn columns(kind: &dyn AnyStage, params: &Value, input: &str) -> Vec<Column> {
     }
 }
 
-fn column_line(column: &Column, condition: &str) -> String {
+fn column_line(column: &Column, condition: &str, describe: Describe) -> String {
     let need = if column.required { "required" } else { "optional" };
     let mut line = format!("  {} ({need}{condition})", column.name);
-    if let Some(Described { meaning, values, .. }) = described(&column.name) {
+    if let Some(Described { meaning, values, .. }) = describe(&column.name) {
         line += &format!("\n      {meaning}");
         if !values.is_empty() {
             line += &format!(": {}", values.join(", "));

@@ -16,11 +16,10 @@ use pipe_engine::record::{RunState, read_run};
 use pipe_engine::registry::Registry;
 use pipe_engine::session::Session;
 use pipe_engine::stage::{OutputSpec, StageError};
-use pipe_stages::exports::EXPORTS;
 
-use crate::cli::GetArguments;
+use crate::arguments::GetArguments;
 use crate::error::{CliError, exit};
-use crate::{render, session, timing};
+use crate::{Program, render, session, timing};
 
 /// A store, what it may have, and the state of the run if it is of one.
 type Source = (Arc<Store>, Vec<Found>, Option<RunState>);
@@ -42,10 +41,10 @@ impl Found {
     }
 }
 
-pub(crate) fn get(arguments: &GetArguments, registry: &Registry) -> Result<ExitCode, CliError> {
+pub(crate) fn get(arguments: &GetArguments, program: &Program) -> Result<ExitCode, CliError> {
     let named = Named::read(&arguments.stage);
     let (store, all, state) = if Path::new(&arguments.source).is_file() {
-        from_manifest(arguments, registry)?
+        from_manifest(arguments, program)?
     } else {
         from_run(arguments)?
     };
@@ -74,8 +73,8 @@ pub(crate) fn get(arguments: &GetArguments, registry: &Registry) -> Result<ExitC
         });
     }
     let files = match &arguments.format {
-        Some(format) => exported(arguments, format, &named, &store, &all)?,
-        None => copied(arguments, named.output, &store, &found, registry)?,
+        Some(format) => exported(arguments, program.exports, format, &named, &store, &all)?,
+        None => copied(arguments, named.output, &store, &found, program.registry())?,
     };
     render::line(&format!("{files} files copied to {}", arguments.to.display()));
     Ok(ExitCode::SUCCESS)
@@ -104,6 +103,7 @@ fn copied(
 /// Writes a form of the results.
 fn exported(
     arguments: &GetArguments,
+    exports: &'static [Export],
     format: &str,
     named: &Named<'_>,
     store: &Arc<Store>,
@@ -111,7 +111,7 @@ fn exported(
 ) -> Result<usize, CliError> {
     let stage = named.name;
     let kind = all.iter().find(|found| found.is_meant_by(named)).map_or("", |found| found.kind.as_str());
-    let export = form(format, kind, stage)?;
+    let export = form(exports, format, kind, stage)?;
     if let Some(output) = named.output {
         let message = format!("`{format}` is a form of `{stage}` as a whole, not of `{stage}.{output}`");
         return Err(CliError::refused(message, format!("give `{stage}`")));
@@ -147,13 +147,18 @@ fn exported(
 }
 
 /// The form of that name for a kind.
-fn form(format: &str, kind: &str, stage: &str) -> Result<&'static Export, CliError> {
+fn form(
+    exports: &'static [Export],
+    format: &str,
+    kind: &str,
+    stage: &str,
+) -> Result<&'static Export, CliError> {
     let of_kind = |export: &&Export| export.kind == kind;
-    if let Some(export) = EXPORTS.iter().filter(of_kind).find(|export| export.name == format) {
+    if let Some(export) = exports.iter().filter(of_kind).find(|export| export.name == format) {
         return Ok(export);
     }
     let known: Vec<String> =
-        EXPORTS.iter().filter(of_kind).map(|export| format!("{}: {}", export.name, export.summary)).collect();
+        exports.iter().filter(of_kind).map(|export| format!("{}: {}", export.name, export.summary)).collect();
     let help = match known.is_empty() {
         true => "leave `--format` out: the files are copied as they are".to_owned(),
         false => format!("its forms are {}", known.join("; ")),
@@ -170,11 +175,11 @@ fn exportable(arguments: &GetArguments, store: &Arc<Store>, found: &Found) -> Op
     Some(exported)
 }
 
-fn from_manifest(arguments: &GetArguments, registry: &Registry) -> Result<Source, CliError> {
+fn from_manifest(arguments: &GetArguments, program: &Program) -> Result<Source, CliError> {
     let overrides = Overrides { set: arguments.set.clone(), profiles: arguments.profile.clone() };
-    let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, registry)?;
+    let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, program.registry())?;
     let store = session::store(&pipeline, &arguments.cache)?;
-    let session = Session::new(registry, &store, arguments.device.kind().into(), true);
+    let session = Session::new(program.registry(), &store, arguments.device.kind().into(), true);
     let results = assess(&session, &pipeline, Policy::default()).into_iter().map(|verdict| match verdict {
         Verdict::UpToDate { outputs, .. } => Ok(Some(outputs)),
         Verdict::Wrong(error) => Err(CliError::Input(error)),

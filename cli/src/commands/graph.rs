@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use pipe_engine::manifest::{InputSource, Pipeline};
 use pipe_engine::registry::Registry;
 
-use crate::cli::{GraphArguments, GraphFormat};
+use crate::arguments::{GraphArguments, GraphFormat};
 use crate::error::CliError;
 use crate::{render, session};
 

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use pipe_cache::{Digest, Store};
 use pipe_engine::record::{read_head, run_ids};
 
-use crate::cli::{CacheCommand, CacheCommandArguments};
+use crate::arguments::{CacheCommand, CacheCommandArguments};
 use crate::error::{CliError, exit};
 use crate::{render, session};
 

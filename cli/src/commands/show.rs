@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use pipe_engine::record::{InstanceRecord, InstanceStatus, RunRecord, read_run};
 
-use crate::cli::ShowArguments;
+use crate::arguments::ShowArguments;
 use crate::error::CliError;
 use crate::{render, session, timing};
 

@@ -9,7 +9,7 @@ use pipe_engine::job::JobFile;
 use pipe_engine::registry::Registry;
 
 use super::run::interrupt;
-use crate::cli::WorkerArguments;
+use crate::arguments::WorkerArguments;
 use crate::error::CliError;
 use crate::{panics, render, session};
 

@@ -8,11 +8,11 @@ use pipe_engine::context::Devices;
 use pipe_engine::manifest::{Overrides, Pipeline, load_pipeline};
 use pipe_engine::registry::Registry;
 use pipe_engine::requests::Secrets;
-use pipe_stages::device::cuda_devices;
+use pipe_engine::stage::StageError;
 
-use crate::cli::{CacheArguments, DeviceArgument, ManifestArguments};
+use crate::arguments::{CacheArguments, DeviceArgument, ManifestArguments};
 use crate::error::CliError;
-use crate::hub;
+use crate::{Program, hub};
 
 /// The name of the cache folder in a project.
 const CACHE_FOLDER: &str = ".pipe";
@@ -23,18 +23,14 @@ pub(crate) fn pipeline(arguments: &ManifestArguments, registry: &Registry) -> Re
 }
 
 /// A pipeline by path and overrides.
-pub(crate) fn pipeline_at(
-    path: &Path,
-    overrides: &Overrides,
-    registry: &Registry,
-) -> Result<Pipeline, CliError> {
+pub fn pipeline_at(path: &Path, overrides: &Overrides, registry: &Registry) -> Result<Pipeline, CliError> {
     let mut pipeline = load_pipeline(path, overrides, registry)?;
     hub::place_known(&mut pipeline)?;
     Ok(pipeline)
 }
 
 /// The cache of a pipeline, made when there is none.
-pub(crate) fn store(pipeline: &Pipeline, arguments: &CacheArguments) -> Result<Arc<Store>, CliError> {
+pub fn store(pipeline: &Pipeline, arguments: &CacheArguments) -> Result<Arc<Store>, CliError> {
     Ok(Arc::new(Store::open(&cache_folder(pipeline, arguments))?))
 }
 
@@ -89,14 +85,20 @@ pub(crate) fn cache_folder(pipeline: &Pipeline, arguments: &CacheArguments) -> P
 }
 
 /// Keys of services, from the environment.
-pub(crate) fn secrets() -> Secrets {
+pub fn secrets() -> Secrets {
     Secrets::new(|name| std::env::var(name).ok())
 }
 
 /// The devices of a run. One that cannot be used is refused; another one is never taken instead.
-pub(crate) fn devices(argument: DeviceArgument) -> Result<Devices, CliError> {
+pub fn devices(argument: DeviceArgument, program: &Program) -> Result<Devices, CliError> {
     let DeviceArgument::Cuda(wanted) = argument else { return Ok(Devices::Cpu) };
-    let known = cuda_devices().map_err(|error| CliError::refused(error.to_string(), error.advice()))?;
+    let refuse = |error: StageError| {
+        CliError::refused(
+            error.to_string(),
+            error.advice.unwrap_or_else(|| "run with --device cpu".to_string()),
+        )
+    };
+    let known = (program.cuda_devices)().map_err(refuse)?;
     match wanted {
         None => Ok(Devices::Cuda(known)),
         Some(number) if known.contains(&number) => Ok(Devices::Cuda(vec![number])),

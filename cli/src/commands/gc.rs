@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pipe_engine::gc::{Wanted, collect};
 
-use crate::cli::GcArguments;
+use crate::arguments::GcArguments;
 use crate::error::CliError;
 use crate::{render, session};
 

@@ -5,28 +5,13 @@ use std::io::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
 
-use crate::cli::InitArguments;
+use crate::arguments::InitArguments;
 use crate::error::{CliError, exit};
-use crate::render;
+use crate::{Starter, render};
 
-/// The shipped files that a project starts from.
-const FILES: &[(&str, &str)] = &[
-    ("pipelines/nlst.toml", include_str!("../../pipelines/nlst.toml")),
-    ("pipelines/nlst-dicom.toml", include_str!("../../pipelines/nlst-dicom.toml")),
-    ("pipelines/infer.toml", include_str!("../../pipelines/infer.toml")),
-    ("pipelines/zero-shot.toml", include_str!("../../pipelines/zero-shot.toml")),
-    ("pipelines/prompts.toml", include_str!("../../pipelines/prompts.toml")),
-    ("pipelines/phantom.toml", include_str!("../../pipelines/phantom.toml")),
-    ("pipelines/control.toml", include_str!("../../pipelines/control.toml")),
-    ("pipelines/sample.toml", include_str!("../../pipelines/sample.toml")),
-    ("dataset_csv/sample.csv", include_str!("../../dataset_csv/sample.csv")),
-    ("dataset_csv/README.md", include_str!("../../dataset_csv/README.md")),
-    (".gitignore", "/.pipe/\n/results/\n"),
-];
-
-pub(crate) fn init(arguments: &InitArguments) -> Result<ExitCode, CliError> {
+pub(crate) fn init(arguments: &InitArguments, starters: &[Starter]) -> Result<ExitCode, CliError> {
     let folder = &arguments.folder;
-    for (name, text) in FILES {
+    for (name, text) in starters {
         let path = folder.join(name);
         match write_new(&path, text) {
             Ok(true) => render::line(&format!("  wrote {}", path.display())),
@@ -40,8 +25,9 @@ pub(crate) fn init(arguments: &InitArguments) -> Result<ExitCode, CliError> {
             }
         }
     }
-    let manifest = folder.join("pipelines").join("phantom.toml");
-    render::line(&format!("next: pipe run {}", manifest.display()));
+    if let Some((manifest, _)) = starters.first() {
+        render::line(&format!("next: pipe run {}", folder.join(manifest).display()));
+    }
     Ok(ExitCode::SUCCESS)
 }
 
