@@ -141,7 +141,7 @@ fn a_panic_is_told_with_its_place_and_backtrace() {
     };
     let stage = workspace.pipe_with(&["run", "p.toml"], &[("PIPE_PANIC", "stage")]);
     assert_eq!(stage.code, 1, "{}", stage.stderr);
-    let expected = "error: report failed: the stage's code panicked at src/panics.rs:";
+    let expected = "error: report failed: the stage's code panicked at cli/src/panics.rs:";
     assert!(stage.stderr.contains(expected), "{}", stage.stderr);
     assert!(stage.stderr.contains("logs/panic-0.txt"), "{}", stage.stderr);
     assert!(backtrace_of(&stage).contains("a panic on demand"));

@@ -5,16 +5,11 @@
 
 pub mod assess;
 mod bind;
-pub mod code;
-pub mod context;
 pub mod event;
 mod execute;
-pub mod export;
-pub mod foreign;
 pub mod foresee;
 pub mod gc;
 mod graph;
-pub mod input;
 pub mod inspect;
 mod items;
 pub mod job;
@@ -29,11 +24,10 @@ pub mod preflight;
 pub mod publish;
 pub mod record;
 pub mod registry;
-pub mod requests;
 pub mod run;
 mod schedule;
 pub mod session;
 mod signature;
-pub mod stage;
 mod stats;
-pub mod table;
+
+pub use pipe_plugin::{code, context, export, foreign, input, requests, stage, table};

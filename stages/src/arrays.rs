@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pipe_engine::stage::StageError;
+use pipe_plugin::stage::StageError;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

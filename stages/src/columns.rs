@@ -2,7 +2,7 @@
 //!
 //! Kinds read columns by name and know nothing of this text, which has no part in any result.
 
-use pipe_engine::stage::Described;
+use pipe_plugin::stage::Described;
 
 use crate::semantics::{
     LONGEST_DIAMETER, MEAN_DIAMETER, SEMANTIC_COLUMNS, SHORT_DIAMETER, SOLID_DIAMETER, SUSPICION,
@@ -78,7 +78,7 @@ pub fn markdown() -> String {
 
 #[cfg(test)]
 mod tests {
-    use pipe_engine::table::Table;
+    use pipe_plugin::table::Table;
 
     use super::*;
     use crate::semantics::is_same_word;

@@ -1,8 +1,8 @@
 //! The engine's devices as candle names them.
 
 use candle_core::Device as CandleDevice;
-use pipe_engine::context::Device;
-use pipe_engine::stage::StageError;
+use pipe_plugin::context::Device;
+use pipe_plugin::stage::StageError;
 use thiserror::Error;
 
 /// Why there is no graphics processor to compute on.

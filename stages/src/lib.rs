@@ -35,7 +35,7 @@ pub mod zero_shot;
 
 /// The code of each kind, stamped at build time.
 mod code_stamps {
-    use pipe_engine::code::CodeStamp;
+    use pipe_plugin::code::CodeStamp;
 
     include!(concat!(env!("OUT_DIR"), "/code_stamps.rs"));
 }

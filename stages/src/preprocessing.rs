@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use pipe_engine::lineage::canonical_text;
+use pipe_plugin::canonical_text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -154,7 +154,7 @@ fn a_kind_is_stamped_without_the_other_kinds() {
         let stamp = code.stamp(kind, &|_| false).unwrap();
         let of_kinds: Vec<_> = stamp.modules.iter().filter(|path| path.contains("::kinds")).collect();
         assert_eq!(of_kinds, [&format!("pipe_stages::kinds::{}", kind.name)]);
-        assert!(stamp.modules.iter().any(|path| path == "pipe_engine::table"), "{:?}", stamp.modules);
-        assert!(!stamp.modules.iter().any(|path| path == "pipe_engine::run"), "{:?}", stamp.modules);
+        assert!(stamp.modules.iter().any(|path| path == "pipe_plugin::table"), "{:?}", stamp.modules);
+        assert!(!stamp.modules.iter().any(|path| path == "pipe_plugin::testing"), "{:?}", stamp.modules);
     }
 }

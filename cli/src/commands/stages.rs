@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use pipe_engine::lineage::canonical_text;
 use pipe_engine::registry::Registry;
 use pipe_engine::stage::{AnyStage, Column, Described, InputForm, InputSpec, ItemSource, OutputForm, Work};
+use pipe_plugin::canonical_text;
 use serde_json::{Value, json};
 
 use crate::arguments::StagesArguments;

@@ -2,7 +2,6 @@
 //! and each item is committed as soon as it is there. Processes that want the same items share the work.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use pipe_cache::{ArtifactRef, Digest, Hasher, ItemJournal, ItemOutcome, ItemWriter};
@@ -11,7 +10,8 @@ use rayon::prelude::*;
 use super::Worker;
 use super::feed::{Feed, Group, Rest, group_items};
 use super::guard::guarded;
-use crate::context::{ItemContext, Reporter};
+use super::reporter::Reporter;
+use crate::context::{ItemContext, ItemContextParts};
 use crate::event::{Event, FailedItem};
 use crate::input::Input;
 use crate::items::{BoundItem, BoundItems};
@@ -29,7 +29,7 @@ impl Worker<'_> {
         reporter: &'a Reporter<'a>,
         turns: &'a Turns,
     ) -> ItemContext<'a> {
-        ItemContext {
+        ItemContext::new(ItemContextParts {
             inputs,
             seed: if instance.kind.about().random { self.binder.pipeline.seed } else { 0 },
             reporter,
@@ -37,8 +37,7 @@ impl Worker<'_> {
             secrets: &self.secrets,
             limits: instance.resources.requests,
             turns,
-            warned: Mutex::default(),
-        }
+        })
     }
 
     pub(super) fn run_items(
@@ -103,7 +102,7 @@ impl Worker<'_> {
             counts.cached += by_others.len();
         }
         // Not before all items are there: until then it may be tried again and again.
-        warnings.iter().for_each(|text| context.reporter.warn(text));
+        warnings.iter().for_each(|text| context.reporter().warn(text));
         let artifact = self.gather((instance, params), stage, items, &outcomes)?;
         let name = instance.kind.about().outputs.first().map_or("items", |output| output.name);
         Ok((BTreeMap::from([(name.to_string(), artifact)]), counts))

@@ -6,6 +6,7 @@ mod gather;
 pub(crate) mod guard;
 mod items;
 mod repair;
+mod reporter;
 mod whole;
 
 use std::path::PathBuf;
@@ -15,10 +16,11 @@ use std::time::Instant;
 use pipe_cache::{Claim, Claimed, Digest, Hasher, RecordOutcome, ResultRecord};
 
 use self::guard::guarded;
+use self::reporter::Reporter;
 use self::whole::Surroundings;
 use crate::assess::{Assessed, Stale, UpToDate};
 use crate::bind::{Binder, Bound, Done};
-use crate::context::{Cancel, Device, Reporter};
+use crate::context::{Cancel, Device, Report as _};
 use crate::event::{Event, Observer};
 use crate::job::{Cause, Demand, Ending, Executed, Failure, ItemCounts, Job, Results};
 use crate::lookup::class_of;

@@ -7,9 +7,10 @@ use std::path::Path;
 use pipe_cache::{ArtifactRef, Error, Form, IndexBuilder, ResumePoint};
 
 use super::guard::guarded;
+use super::reporter::Reporter;
 use super::{Worker, file_label};
 use crate::bind::Bound;
-use crate::context::{Context, Device, Reporter};
+use crate::context::{Context, ContextParts, Device};
 use crate::input::Input;
 use crate::job::Failure;
 use crate::manifest::Instance;
@@ -32,7 +33,7 @@ impl Worker<'_> {
     ) -> Result<BTreeMap<String, ArtifactRef>, Failure> {
         let about = instance.kind.about();
         let staging = self.binder.store.staging()?;
-        let mut context = Context {
+        let mut context = Context::new(ContextParts {
             inputs: &bound.inputs,
             outputs: staging.path(),
             side: self.run_folder.join("side").join(file_label(&instance.label)),
@@ -41,7 +42,7 @@ impl Worker<'_> {
             reporter: surroundings.reporter,
             cancel: &self.cancel,
             resume: surroundings.resume.clone(),
-        };
+        });
         guarded(|| stage.run(&bound.params, &mut context))?;
         let unchanged = bound.inputs.values().flatten().try_for_each(Input::check_unchanged);
         unchanged.map_err(StageError::from)?;

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use pipe_cache::Digest;
+use pipe_plugin::canonical_text;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::canonical::canonical_text;
 use super::items::ItemChanges;
 use super::preimage::{Content, Preimage, Used};
 

@@ -4,14 +4,12 @@
 //! one run took an instance's inputs from. [`Change`] is the difference of two preimages. Fingerprints, stored forms
 //! and English are renderings of these values.
 
-mod canonical;
 mod change;
 mod former;
 mod given;
 mod items;
 mod preimage;
 
-pub use self::canonical::canonical_text;
 pub use self::change::{Change, Part};
 pub use self::given::{Given, Source};
 pub use self::items::{ItemChange, ItemChanges};

@@ -6,10 +6,10 @@
 use std::collections::BTreeMap;
 
 use pipe_cache::{Digest, Hasher};
+use pipe_plugin::canonical_text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::canonical::canonical_text;
 use super::former;
 use crate::input::{InputValue, Selector};
 

@@ -11,8 +11,8 @@ use super::problem::{Problem, Problems};
 use super::stage_table::GivenInput;
 use super::{references, schema_check};
 use crate::input::Selector;
-use crate::lineage::canonical_text;
 use crate::stage::AnyStage;
+use pipe_plugin::canonical_text;
 
 /// The parameters of one instance of a stage.
 pub(crate) struct Variant {

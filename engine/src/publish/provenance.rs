@@ -14,7 +14,7 @@ use crate::bind::{Binder, Done};
 use crate::manifest::Instance;
 
 /// The file's name, at the top of a published folder. Files of that name are no part of what a folder holds as an input.
-pub(crate) const FILE: &str = "provenance.json";
+pub(crate) use crate::input::PROVENANCE as FILE;
 /// The version of the file's form.
 const VERSION: u32 = 1;
 

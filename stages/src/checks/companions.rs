@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use pipe_engine::input::Listing;
-use pipe_engine::stage::{Finding, Given, Preview};
+use pipe_plugin::input::Listing;
+use pipe_plugin::stage::{Finding, Given, Preview};
 
 use super::examples;
 use super::nodules::{Named, named, shown, table};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pipe_engine::stage::{Finding, Foreseen, Given, Preview};
+use pipe_plugin::stage::{Finding, Foreseen, Given, Preview};
 use rayon::prelude::*;
 use serde_json::Value;
 

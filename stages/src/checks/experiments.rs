@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use pipe_engine::stage::{Finding, StageError};
+use pipe_plugin::stage::{Finding, StageError};
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;

@@ -1,6 +1,6 @@
 //! What kinds are given as files: tables of nodules, folders with a file for each, folds and prompts.
 
-use pipe_engine::stage::{Column, Finding, Foreseen, Given, Preview};
+use pipe_plugin::stage::{Column, Finding, Foreseen, Given, Preview};
 use serde::Deserialize as _;
 use serde_json::Value;
 

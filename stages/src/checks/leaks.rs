@@ -9,8 +9,8 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use pipe_cache::{Digest, Hasher};
-use pipe_engine::stage::{Finding, Given, Preview};
-use pipe_engine::table::TableCache;
+use pipe_plugin::stage::{Finding, Given, Preview};
+use pipe_plugin::table::TableCache;
 use rayon::prelude::*;
 
 use super::examples;

@@ -20,7 +20,7 @@ mod volumes;
 mod weights;
 mod words;
 
-use pipe_engine::stage::{Finding, Foreseen, Preview};
+use pipe_plugin::stage::{Finding, Foreseen, Preview};
 use serde_json::Value;
 
 pub use self::crops::import_crops;

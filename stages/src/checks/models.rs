@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pipe_engine::stage::{Finding, Foreseen, Given, GivenSource, Preview, StageError};
+use pipe_plugin::stage::{Finding, Foreseen, Given, GivenSource, Preview, StageError};
 use serde::Deserialize as _;
 use serde_json::Value;
 

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use pipe_engine::oddities::damaged_names;
-use pipe_engine::stage::{Finding, Preview};
-use pipe_engine::table::Table;
+use pipe_plugin::stage::{Finding, Preview};
+use pipe_plugin::table::Table;
+use pipe_plugin::table::damaged_names;
 
 /// A row of the table.
 pub(super) struct Named {

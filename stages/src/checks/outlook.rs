@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use pipe_engine::stage::{Finding, Foreseen, Given, GivenSource, StageError};
+use pipe_plugin::stage::{Finding, Foreseen, Given, GivenSource, StageError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use pipe_engine::stage::{Finding, Given, Preview};
-use pipe_engine::table::nearest;
+use pipe_plugin::stage::{Finding, Given, Preview};
+use pipe_plugin::table::nearest;
 
 use super::examples;
 use super::nodules::shown;

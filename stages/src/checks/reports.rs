@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pipe_engine::foreign::what_is;
-use pipe_engine::stage::{Finding, Preview};
-use pipe_engine::table::is_missing;
+use pipe_plugin::foreign::what_is;
+use pipe_plugin::stage::{Finding, Preview};
+use pipe_plugin::table::is_missing;
 use rayon::prelude::*;
 
 use super::companions::folder;

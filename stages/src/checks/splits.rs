@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use pipe_engine::stage::{Finding, Given, Preview};
+use pipe_plugin::stage::{Finding, Given, Preview};
 
 use super::examples;
 use super::nodules::{named, shown, table};

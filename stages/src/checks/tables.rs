@@ -1,6 +1,6 @@
 //! Kinds whose results are tables of the rows that they are given, and the folds that rows are divided into.
 
-use pipe_engine::stage::{Foreseen, Preview};
+use pipe_plugin::stage::{Foreseen, Preview};
 use serde_json::Value;
 
 use super::outlook::{Outlook, made_by, table_of};

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use pipe_engine::stage::{Finding, Foreseen, Given, GivenSource, Preview};
+use pipe_plugin::stage::{Finding, Foreseen, Given, GivenSource, Preview};
 use serde_json::Value;
 
 use super::models::input_of_folder;

@@ -1,6 +1,6 @@
 //! Weight files before training: what they are, and whether their tensors are those of CLIP.
 
-use pipe_engine::stage::{Finding, Preview, StageError};
+use pipe_plugin::stage::{Finding, Preview, StageError};
 
 use crate::clip::architecture::Architecture;
 use crate::clip::weights::outline_towers;

@@ -1,7 +1,7 @@
 //! Words in semantic columns that are none of the known ones.
 
-use pipe_engine::stage::{Finding, Preview};
-use pipe_engine::table::{Table, nearest};
+use pipe_plugin::stage::{Finding, Preview};
+use pipe_plugin::table::{Table, nearest};
 
 use super::examples;
 use super::nodules::table;

@@ -3,7 +3,7 @@
 //! A calibrator that belongs to another state of the model would shift probabilities without anybody
 //! noticing, so the file says which state it is for. Files from elsewhere need not.
 
-use pipe_engine::stage::StageError;
+use pipe_plugin::stage::StageError;
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;

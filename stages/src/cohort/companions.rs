@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use pipe_cache::Digest;
-use pipe_engine::context::Context;
-use pipe_engine::input::{Files, InputFile, InputValue, Selector};
-use pipe_engine::stage::{Column, StageError};
-use pipe_engine::table::Table;
+use pipe_plugin::context::Context;
+use pipe_plugin::input::{Files, InputFile, InputValue, Selector};
+use pipe_plugin::stage::{Column, StageError};
+use pipe_plugin::table::Table;
 
 use super::calibrator_file::CalibratorFile;
 use super::model_set::FoldModel;

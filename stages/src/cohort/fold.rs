@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use pipe_engine::context::Context;
-use pipe_engine::input::Files;
-use pipe_engine::stage::StageError;
+use pipe_plugin::context::Context;
+use pipe_plugin::input::Files;
+use pipe_plugin::stage::StageError;
 
 use super::pixels::Pixels;
 use super::planes::PlaneSet;

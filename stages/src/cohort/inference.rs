@@ -1,9 +1,9 @@
 //! A stored model on the nodules of a table: loading it, and showing it their windows in batches.
 
 use candle_core::{Device, Tensor};
-use pipe_engine::context::Context;
-use pipe_engine::input::{Files, InputValue};
-use pipe_engine::stage::StageError;
+use pipe_plugin::context::Context;
+use pipe_plugin::input::{Files, InputValue};
+use pipe_plugin::stage::StageError;
 
 use super::Nodule;
 use super::model_file::ModelFile;

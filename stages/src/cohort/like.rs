@@ -1,7 +1,7 @@
 //! Input that is made as a model's was: parameters that a model gives to `crop` and `slice`.
 
-use pipe_engine::input::Files;
-use pipe_engine::stage::{Filling, InputForm, InputSpec, StageError};
+use pipe_plugin::input::Files;
+use pipe_plugin::stage::{Filling, InputForm, InputSpec, StageError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;

@@ -3,8 +3,8 @@
 //! Reads artifacts and says what is missing by nodule and file. Knows nothing of the training loop or of
 //! metrics.
 
-use pipe_engine::stage::StageError;
-use pipe_engine::table::{Row, Table};
+use pipe_plugin::stage::StageError;
+use pipe_plugin::table::{Row, Table};
 
 pub(crate) mod calibrator_file;
 pub(crate) mod companions;

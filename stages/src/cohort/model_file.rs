@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use pipe_engine::input::Files;
-use pipe_engine::stage::StageError;
+use pipe_plugin::input::Files;
+use pipe_plugin::stage::StageError;
 use serde::{Deserialize, Serialize};
 
 use crate::clip::architecture::Architecture;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use pipe_cache::Digest;
-use pipe_engine::input::{Files, Input, InputValue, Selector};
-use pipe_engine::stage::StageError;
+use pipe_plugin::input::{Files, Input, InputValue, Selector};
+use pipe_plugin::stage::StageError;
 
 /// One fold's model.
 #[derive(Clone, Debug)]

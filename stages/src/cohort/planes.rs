@@ -1,8 +1,8 @@
 //! The planes of many nodules in memory, cut down to what a window can reach.
 
 use pipe_cache::Hasher;
-use pipe_engine::input::{Files, InputFile};
-use pipe_engine::stage::StageError;
+use pipe_plugin::input::{Files, InputFile};
+use pipe_plugin::stage::StageError;
 use rayon::prelude::*;
 
 use super::leaks::ImageRecord;

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use pipe_engine::stage::{FileColumn, Item, ItemFile, LeadsTo, StageError};
+use pipe_plugin::stage::{FileColumn, Item, ItemFile, LeadsTo, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

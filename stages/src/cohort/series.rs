@@ -1,7 +1,7 @@
 //! DICOM series that a table's rows name, and where the voxels of scans of either format lie.
 
-use pipe_engine::input::Files;
-use pipe_engine::stage::{Item, ItemFile, StageError};
+use pipe_plugin::input::Files;
+use pipe_plugin::stage::{Item, ItemFile, StageError};
 
 use super::scans::{Orientation, REPLACE, about, advice, open};
 use crate::crop::geometry::ScanSpace;

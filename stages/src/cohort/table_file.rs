@@ -1,6 +1,6 @@
 //! Tables as files: a header and rows of cells.
 
-use pipe_engine::stage::StageError;
+use pipe_plugin::stage::StageError;
 
 /// The bytes of a CSV table.
 ///

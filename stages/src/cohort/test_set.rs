@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use pipe_engine::context::Context;
-use pipe_engine::input::{Files, InputFile, InputValue, NAME};
-use pipe_engine::stage::{Column, StageError};
-use pipe_engine::table::{Row, Table};
+use pipe_plugin::context::Context;
+use pipe_plugin::input::{Files, InputFile, InputValue, NAME};
+use pipe_plugin::stage::{Column, StageError};
+use pipe_plugin::table::{Row, Table};
 
 use super::planes::PlaneRecords;
 use super::{Nodule, read_nodules};
@@ -59,7 +59,7 @@ pub(crate) fn test_sets<'a>(context: &'a Context<'_>, name: &str) -> Result<Vec<
 /// # Errors
 /// A table that is no `predictions.csv`.
 pub(crate) fn other_runs(context: &Context<'_>, dataset: &str) -> Result<Vec<OtherRun>, StageError> {
-    let run = |input: &pipe_engine::input::Input| match &input.value {
+    let run = |input: &pipe_plugin::input::Input| match &input.value {
         InputValue::File(file) => {
             // By foreach values or names: results have no paths in them.
             let values: Vec<&str> = input.selector.values().map(String::as_str).collect();

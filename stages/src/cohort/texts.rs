@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use pipe_engine::input::{Files, InputError};
-use pipe_engine::stage::StageError;
-use pipe_engine::table::Table;
+use pipe_plugin::input::{Files, InputError};
+use pipe_plugin::stage::StageError;
+use pipe_plugin::table::Table;
 
 use crate::arrays::read_integers;
 use crate::text::{CONTEXT_LENGTH, impression};

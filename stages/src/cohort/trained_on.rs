@@ -1,9 +1,9 @@
 //! What a model was trained on: how its input was made, which patients and which images it has seen. Input that was made
 //! otherwise, and cases that the model knows, are refused.
 
-use pipe_engine::input::Files;
-use pipe_engine::stage::{Column, StageError};
-use pipe_engine::table::Table;
+use pipe_plugin::input::Files;
+use pipe_plugin::stage::{Column, StageError};
+use pipe_plugin::table::Table;
 
 use super::Nodule;
 use super::leaks::{ImageRecord, shared_images, shared_patients};

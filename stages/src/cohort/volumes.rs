@@ -3,8 +3,8 @@
 //! A volume is kept as what the intensity window leaves of it, in 16 bits: 2 MB for 100³ voxels, to 0.02 HU. Whether
 //! volumes and window are those that the slices were made of is checked by the planes that are no rotation.
 
-use pipe_engine::input::Files;
-use pipe_engine::stage::StageError;
+use pipe_plugin::input::Files;
+use pipe_plugin::stage::StageError;
 use rayon::prelude::*;
 
 use super::planes::PlaneSet;

@@ -5,9 +5,9 @@
 //! layers in place of a packed one.
 
 use candle_core::Tensor;
-use pipe_engine::export::{Exported, Sink};
-use pipe_engine::input::Files;
-use pipe_engine::stage::StageError;
+use pipe_plugin::export::{Exported, Sink};
+use pipe_plugin::input::Files;
+use pipe_plugin::stage::StageError;
 
 use crate::clip::lora::{LoraSettings, Tower};
 use crate::clip::model::Tuning;

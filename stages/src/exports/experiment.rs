@@ -4,8 +4,8 @@
 
 use std::fmt::Write as _;
 
-use pipe_engine::export::{Exported, Sink};
-use pipe_engine::stage::StageError;
+use pipe_plugin::export::{Exported, Sink};
+use pipe_plugin::stage::StageError;
 use serde_json::Value;
 
 use super::calibrator::pickle;

@@ -6,7 +6,7 @@ mod experiment;
 mod picture;
 mod volumes;
 
-use pipe_engine::export::Export;
+use pipe_plugin::export::Export;
 
 /// All forms.
 pub static EXPORTS: &[Export] = &[

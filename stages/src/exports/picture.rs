@@ -4,7 +4,7 @@ use std::io::Write as _;
 
 use flate2::write::ZlibEncoder;
 use flate2::{Compression, Crc};
-use pipe_engine::stage::StageError;
+use pipe_plugin::stage::StageError;
 
 /// Planes in a row, and rows.
 const SIDE: usize = 3;

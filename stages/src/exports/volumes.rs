@@ -1,8 +1,8 @@
 //! Volumes of nodules for other programs: torch tensors as the published pipeline leaves them, NIfTI files that lie where
 //! the nodule is, pictures to look at.
 
-use pipe_engine::export::{Exported, Sink};
-use pipe_engine::stage::StageError;
+use pipe_plugin::export::{Exported, Sink};
+use pipe_plugin::stage::StageError;
 
 use super::picture::montage;
 use crate::arrays::{read_array, read_made, read_volume};

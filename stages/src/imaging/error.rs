@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use pipe_engine::foreign::{Foreign, Wanted};
+use pipe_plugin::foreign::{Foreign, Wanted};
 
 use super::gzip::GzipError;
 use super::header::FieldError;

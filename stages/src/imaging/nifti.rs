@@ -18,7 +18,7 @@ use std::io::{Read, Seek};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use pipe_engine::foreign::{Foreign, HEAD_BYTES, what_is};
+use pipe_plugin::foreign::{Foreign, HEAD_BYTES, what_is};
 
 use super::affine::Affine;
 use super::fields::{self, SIZE_BYTES};

@@ -15,8 +15,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
-use pipe_engine::stage::{Finding, Given, Preview};
-use pipe_engine::table::Table;
+use pipe_plugin::stage::{Finding, Given, Preview};
+use pipe_plugin::table::Table;
 use rayon::prelude::*;
 
 use crate::cohort::scans::{COORDINATES, halves};

@@ -7,7 +7,7 @@ mod mirrored;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pipe_engine::stage::{Finding, Preview, Sighted, SightedFile};
+use pipe_plugin::stage::{Finding, Preview, Sighted, SightedFile};
 use serde::Deserialize as _;
 use serde_json::Value;
 

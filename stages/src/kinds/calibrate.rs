@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use pipe_cache::Digest;
-use pipe_engine::context::Context;
-use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
-use pipe_engine::table::Table;
+use pipe_plugin::context::Context;
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

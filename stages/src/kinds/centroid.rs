@@ -1,11 +1,11 @@
 //! Kind `centroid`: a dataset table from label masks, with the centre of each nodule in LPS millimetres.
 
-use pipe_engine::context::ItemContext;
-use pipe_engine::stage::{
+use pipe_plugin::context::ItemContext;
+use pipe_plugin::stage::{
     About, Column, FileColumn, Gather, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
     OutputForm, OutputSpec, Piece as Part, RowItems, StageError,
 };
-use pipe_engine::table::{Row, Table};
+use pipe_plugin::table::{Row, Table};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Kind `crop`: one cube of voxels at 1 mm around each nodule.
 
-use pipe_engine::context::ItemContext;
-use pipe_engine::stage::{
+use pipe_plugin::context::ItemContext;
+use pipe_plugin::stage::{
     About, Column, Filling, InputForm, InputSpec, Item, ItemFile, ItemSource, ItemStage, OutputForm,
     OutputSpec, RowItems, StageError,
 };

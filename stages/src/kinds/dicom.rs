@@ -1,7 +1,7 @@
 //! Kind `dicom`: a NIfTI scan of each DICOM series, and the table with their new paths.
 
-use pipe_engine::context::ItemContext;
-use pipe_engine::stage::{
+use pipe_plugin::context::ItemContext;
+use pipe_plugin::stage::{
     About, FileColumn, Gather, InputForm, InputSpec, Item, ItemFile, ItemSource, ItemStage, LeadsTo,
     OutputForm, OutputSpec, Piece, RowItems, StageError,
 };

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use pipe_engine::context::ItemContext;
-use pipe_engine::stage::{
+use pipe_plugin::context::ItemContext;
+use pipe_plugin::stage::{
     About, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, StageError,
 };
 use schemars::JsonSchema;

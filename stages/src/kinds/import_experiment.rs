@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipe_engine::context::Context;
-use pipe_engine::input::{Files, InputFile, InputValue};
-use pipe_engine::stage::{About, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::context::Context;
+use pipe_plugin::input::{Files, InputFile, InputValue};
+use pipe_plugin::stage::{About, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use pipe_engine::context::Context;
-use pipe_engine::input::InputValue;
-use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
-use pipe_engine::table::Table;
+use pipe_plugin::context::Context;
+use pipe_plugin::input::InputValue;
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::table::Table;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -1,11 +1,11 @@
 //! Kind `locate`: points given as voxel indices of a scan, as LPS millimetres.
 
-use pipe_engine::context::ItemContext;
-use pipe_engine::stage::{
+use pipe_plugin::context::ItemContext;
+use pipe_plugin::stage::{
     About, Column, FileColumn, Gather, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
     OutputForm, OutputSpec, Piece, RowItems, StageError,
 };
-use pipe_engine::table::Table;
+use pipe_plugin::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -1,6 +1,6 @@
 //! The table of stage kinds, in data-flow order.
 
-use pipe_engine::stage::{AnyStage, Checked, PerItem, Whole};
+use pipe_plugin::stage::{AnyStage, Checked, PerItem, Whole};
 
 use crate::{checks, inspections};
 

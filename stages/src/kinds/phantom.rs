@@ -1,7 +1,7 @@
 //! Kind `phantom`: synthetic patients with nodules whose malignancy the image shows.
 
-use pipe_engine::context::Context;
-use pipe_engine::stage::{About, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::context::Context;
+use pipe_plugin::stage::{About, OutputForm, OutputSpec, Stage, StageError};
 use rayon::prelude::*;
 
 use crate::imaging::affine::Affine;

@@ -3,9 +3,9 @@
 
 use std::collections::BTreeMap;
 
-use pipe_engine::context::ItemContext;
-use pipe_engine::input::InputFile;
-use pipe_engine::stage::{
+use pipe_plugin::context::ItemContext;
+use pipe_plugin::input::InputFile;
+use pipe_plugin::stage::{
     About, Column, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, RowItems,
     StageError,
 };

@@ -1,7 +1,7 @@
 //! Kind `slice`: nine planes through the middle of each volume.
 
-use pipe_engine::context::ItemContext;
-use pipe_engine::stage::{
+use pipe_plugin::context::ItemContext;
+use pipe_plugin::stage::{
     About, Filling, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, StageError,
 };
 use schemars::JsonSchema;

@@ -1,8 +1,8 @@
 //! Kind `split`: patients into stratified training and validation folds.
 
-use pipe_engine::context::Context;
-use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
-use pipe_engine::table::Table;
+use pipe_plugin::context::Context;
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

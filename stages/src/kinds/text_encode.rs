@@ -1,7 +1,7 @@
 //! Kind `text-encode`: reports to CLIP token ids.
 
-use pipe_engine::context::Context;
-use pipe_engine::stage::{About, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::context::Context;
+use pipe_plugin::stage::{About, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

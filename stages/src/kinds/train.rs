@@ -5,12 +5,12 @@ use std::io::Write as _;
 use std::ops::ControlFlow;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-use pipe_engine::context::Context;
-use pipe_engine::input::InputValue;
-use pipe_engine::stage::{
+use pipe_plugin::context::Context;
+use pipe_plugin::input::InputValue;
+use pipe_plugin::stage::{
     About, Column, InputForm, InputSpec, Interrupted, OutputForm, OutputSpec, Stage, StageError,
 };
-use pipe_engine::table::Table;
+use pipe_plugin::table::Table;
 
 use crate::clip::Tensors;
 use crate::clip::architecture::Architecture;

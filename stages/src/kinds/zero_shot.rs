@@ -1,9 +1,9 @@
 //! Kind `zero-shot`: semantic features of test nodules, from sentences that the models were not trained to sort.
 
 use candle_core::{Device as CandleDevice, Tensor};
-use pipe_engine::context::Context;
-use pipe_engine::input::InputFile;
-use pipe_engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::context::Context;
+use pipe_plugin::input::InputFile;
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

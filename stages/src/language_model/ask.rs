@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use pipe_engine::context::ItemContext;
-use pipe_engine::stage::StageError;
+use pipe_plugin::context::ItemContext;
+use pipe_plugin::stage::StageError;
 use ureq::http::Uri;
 
 use super::error::ModelError;

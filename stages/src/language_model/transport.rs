@@ -3,8 +3,8 @@
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use pipe_engine::context::ItemContext;
-use pipe_engine::stage::Interrupted;
+use pipe_plugin::context::ItemContext;
+use pipe_plugin::stage::Interrupted;
 
 /// Bytes of a reply that are read at most.
 const MOST_BYTES: u64 = 1 << 20;

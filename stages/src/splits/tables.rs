@@ -4,7 +4,7 @@
 //! row index, is accepted on reading and never written.
 
 use csv::WriterBuilder;
-use pipe_engine::table::{self, Table};
+use pipe_plugin::table::{self, Table};
 use thiserror::Error;
 
 /// Name of the column with the patient identifiers.

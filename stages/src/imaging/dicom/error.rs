@@ -9,7 +9,7 @@ use std::io;
 use dicom_core::Tag;
 use dicom_core::dictionary::{DataDictionary, DataDictionaryEntry};
 use dicom_dictionary_std::StandardDataDictionary;
-use pipe_engine::foreign::Foreign;
+use pipe_plugin::foreign::Foreign;
 
 /// Why a series cannot be read. Files are named as the caller named them.
 #[derive(Debug, thiserror::Error)]

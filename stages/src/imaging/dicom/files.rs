@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Read as _;
 
-use pipe_engine::foreign::{HEAD_BYTES, is_bare_dicom, what_is};
+use pipe_plugin::foreign::{HEAD_BYTES, is_bare_dicom, what_is};
 
 use super::error::FileError;
 use super::{Content, SeriesFile};

@@ -4,16 +4,14 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use pipe_cache::{ResumePoint, check_name, create_folder, create_to_append};
+use pipe_cache::{ResumePoint, check_name};
 use serde::{Deserialize, Serialize};
 
-use crate::event::{Event, Observer};
 use crate::input::{Files, Input, InputError, InputFile, InputValue};
 use crate::requests::{RequestLimits, Secrets, Turns, sleep_until};
 use crate::stage::{Interrupted, Item, StageError};
@@ -124,126 +122,65 @@ impl Cancel {
     }
 
     /// Whether the time is up.
-    pub(crate) fn is_overdue(&self) -> bool {
+    fn is_overdue(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
 
     /// The same, with a limited time from now on.
-    pub(crate) fn within(&self, time: Option<Duration>) -> Self {
+    #[must_use]
+    pub fn within(&self, time: Option<Duration>) -> Self {
         let deadline = time.and_then(|time| Instant::now().checked_add(time));
         Self { is_asked: Arc::clone(&self.is_asked), deadline }
     }
 }
 
-/// An instance's log file and the run's observer.
-pub(crate) struct Reporter<'a> {
-    pub(crate) label: String,
-    pub(crate) log: PathBuf,
-    pub(crate) file: Mutex<Option<fs::File>>,
-    pub(crate) observer: &'a dyn Observer,
-    warnings: Mutex<Warnings>,
-    scalars: Mutex<BTreeMap<String, f64>>,
-}
+/// What a running kind tells, for whoever runs it.
+pub trait Report: Sync {
+    /// Something that whoever uses the result should know; it is kept with the result.
+    fn warn(&self, text: &str);
 
-/// So many warnings of an instance are kept; the log has all.
-const MOST_WARNINGS: usize = 200;
+    /// A number that tells of the result in brief; it is kept with the result.
+    fn scalar(&self, name: &str, value: f64);
 
-/// What an instance had to warn of.
-#[derive(Default)]
-struct Warnings {
-    kept: Vec<String>,
-    /// How many more there were.
-    more: usize,
-}
+    /// A line for the log.
+    fn log(&self, line: &str);
 
-impl Warnings {
-    fn add(&mut self, text: &str) {
-        match self.kept.len() < MOST_WARNINGS {
-            true => self.kept.push(text.to_string()),
-            false => self.more += 1,
-        }
-    }
-
-    fn told(&self) -> Vec<String> {
-        let more = (self.more > 0).then(|| format!("{} more warnings are in the log of the run", self.more));
-        self.kept.iter().cloned().chain(more).collect()
-    }
-}
-
-impl<'a> Reporter<'a> {
-    pub(crate) fn new(label: &str, log: PathBuf, observer: &'a dyn Observer) -> Self {
-        Self {
-            label: label.to_string(),
-            log,
-            file: Mutex::new(None),
-            observer,
-            warnings: Mutex::default(),
-            scalars: Mutex::default(),
-        }
-    }
-
-    /// Tells what whoever uses the result should know; it is kept with the result.
-    pub(crate) fn warn(&self, text: &str) {
-        self.log(&format!("warning: {text}"));
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).add(text);
-        let stage = Some(self.label.clone());
-        self.observer.event(&Event::Warning { stage, text: text.to_string() });
-    }
-
-    /// All that was warned of so far.
-    pub(crate) fn warnings(&self) -> Vec<String> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner).told()
-    }
-
-    fn keep_scalar(&self, name: &str, value: f64) {
-        self.scalars.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_string(), value);
-    }
-
-    /// All numbers that were kept so far.
-    pub(crate) fn scalars(&self) -> BTreeMap<String, f64> {
-        self.scalars.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Adds a line to the log. A log that cannot be written does not stop the work.
-    pub(crate) fn log(&self, line: &str) {
-        let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        if file.is_none() {
-            if let Some(folder) = self.log.parent() {
-                let _ = create_folder(folder);
-            }
-            let again = || fs::OpenOptions::new().append(true).open(&self.log);
-            *file = create_to_append(&self.log).or_else(|_| again()).ok();
-        }
-        if let Some(file) = file.as_mut() {
-            let _ = writeln!(file, "{line}");
-        }
-        drop(file);
-        let (stage, line) = (self.label.clone(), line.to_owned());
-        self.observer.event(&Event::Log { stage, line });
-    }
-
-    fn progress(&self, done: u64, total: u64, note: &str) {
-        let (stage, note) = (self.label.clone(), note.to_string());
-        self.observer.event(&Event::Progress { stage, done, total, note });
-    }
+    /// How far the work is.
+    fn progress(&self, done: u64, total: u64, note: &str);
 }
 
 /// What a running [`crate::stage::Stage`] has in hand.
-pub struct Context<'a> {
-    pub(crate) inputs: &'a BTreeMap<String, Vec<Input>>,
-    pub(crate) outputs: &'a Path,
-    pub(crate) side: PathBuf,
-    pub(crate) seed: u64,
-    pub(crate) device: Device,
-    pub(crate) reporter: &'a Reporter<'a>,
-    pub(crate) cancel: &'a Cancel,
-    pub(crate) resume: ResumePoint,
+pub struct Context<'a>(ContextParts<'a>);
+
+/// What a [`Context`] is made of, by whoever runs kinds.
+pub struct ContextParts<'a> {
+    /// The artifacts given to each input.
+    pub inputs: &'a BTreeMap<String, Vec<Input>>,
+    /// The folder for outputs, each in a folder of its name.
+    pub outputs: &'a Path,
+    /// The folder for side files.
+    pub side: PathBuf,
+    /// The seed, 0 for a kind that draws no random numbers.
+    pub seed: u64,
+    /// The device that is the kind's own.
+    pub device: Device,
+    /// Hears what the kind tells.
+    pub reporter: &'a dyn Report,
+    /// Asks the kind to stop.
+    pub cancel: &'a Cancel,
+    /// Keeps the kind's progress.
+    pub resume: ResumePoint,
 }
 
-impl Context<'_> {
+impl<'a> Context<'a> {
+    /// A context of its parts.
+    pub fn new(parts: ContextParts<'a>) -> Self {
+        Self(parts)
+    }
+
     /// All artifacts given to an input, in the order of their foreach values; none for an input left out.
     pub fn inputs(&self, name: &str) -> &[Input] {
-        self.inputs.get(name).map_or(&[], Vec::as_slice)
+        self.0.inputs.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The one artifact given to an input, if any.
@@ -286,12 +223,12 @@ impl Context<'_> {
 
     /// The pipeline's seed; 0 for a kind that does not declare that it draws random numbers.
     pub fn seed(&self) -> u64 {
-        self.seed
+        self.0.seed
     }
 
     /// The device to compute on; the processor for a kind that does not declare that it uses one.
     pub fn device(&self) -> Device {
-        self.device
+        self.0.device
     }
 
     /// Writes a file of an output. For an output that is one file, `name` is that file's name.
@@ -310,8 +247,8 @@ impl Context<'_> {
     /// When the name is not a plain relative path.
     pub fn output_path(&self, output: &str, name: &str) -> Result<PathBuf, StageError> {
         check_name(name)?;
-        let path = self.outputs.join(output).join(name);
-        let folder = path.parent().unwrap_or(self.outputs);
+        let path = self.0.outputs.join(output).join(name);
+        let folder = path.parent().unwrap_or(self.0.outputs);
         fs::create_dir_all(folder).map_err(pipe_cache::Error::io("create folder", folder))?;
         Ok(path)
     }
@@ -322,8 +259,8 @@ impl Context<'_> {
     /// When the name is not a plain relative path.
     pub fn side_path(&self, name: &str) -> Result<PathBuf, StageError> {
         check_name(name)?;
-        let path = self.side.join(name);
-        let folder = path.parent().unwrap_or(&self.side);
+        let path = self.0.side.join(name);
+        let folder = path.parent().unwrap_or(&self.0.side);
         fs::create_dir_all(folder).map_err(pipe_cache::Error::io("create folder", folder))?;
         Ok(path)
     }
@@ -334,23 +271,23 @@ impl Context<'_> {
     /// # Errors
     /// When it cannot be written.
     pub fn save_progress(&self, bytes: &[u8]) -> Result<(), StageError> {
-        Ok(self.resume.save(bytes)?)
+        Ok(self.0.resume.save(bytes)?)
     }
 
     /// What an earlier attempt at this very work has kept. A result must not depend on it.
     pub fn saved_progress(&self) -> Option<Vec<u8>> {
-        self.resume.load()
+        self.0.resume.load()
     }
 
     /// Adds a line to the instance's log.
     pub fn log(&self, line: &str) {
-        self.reporter.log(line);
+        self.0.reporter.log(line);
     }
 
     /// Tells people what they should know of the result: a whole sentence, lower-case at its beginning. It goes to the log, to
     /// the terminal and into the records, and is told again by every run that finds this result.
     pub fn warn(&self, text: &str) {
-        self.reporter.warn(text);
+        self.0.reporter.warn(text);
     }
 
     /// Keeps a number that tells of the result in brief, such as `auroc`, with the result and in the records of all runs
@@ -362,13 +299,13 @@ impl Context<'_> {
         if !value.is_finite() {
             return Err(StageError::message(format!("the scalar `{name}` is {value}, not a finite number")));
         }
-        self.reporter.keep_scalar(name, value);
+        self.0.reporter.scalar(name, value);
         Ok(())
     }
 
     /// Tells how far the work is.
     pub fn progress(&self, done: u64, total: u64, note: &str) {
-        self.reporter.progress(done, total, note);
+        self.0.reporter.progress(done, total, note);
     }
 
     /// Stops the work when the run was asked to stop.
@@ -376,27 +313,49 @@ impl Context<'_> {
     /// # Errors
     /// [`Interrupted`].
     pub fn check_cancelled(&self) -> Result<(), Interrupted> {
-        if self.cancel.is_cancelled() { Err(Interrupted) } else { Ok(()) }
+        if self.0.cancel.is_cancelled() { Err(Interrupted) } else { Ok(()) }
     }
 }
 
 /// What a running group of an [`crate::stage::ItemStage`] has in hand.
 pub struct ItemContext<'a> {
-    pub(crate) inputs: &'a BTreeMap<String, Vec<Input>>,
-    pub(crate) seed: u64,
-    pub(crate) reporter: &'a Reporter<'a>,
-    pub(crate) cancel: &'a Cancel,
-    pub(crate) secrets: &'a Secrets,
-    pub(crate) limits: RequestLimits,
-    pub(crate) turns: &'a Turns,
+    parts: ItemContextParts<'a>,
     /// What was warned of, by item, until the item's result is committed.
-    pub(crate) warned: Mutex<BTreeMap<String, Vec<String>>>,
+    warned: Mutex<BTreeMap<String, Vec<String>>>,
 }
 
-impl ItemContext<'_> {
+/// What an [`ItemContext`] is made of, by whoever runs kinds.
+pub struct ItemContextParts<'a> {
+    /// The artifacts given to the inputs that all items share.
+    pub inputs: &'a BTreeMap<String, Vec<Input>>,
+    /// The seed, 0 for a kind that draws no random numbers.
+    pub seed: u64,
+    /// Hears what the kind tells.
+    pub reporter: &'a dyn Report,
+    /// Asks the kind to stop.
+    pub cancel: &'a Cancel,
+    /// Keys of services.
+    pub secrets: &'a Secrets,
+    /// How services may be asked.
+    pub limits: RequestLimits,
+    /// Whose turn it is to ask.
+    pub turns: &'a Turns,
+}
+
+impl<'a> ItemContext<'a> {
+    /// A context of its parts.
+    pub fn new(parts: ItemContextParts<'a>) -> Self {
+        Self { parts, warned: Mutex::default() }
+    }
+
+    /// Hears what the kind tells.
+    pub fn reporter(&self) -> &dyn Report {
+        self.parts.reporter
+    }
+
     /// The file given to an input that all items share, if any.
     pub fn file(&self, name: &str) -> Option<&InputFile> {
-        match &self.inputs.get(name)?.first()?.value {
+        match &self.parts.inputs.get(name)?.first()?.value {
             InputValue::File(file) => Some(file),
             _ => None,
         }
@@ -406,29 +365,32 @@ impl ItemContext<'_> {
     /// [`Context::warn`]'s goes, and is told again wherever this item's result is used.
     pub fn warn(&self, item: &Item, text: &str) {
         let text = format!("{}: {text}", item.name);
-        self.reporter.warn(&text);
+        self.parts.reporter.warn(&text);
         let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
         warned.entry(item.name.clone()).or_default().push(text);
     }
 
     /// What an item's result is to be kept with.
-    pub(crate) fn take_warnings(&self, item: &str) -> Vec<String> {
+    pub fn take_warnings(&self, item: &str) -> Vec<String> {
         self.warned.lock().unwrap_or_else(PoisonError::into_inner).remove(item).unwrap_or_default()
     }
 
     /// Whether the shared files are still as they were when they were hashed.
-    pub(crate) fn check_inputs_unchanged(&self) -> Result<(), InputError> {
-        self.inputs.values().flatten().try_for_each(Input::check_unchanged)
+    ///
+    /// # Errors
+    /// [`InputError::Changed`] when one is not.
+    pub fn check_inputs_unchanged(&self) -> Result<(), InputError> {
+        self.parts.inputs.values().flatten().try_for_each(Input::check_unchanged)
     }
 
     /// A service's key, by the name of the environment variable that holds it.
     pub fn secret(&self, name: &str) -> Option<String> {
-        self.secrets.get(name)
+        self.parts.secrets.get(name)
     }
 
     /// How a service may be asked.
     pub fn request_limits(&self) -> RequestLimits {
-        self.limits
+        self.parts.limits
     }
 
     /// Waits until a service may be asked again.
@@ -436,7 +398,7 @@ impl ItemContext<'_> {
     /// # Errors
     /// [`Interrupted`] when the run was asked to stop.
     pub fn wait_for_turn(&self) -> Result<(), Interrupted> {
-        self.turns.wait(self.cancel)
+        self.parts.turns.wait(self.parts.cancel)
     }
 
     /// Sleeps.
@@ -444,22 +406,22 @@ impl ItemContext<'_> {
     /// # Errors
     /// [`Interrupted`] when the run was asked to stop.
     pub fn pause(&self, time: Duration) -> Result<(), Interrupted> {
-        sleep_until(Instant::now() + time, self.cancel)
+        sleep_until(Instant::now() + time, self.parts.cancel)
     }
 
     /// Nobody of this instance asks the service before this time has passed.
     pub fn hold_requests(&self, time: Duration) {
-        self.turns.hold(time);
+        self.parts.turns.hold(time);
     }
 
     /// The pipeline's seed; 0 for a kind that does not declare that it draws random numbers.
     pub fn seed(&self) -> u64 {
-        self.seed
+        self.parts.seed
     }
 
     /// Adds a line to the instance's log.
     pub fn log(&self, line: &str) {
-        self.reporter.log(line);
+        self.parts.reporter.log(line);
     }
 
     /// Stops the work when the run was asked to stop.
@@ -467,6 +429,6 @@ impl ItemContext<'_> {
     /// # Errors
     /// [`Interrupted`].
     pub fn check_cancelled(&self) -> Result<(), Interrupted> {
-        if self.cancel.is_cancelled() { Err(Interrupted) } else { Ok(()) }
+        if self.parts.cancel.is_cancelled() { Err(Interrupted) } else { Ok(()) }
     }
 }

@@ -14,7 +14,7 @@ use std::sync::Arc;
 pub use self::collection::{Listing, ListingCache, list_items};
 pub use self::file::InputFile;
 pub use self::files::Files;
-pub(crate) use self::files::list_folder;
+pub use self::files::{PROVENANCE, list_folder};
 use crate::table::{Table, TableError};
 
 /// The foreach values that name an instance, by key, as canonical texts.
@@ -77,7 +77,10 @@ pub struct Input {
 
 impl Input {
     /// Whether files are still as they were when they were hashed.
-    pub(crate) fn check_unchanged(&self) -> Result<(), InputError> {
+    ///
+    /// # Errors
+    /// [`InputError::Changed`] when one is not.
+    pub fn check_unchanged(&self) -> Result<(), InputError> {
         match &self.value {
             InputValue::File(file) => file.check_unchanged(),
             InputValue::Files(files) => files.check_unchanged(),

@@ -31,7 +31,7 @@ impl ItemSource {
     }
 
     /// Whether items are made of that input.
-    pub(crate) fn is_made_of(&self, input: &str) -> bool {
+    pub fn is_made_of(&self, input: &str) -> bool {
         self.inputs().any(|name| name == input)
     }
 }

@@ -10,7 +10,6 @@ use pipe_cache::{Digest, Form, Hashed, Index, IndexBuilder, InputMemo, Stamp, St
 
 use super::file::Place;
 use super::{InputError, InputFile, list_items};
-use crate::publish::provenance::{FILE, Provenance};
 use crate::stage::StageError;
 
 /// What file managers leave in folders; Apple's are hidden files.
@@ -245,7 +244,7 @@ impl Files {
     }
 
     /// The names and digests and sizes of all files, sorted by name.
-    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, Digest, u64)> {
+    pub fn entries(&self) -> impl Iterator<Item = (&str, Digest, u64)> {
         self.index.entries().iter().map(|entry| (entry.name.as_str(), entry.digest, entry.size))
     }
 
@@ -256,6 +255,16 @@ impl Files {
     fn shape(&self, problem: String) -> InputError {
         InputError::Shape { shown: self.shown.clone(), problem }
     }
+}
+
+/// What a published folder says of itself stands in a file of this name, at its top.
+pub const PROVENANCE: &str = "provenance.json";
+
+/// Whether a file of that name is what it seems to be, and not somebody's data.
+fn is_provenance(path: &Path) -> bool {
+    let read: Option<serde_json::Value> =
+        fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    read.is_some_and(|read| read.get("pipe_provenance").is_some_and(serde_json::Value::is_u64))
 }
 
 /// A name within a folder, if it lies in that folder.
@@ -280,7 +289,10 @@ fn is_folder(entry: &fs::DirEntry, path: &Path) -> Result<bool, InputError> {
 
 /// The files of a folder and of those in it, by name: links followed, hidden files, those of file managers and what a
 /// published folder says of itself left out.
-pub(crate) fn list_folder(
+///
+/// # Errors
+/// What cannot be read, is neither file nor folder, or lies too deep.
+pub fn list_folder(
     folder: &Path,
     prefix: &str,
     depth: usize,
@@ -302,7 +314,7 @@ pub(crate) fn list_folder(
         if name.starts_with('.') || LEFT_BY_SYSTEMS.contains(&name.as_str()) {
             continue;
         }
-        if name == FILE && Provenance::read(folder).is_some() {
+        if name == PROVENANCE && is_provenance(&path) {
             continue;
         }
         let name = if prefix.is_empty() { name } else { format!("{prefix}/{name}") };

@@ -64,13 +64,14 @@ impl fmt::Debug for Secrets {
 }
 
 /// Whose turn it is to ask.
-pub(crate) struct Turns {
+pub struct Turns {
     spacing: Duration,
     next: Mutex<Instant>,
 }
 
 impl Turns {
-    pub(crate) fn new(limits: RequestLimits) -> Self {
+    /// Turns within limits.
+    pub fn new(limits: RequestLimits) -> Self {
         let spacing = limits.per_minute.map_or(Duration::ZERO, |number| Duration::from_secs(60) / number);
         Self { spacing, next: Mutex::new(Instant::now()) }
     }
@@ -94,7 +95,11 @@ impl Turns {
 }
 
 /// Sleeps, unless the run is asked to stop.
-pub(crate) fn sleep_until(end: Instant, cancel: &Cancel) -> Result<(), Interrupted> {
+/// Sleeps until then.
+///
+/// # Errors
+/// [`Interrupted`] when the run was asked to stop.
+pub fn sleep_until(end: Instant, cancel: &Cancel) -> Result<(), Interrupted> {
     loop {
         if cancel.is_cancelled() {
             return Err(Interrupted);

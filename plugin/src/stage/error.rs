@@ -41,7 +41,7 @@ impl StageError {
     }
 
     /// What to do about it, as far as anybody knows.
-    pub(crate) fn full_advice(&self) -> Option<String> {
+    pub fn full_advice(&self) -> Option<String> {
         let mut cause: Option<&(dyn StdError + 'static)> = Some(self.source.as_ref());
         let mut is_full = false;
         let mut of_table = None;

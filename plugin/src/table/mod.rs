@@ -4,6 +4,7 @@
 //! every kind: [`Table::get`] has neither, and where something must be there, both are refused by cell.
 
 mod cache;
+mod damaged;
 mod encoding;
 mod error;
 mod missing;
@@ -17,6 +18,7 @@ use std::path::Path;
 use pipe_cache::{Digest, Hasher};
 
 pub use self::cache::TableCache;
+pub use self::damaged::damaged_names;
 pub use self::error::TableError;
 pub use self::missing::is_missing;
 pub use self::near::{is_same_but_for_signs, nearest};

@@ -1,0 +1,17 @@
+//! What a stage kind is, and all that one needs: typed parameters, inputs by content, tables, a context to work in.
+//!
+//! Kinds depend on this crate alone. It knows nothing of manifests, schedules and records, and nothing of medicine; it
+//! prints nothing. Whoever runs kinds (the engine, or [`testing`]) makes contexts and hears what kinds report.
+
+mod canonical;
+pub mod code;
+pub mod context;
+pub mod export;
+pub mod foreign;
+pub mod input;
+pub mod requests;
+pub mod stage;
+pub mod table;
+pub mod testing;
+
+pub use self::canonical::canonical_text;
