@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use pipe_engine::export::Export;
 use pipe_engine::registry::Registry;
-use pipe_engine::stage::{AnyStage, Described, StageError};
+use pipe_engine::stage::{Described, Kind, StageError};
 
 use crate::arguments::{Command, CommandLine};
 use crate::error::{CliError, exit};
@@ -15,8 +15,8 @@ use crate::{commands, panics, render};
 /// A program with the commands of `pipe`. Only kinds are needed; the rest tells people more.
 ///
 /// ```no_run
-/// # use pipe_engine::stage::AnyStage;
-/// # static KINDS: &[&dyn AnyStage] = &[];
+/// # use pipe_engine::stage::Kind;
+/// # static KINDS: &[Kind] = &[];
 /// fn main() -> std::process::ExitCode {
 ///     pipe_cli::Program::new("mine", "0.1.0", "the text of Cargo.lock").kinds(KINDS).run()
 /// }
@@ -25,7 +25,7 @@ pub struct Program {
     pub(crate) name: &'static str,
     pub(crate) version: &'static str,
     lock: &'static str,
-    kinds: Vec<&'static dyn AnyStage>,
+    kinds: Vec<Kind>,
     pub(crate) exports: &'static [Export],
     pub(crate) describe_column: fn(&str) -> Option<Described>,
     pub(crate) cuda_devices: fn() -> Result<Vec<usize>, StageError>,
@@ -65,7 +65,7 @@ impl Program {
 
     /// With these kinds too.
     #[must_use]
-    pub fn kinds(mut self, kinds: &[&'static dyn AnyStage]) -> Self {
+    pub fn kinds(mut self, kinds: &[Kind]) -> Self {
         self.kinds.extend(kinds);
         self
     }

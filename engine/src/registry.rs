@@ -5,17 +5,17 @@ use std::collections::BTreeMap;
 use pipe_cache::{Digest, Hasher};
 
 use crate::code::LockedCrates;
-use crate::stage::AnyStage;
+use crate::stage::Kind;
 
 /// The kinds a binary knows, in the order in which they are listed.
 pub struct Registry {
-    kinds: Vec<&'static dyn AnyStage>,
+    kinds: Vec<Kind>,
     code: BTreeMap<&'static str, Digest>,
 }
 
 impl Registry {
     /// A registry of these kinds; `lock` is the text of the binary's `Cargo.lock`.
-    pub fn new(kinds: Vec<&'static dyn AnyStage>, lock: &str) -> Self {
+    pub fn new(kinds: Vec<Kind>, lock: &str) -> Self {
         let locked = LockedCrates::parse(lock);
         let code = kinds
             .iter()
@@ -30,12 +30,12 @@ impl Registry {
     }
 
     /// All kinds.
-    pub fn kinds(&self) -> &[&'static dyn AnyStage] {
+    pub fn kinds(&self) -> &[Kind] {
         &self.kinds
     }
 
     /// The kind of that name.
-    pub fn get(&self, name: &str) -> Option<&'static dyn AnyStage> {
+    pub fn get(&self, name: &str) -> Option<Kind> {
         self.kinds.iter().copied().find(|kind| kind.about().name == name)
     }
 

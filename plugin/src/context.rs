@@ -149,7 +149,7 @@ pub trait Report: Sync {
     fn progress(&self, done: u64, total: u64, note: &str);
 }
 
-/// What a running [`crate::stage::Stage`] has in hand.
+/// What a running [`crate::stage::Whole`] kind has in hand.
 pub struct Context<'a>(ContextParts<'a>);
 
 /// What a [`Context`] is made of, by whoever runs kinds.
@@ -317,7 +317,7 @@ impl<'a> Context<'a> {
     }
 }
 
-/// What a running group of an [`crate::stage::ItemStage`] has in hand.
+/// What a running group of an [`crate::stage::PerItem`] has in hand.
 pub struct ItemContext<'a> {
     parts: ItemContextParts<'a>,
     /// What was warned of, by item, until the item's result is committed.

@@ -11,6 +11,7 @@ pub mod foreign;
 pub mod input;
 pub mod requests;
 pub mod stage;
+mod stamps;
 pub mod table;
 pub mod testing;
 

@@ -10,6 +10,8 @@
 //! #         .inputs(&[InputSpec::new("table", InputForm::Table, "any table")])
 //! #         .outputs(&[OutputSpec::file("count", "count.txt", "the number of rows")]);
 //! #     fn columns(&self, _: &NoParams, _: &str) -> Vec<Column> { vec![Column::required("pid")] }
+//! # }
+//! # impl Whole for CountRows {
 //! #     fn run(&self, _: &NoParams, context: &mut Context<'_>) -> Result<(), StageError> {
 //! #         let count = context.table("table")?.rows().len();
 //! #         context.write("count", "count.txt", count.to_string().as_bytes())
@@ -31,11 +33,11 @@ use pipe_cache::{Form, InputMemo, Store};
 
 use crate::context::{Cancel, Context, ContextParts, Device, Report};
 use crate::input::{Files, Input, InputFile, InputValue, Selector};
-use crate::stage::{InputForm, InputSpec, Stage, StageError};
+use crate::stage::{InputForm, InputSpec, StageError, Whole};
 use crate::table::Table;
 
 /// A kind that is about to run, with what it is given.
-pub struct Trial<'a, S: Stage> {
+pub struct Trial<'a, S: Whole> {
     kind: &'a S,
     params: S::Params,
     seed: u64,
@@ -64,11 +66,11 @@ pub struct Ran {
 }
 
 /// Prepares to run a kind with these parameters.
-pub fn run<S: Stage>(kind: &S, params: S::Params) -> Trial<'_, S> {
+pub fn run<S: Whole>(kind: &S, params: S::Params) -> Trial<'_, S> {
     Trial { kind, params, seed: 0, given: Vec::new() }
 }
 
-impl<S: Stage> Trial<'_, S> {
+impl<S: Whole> Trial<'_, S> {
     /// Gives an input a table: its text in CSV.
     #[must_use]
     pub fn table(self, input: &str, text: &str) -> Self {
@@ -140,7 +142,7 @@ impl<S: Stage> Trial<'_, S> {
         if let Some(spec) = S::ABOUT.inputs.iter().find(lacking) {
             return Err(StageError::message(format!("nothing is given to the input `{}`", spec.name)));
         }
-        let (outputs, heard) = (folder.path().join("outputs"), Heard::default());
+        let (outputs, heard, cancel) = (folder.path().join("outputs"), Heard::default(), Cancel::default());
         let mut context = Context::new(ContextParts {
             inputs: &inputs,
             outputs: &outputs,
@@ -148,7 +150,7 @@ impl<S: Stage> Trial<'_, S> {
             seed: if S::ABOUT.random { self.seed } else { 0 },
             device: Device::Cpu,
             reporter: &heard,
-            cancel: &Cancel::default(),
+            cancel: &cancel,
             resume: store.resume_point(pipe_cache::Digest::of(b"trial"), "any"),
         });
         self.kind.run(&self.params, &mut context)?;
@@ -158,13 +160,7 @@ impl<S: Stage> Trial<'_, S> {
     }
 
     /// What a kind sees of what it is given: of tables its columns, of folders its files.
-    fn value(
-        &self,
-        name: &str,
-        gift: &Gift,
-        place: &Place,
-        number: usize,
-    ) -> Result<InputValue, StageError> {
+    fn value(&self, name: &str, gift: &Gift, place: &Place, number: usize) -> Result<InputValue, StageError> {
         let spec = S::ABOUT.inputs.iter().find(|spec| spec.name == name);
         let spec = spec.ok_or_else(|| StageError::message(format!("there is no input `{name}`")))?;
         let fits = match gift {
@@ -258,7 +254,9 @@ impl Report for Heard {
     }
 
     fn scalar(&self, name: &str, value: f64) {
-        self.add(|ran| drop(ran.scalars.insert(name.to_string(), value)));
+        self.add(|ran| {
+            ran.scalars.insert(name.to_string(), value);
+        });
     }
 
     fn log(&self, line: &str) {

@@ -33,9 +33,6 @@ mod torch;
 pub mod training;
 pub mod zero_shot;
 
-/// The code of each kind, stamped at build time.
 mod code_stamps {
-    use pipe_plugin::code::CodeStamp;
-
-    include!(concat!(env!("OUT_DIR"), "/code_stamps.rs"));
+    pipe_plugin::stamps!();
 }

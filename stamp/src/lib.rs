@@ -11,13 +11,11 @@
 //! pipe_stamp::write(&["src/kinds"]);
 //! ```
 //!
-//! and in the crate, so that `code_stamps::CROP` stamps the module `src/kinds/crop.rs`:
+//! and in the crate's root, so that `crate::code_stamps::CROP` stamps the module `src/kinds/crop.rs`:
 //!
 //! ```ignore
 //! mod code_stamps {
-//!     use pipe_engine::code::CodeStamp;
-//!
-//!     include!(concat!(env!("OUT_DIR"), "/code_stamps.rs"));
+//!     pipe_plugin::stamps!();
 //! }
 //! ```
 //!

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use pipe_engine::registry::Registry;
-use pipe_engine::stage::{AnyStage, Column, Described, InputForm, InputSpec, ItemSource, OutputForm, Work};
+use pipe_engine::stage::{Column, Described, InputForm, InputSpec, ItemSource, Kind, OutputForm, Work};
 use pipe_plugin::canonical_text;
 use serde_json::{Value, json};
 
@@ -40,7 +40,7 @@ fn list(registry: &Registry) -> String {
     lines.join("\n")
 }
 
-fn explain(kind: &dyn AnyStage, program: &Program) -> String {
+fn explain(kind: Kind, program: &Program) -> String {
     let about = kind.about();
     let mut lines = vec![format!("{}: {}", about.name, about.summary)];
     if !about.inputs.is_empty() {
@@ -102,7 +102,7 @@ fn input_line(input: &InputSpec) -> String {
 }
 
 /// The columns that a kind reads of a table with default parameters, and those that a choice of one adds.
-fn column_lines(kind: &dyn AnyStage, input: &InputSpec, describe: Describe) -> Vec<String> {
+fn column_lines(kind: Kind, input: &InputSpec, describe: Describe) -> Vec<String> {
     let mut known: Vec<Column> = Vec::new();
     let mut lines = Vec::new();
     let schema = kind.schema();
@@ -123,7 +123,7 @@ fn column_lines(kind: &dyn AnyStage, input: &InputSpec, describe: Describe) -> V
     lines
 }
 
-fn columns(kind: &dyn AnyStage, params: &Value, input: &str) -> Vec<Column> {
+fn columns(kind: Kind, params: &Value, input: &str) -> Vec<Column> {
     let Work::Items(stage) = kind.work() else { return kind.columns(params, input) };
     match stage.items(params, &|_| false) {
         Ok(ItemSource::Rows(rows)) if rows.input == input => {
@@ -147,7 +147,7 @@ fn column_line(column: &Column, condition: &str, describe: Describe) -> String {
     line
 }
 
-fn parameter_lines(schema: &Value, root: &Value, kind: &dyn AnyStage, prefix: &str) -> Vec<String> {
+fn parameter_lines(schema: &Value, root: &Value, kind: Kind, prefix: &str) -> Vec<String> {
     let defaults = kind.canonical(Value::Object(serde_json::Map::new())).unwrap_or(Value::Null);
     let mut lines = Vec::new();
     for (name, property) in schema.get("properties").and_then(Value::as_object).into_iter().flatten() {

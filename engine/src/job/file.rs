@@ -20,7 +20,7 @@ use crate::registry::Registry;
 use crate::requests::Secrets;
 use crate::run::thread_pool;
 use crate::session::Session;
-use crate::stage::AnyStage;
+use crate::stage::Kind;
 
 /// The version of job files that this program writes and reads.
 const VERSION: u32 = 1;
@@ -207,6 +207,6 @@ impl JobFile {
 }
 
 /// The kind of that name, if this program has it.
-fn kind_of(registry: &Registry, name: &str) -> Result<&'static dyn AnyStage, JobError> {
+fn kind_of(registry: &Registry, name: &str) -> Result<Kind, JobError> {
     registry.get(name).ok_or_else(|| JobError::Code { kind: name.to_string() })
 }

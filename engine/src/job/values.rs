@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::bind::Done;
 use crate::input::Selector;
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, ParamOrigins, Resources};
-use crate::stage::AnyStage;
+use crate::stage::Kind;
 
 /// An instance with all that decides its result besides the content of its inputs.
 #[derive(Debug, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ impl InstanceValues {
     }
 
     /// The instance, which takes inputs from those before it; `None` if the kind has no such input or output.
-    pub(super) fn to_instance(&self, kind: &'static dyn AnyStage, before: &[Instance]) -> Option<Instance> {
+    pub(super) fn to_instance(&self, kind: Kind, before: &[Instance]) -> Option<Instance> {
         let input = |values: &InputValues| {
             let sources = values.sources.iter().map(|source| source.to_source(before));
             Some(InputBinding {
@@ -151,7 +151,7 @@ impl Upstream {
     }
 
     /// The instance without what a job has no use for: its parameters and inputs.
-    pub(super) fn to_instance(&self, kind: &'static dyn AnyStage) -> Instance {
+    pub(super) fn to_instance(&self, kind: Kind) -> Instance {
         Instance {
             stage: self.label.clone(),
             label: self.label.clone(),

@@ -11,7 +11,7 @@ use super::layers::Overrides;
 use super::node::Origin;
 use super::resources::Resources;
 use crate::input::Selector;
-use crate::stage::{AnyStage, InputSpec};
+use crate::stage::{InputSpec, Kind};
 
 /// A pipeline that is ready to be planned.
 pub struct Pipeline {
@@ -83,7 +83,7 @@ pub struct Instance {
     /// Where its stage is written.
     pub place: Origin,
     /// Its kind.
-    pub kind: &'static dyn AnyStage,
+    pub kind: Kind,
     /// The parameters with defaults filled in.
     pub params: Value,
     /// Where each parameter comes from.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::node::{Content, Node};
 use super::problem::{Problem, Problems};
 use crate::requests::RequestLimits;
-use crate::stage::{About, AnyStage};
+use crate::stage::{About, Kind};
 
 /// What an instance needs while it runs; never part of a result's identity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +32,7 @@ impl Resources {
     }
 
     /// Reads a stage's table.
-    pub(super) fn read(node: &Node, kind: &'static dyn AnyStage, problems: &mut Problems) -> Self {
+    pub(super) fn read(node: &Node, kind: Kind, problems: &mut Problems) -> Self {
         let Some(table) = node.get("resources") else { return Self::usual(kind.about()) };
         Self {
             gpus: gpus(table.get("gpu"), kind.about(), problems),

@@ -5,7 +5,7 @@ use super::problem::{Problem, Problems, did_you_mean};
 use super::resources::Resources;
 use super::variants::{Variant, read_foreach, read_variants};
 use crate::registry::Registry;
-use crate::stage::{AnyStage, InputSpec};
+use crate::stage::{InputSpec, Kind};
 
 /// What the manifest gives to an input: a path or a reference, by name where there are several.
 pub(crate) struct GivenInput {
@@ -18,7 +18,7 @@ pub(crate) struct GivenInput {
 pub(crate) struct StageSpec {
     pub(crate) name: String,
     pub(crate) origin: Origin,
-    pub(crate) kind: &'static dyn AnyStage,
+    pub(crate) kind: Kind,
     pub(crate) inputs: Vec<GivenInput>,
     pub(crate) variants: Vec<Variant>,
     pub(crate) foreach: Vec<String>,
@@ -72,7 +72,7 @@ fn read_stage(
 }
 
 /// Parameters that are paths are inputs: they count by content, not by name.
-fn split_path_params(node: &Node, kind: &'static dyn AnyStage) -> (Node, Vec<GivenInput>) {
+fn split_path_params(node: &Node, kind: Kind) -> (Node, Vec<GivenInput>) {
     let mut params = node.get("params").cloned().unwrap_or_else(|| Node::empty_table(node.origin.clone()));
     let mut inputs = Vec::new();
     params.entries_mut().retain(|(key, value)| {
@@ -87,7 +87,7 @@ fn read_inputs(
     stage: &str,
     origin: &Origin,
     node: &Node,
-    kind: &'static dyn AnyStage,
+    kind: Kind,
     inputs: &mut Vec<GivenInput>,
     problems: &mut Problems,
 ) {

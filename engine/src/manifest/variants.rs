@@ -11,7 +11,7 @@ use super::problem::{Problem, Problems};
 use super::stage_table::GivenInput;
 use super::{references, schema_check};
 use crate::input::Selector;
-use crate::stage::AnyStage;
+use crate::stage::Kind;
 use pipe_plugin::canonical_text;
 
 /// The parameters of one instance of a stage.
@@ -51,7 +51,7 @@ pub(super) fn read_variants(
     origin: &Origin,
     params: &Node,
     foreach: &[(String, Vec<Node>)],
-    (kind, inputs): (&'static dyn AnyStage, &[GivenInput]),
+    (kind, inputs): (Kind, &[GivenInput]),
     problems: &mut Problems,
 ) -> Vec<Variant> {
     for (key, values) in foreach {
@@ -120,7 +120,7 @@ fn check_values(
     stage: &str,
     origin: &Origin,
     params: &Node,
-    (kind, inputs): (&dyn AnyStage, &[GivenInput]),
+    (kind, inputs): (Kind, &[GivenInput]),
     problems: &mut Problems,
 ) -> Option<Value> {
     let canonical = match kind.canonical(params.to_json()) {

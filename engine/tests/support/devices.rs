@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use pipe_engine::context::{Context, Device};
-use pipe_engine::stage::{About, OutputForm, OutputSpec, Stage, StageError};
+use pipe_engine::stage::{About, OutputSpec, Stage, StageError, Whole};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,18 +27,12 @@ pub struct OccupyParams {
 
 impl Stage for Occupy {
     type Params = OccupyParams;
-    const ABOUT: About = About {
-        name: "occupy",
-        summary: "occupies its device",
-        inputs: &[],
-        outputs: &[OutputSpec { name: "text", summary: "the fold", form: OutputForm::File("text.txt") }],
-        random: false,
-        device: true,
-        service: false,
-        code: CODE,
-        headline: None,
-    };
+    const ABOUT: About = About::new("occupy", "occupies its device", CODE)
+        .outputs(&[OutputSpec::file("text", "text.txt", "the fold")])
+        .device();
+}
 
+impl Whole for Occupy {
     fn run(&self, params: &OccupyParams, context: &mut Context<'_>) -> Result<(), StageError> {
         if params.endless {
             loop {

@@ -3,8 +3,8 @@
 use pipe_engine::context::ItemContext;
 use pipe_engine::input::InputFile;
 use pipe_engine::stage::{
-    About, FileColumn, Finding, Gather, InputForm, InputSpec, Item, ItemFile, ItemSource, ItemStage, LeadsTo,
-    OutputForm, OutputSpec, Piece, RowItems, Sighted, StageError,
+    About, FileColumn, Finding, Gather, InputForm, InputSpec, Item, ItemFile, ItemSource, LeadsTo,
+    OutputSpec, PerItem, Piece, RowItems, Sighted, Stage, StageError,
 };
 
 use super::{CODE, NoParams};
@@ -53,20 +53,14 @@ fn table(
 /// Brings what each path leads to into one file; rows may share an item. Gives a tree with a table.
 pub struct Pack;
 
-impl ItemStage for Pack {
+impl Stage for Pack {
     type Params = NoParams;
-    const ABOUT: About = About {
-        name: "pack",
-        summary: "packs what paths lead to",
-        inputs: &[InputSpec::new("table", InputForm::Table, "id, path")],
-        outputs: &[OutputSpec { name: "packed", summary: "table and texts", form: OutputForm::Tree }],
-        random: false,
-        device: false,
-        service: false,
-        code: CODE,
-        headline: None,
-    };
+    const ABOUT: About = About::new("pack", "packs what paths lead to", CODE)
+        .inputs(&[InputSpec::new("table", InputForm::Table, "id, path")])
+        .outputs(&[OutputSpec::tree("packed", "table and texts")]);
+}
 
+impl PerItem for Pack {
     fn items(&self, _params: &NoParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
         let path = FileColumn::new("path", LeadsTo::FileOrFolder).pair_of(halves);
         ItemSource::Rows(RowItems::new("table", ["id"]).file(path).group_by("path").repeats())
@@ -105,20 +99,14 @@ pub fn odd_rows(_: &serde_json::Value, group: &[Sighted]) -> Vec<Finding> {
 /// Adds each text's length to the table.
 pub struct Measure;
 
-impl ItemStage for Measure {
+impl Stage for Measure {
     type Params = NoParams;
-    const ABOUT: About = About {
-        name: "measure",
-        summary: "adds lengths",
-        inputs: &[InputSpec::new("table", InputForm::Table, "id, path")],
-        outputs: &[OutputSpec { name: "table", summary: "with times", form: OutputForm::Table("rows.csv") }],
-        random: false,
-        device: false,
-        service: false,
-        code: CODE,
-        headline: None,
-    };
+    const ABOUT: About = About::new("measure", "adds lengths", CODE)
+        .inputs(&[InputSpec::new("table", InputForm::Table, "id, path")])
+        .outputs(&[OutputSpec::table("table", "rows.csv", "with times")]);
+}
 
+impl PerItem for Measure {
     fn items(&self, _params: &NoParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
         ItemSource::Rows(RowItems::new("table", ["id"]).file(FileColumn::new("path", LeadsTo::File)))
     }

@@ -24,8 +24,8 @@ use pipe_engine::requests::Secrets;
 use pipe_engine::run::{ExecutorChoice, RunError, RunOptions, run};
 use pipe_engine::session::Session;
 use pipe_engine::stage::{
-    About, AnyStage, Checked, Column, FileColumn, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
-    OutputForm, OutputSpec, PerItem, RowItems, Stage, StageError, Whole,
+    About, Column, FileColumn, InputForm, InputSpec, Item, ItemSource, Kind, LeadsTo, OutputSpec, PerItem,
+    RowItems, Stage, StageError, Whole,
 };
 use pipe_engine::table::Table;
 use schemars::JsonSchema;
@@ -40,20 +40,14 @@ pub struct Repeat;
 #[serde(default, deny_unknown_fields)]
 pub struct NoParams {}
 
-impl ItemStage for Repeat {
+impl Stage for Repeat {
     type Params = NoParams;
-    const ABOUT: About = About {
-        name: "repeat",
-        summary: "repeats each row's file",
-        inputs: &[InputSpec::new("table", InputForm::Table, "id, path, times")],
-        outputs: &[OutputSpec { name: "texts", summary: "texts", form: OutputForm::Collection("txt") }],
-        random: false,
-        device: false,
-        service: false,
-        code: CODE,
-        headline: None,
-    };
+    const ABOUT: About = About::new("repeat", "repeats each row's file", CODE)
+        .inputs(&[InputSpec::new("table", InputForm::Table, "id, path, times")])
+        .outputs(&[OutputSpec::collection("texts", "txt", "texts")]);
+}
 
+impl PerItem for Repeat {
     fn items(&self, _params: &NoParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
         ItemSource::Rows(
             RowItems::new("table", ["id"])
@@ -106,20 +100,14 @@ impl Default for CaseParams {
     }
 }
 
-impl ItemStage for Case {
+impl Stage for Case {
     type Params = CaseParams;
-    const ABOUT: About = About {
-        name: "case",
-        summary: "changes each text's case",
-        inputs: &[InputSpec::new("texts", InputForm::Collection, "texts")],
-        outputs: &[OutputSpec { name: "texts", summary: "texts", form: OutputForm::Collection("txt") }],
-        random: false,
-        device: false,
-        service: false,
-        code: CODE,
-        headline: None,
-    };
+    const ABOUT: About = About::new("case", "changes each text's case", CODE)
+        .inputs(&[InputSpec::new("texts", InputForm::Collection, "texts")])
+        .outputs(&[OutputSpec::collection("texts", "txt", "texts")]);
+}
 
+impl PerItem for Case {
     fn items(&self, _params: &CaseParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
         ItemSource::Collection { input: "texts" }
     }
@@ -168,23 +156,16 @@ static LATE: AtomicBool = AtomicBool::new(false);
 
 impl Stage for Join {
     type Params = JoinParams;
-    const ABOUT: About = About {
-        name: "join",
-        summary: "joins texts",
-        inputs: &[
+    const ABOUT: About = About::new("join", "joins texts", CODE)
+        .inputs(&[
             InputSpec::new("texts", InputForm::Collection, "texts").optional(),
             InputSpec::new("parts", InputForm::File, "joined texts").optional().many(),
             InputSpec::new("more", InputForm::File, "one more text").optional().keywords(&["nothing"]),
             InputSpec::new("table", InputForm::Table, "labels").optional(),
             InputSpec::new("folder", InputForm::Tree, "a folder for each fold").optional(),
-        ],
-        outputs: &[OutputSpec { name: "text", summary: "the text", form: OutputForm::File("text.txt") }],
-        random: false,
-        device: false,
-        service: false,
-        code: CODE,
-        headline: Some(("text", "text.txt")),
-    };
+        ])
+        .outputs(&[OutputSpec::file("text", "text.txt", "the text")])
+        .headline("text", "text.txt");
 
     fn columns(&self, params: &JoinParams, _input: &str) -> Vec<Column> {
         assert!(params.separator != "panic", "the code is bad");
@@ -204,7 +185,9 @@ impl Stage for Join {
         let blank = table.rows().iter().filter(|row| table.get(row, "label").is_none());
         blank.map(|row| StageError::message(format!("{}:{}: no label", table.source, row.line))).collect()
     }
+}
 
+impl Whole for Join {
     fn run(&self, params: &JoinParams, context: &mut Context<'_>) -> Result<(), StageError> {
         context.log("joining");
         if params.separator.is_empty() {
@@ -237,13 +220,13 @@ impl Stage for Join {
     }
 }
 
-pub static KINDS: &[&dyn AnyStage] = &[
-    &PerItem(Repeat),
-    &PerItem(Case),
-    &Whole(Join),
-    &Checked { kind: PerItem(gathering::Pack), rows: Some(gathering::odd_rows), given: None },
-    &PerItem(gathering::Measure),
-    &Whole(devices::Occupy),
+pub static KINDS: &[Kind] = &[
+    Kind::per_item(&Repeat),
+    Kind::per_item(&Case),
+    Kind::whole(&Join),
+    Kind::per_item(&gathering::Pack).inspected_by(gathering::odd_rows),
+    Kind::per_item(&gathering::Measure),
+    Kind::whole(&devices::Occupy),
 ];
 
 /// Remembers every event.

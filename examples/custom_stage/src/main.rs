@@ -1,20 +1,18 @@
-//! A program with all of `pipe`'s commands and stage kinds, and one kind of its own.
+//! A program of a third party: the commands of `pipe`, with a kind of its own.
 
 use std::process::ExitCode;
 
-use pipe::engine::stage::{AnyStage, Whole};
+use pipe_cli::{Program, lock_file};
+use pipe_plugin::stage::Kind;
 
 mod prevalence;
 
-/// The code of each kind, stamped at build time.
 mod code_stamps {
-    use pipe::engine::code::CodeStamp;
-
-    include!(concat!(env!("OUT_DIR"), "/code_stamps.rs"));
+    pipe_plugin::stamps!();
 }
 
+static KINDS: &[Kind] = &[Kind::whole(&prevalence::Prevalence)];
+
 fn main() -> ExitCode {
-    let mut kinds: Vec<&'static dyn AnyStage> = pipe::STAGES.to_vec();
-    kinds.push(&Whole(prevalence::Prevalence));
-    pipe::main(&kinds, pipe::lock_file!("../../Cargo.lock"))
+    Program::new("prevalence", env!("CARGO_PKG_VERSION"), lock_file!("../../Cargo.lock")).kinds(KINDS).run()
 }

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use pipe::engine::context::Context;
-use pipe::engine::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::context::Context;
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,26 +27,21 @@ impl Default for PrevalenceParams {
 impl Stage for Prevalence {
     type Params = PrevalenceParams;
 
-    const ABOUT: About = About {
-        name: "prevalence",
-        summary: "counts malignant nodules by the value of a column",
-        inputs: &[InputSpec::new("dataset", InputForm::Table, "the cohort: malignant and the column")],
-        outputs: &[OutputSpec {
-            name: "counts",
-            summary: "value, nodules, malignant",
-            form: OutputForm::File("prevalence.csv"),
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::PREVALENCE,
-        headline: Some(("counts", "prevalence.csv")),
-    };
+    const ABOUT: About = About::new(
+        "prevalence",
+        "counts malignant nodules by the value of a column",
+        crate::code_stamps::PREVALENCE,
+    )
+    .inputs(&[InputSpec::new("dataset", InputForm::Table, "the cohort: malignant and the column")])
+    .outputs(&[OutputSpec::file("counts", "prevalence.csv", "value, nodules, malignant")])
+    .headline("counts", "prevalence.csv");
 
     fn columns(&self, params: &PrevalenceParams, _input: &str) -> Vec<Column> {
         vec![Column::required("malignant"), Column::required(&params.by)]
     }
+}
 
+impl Whole for Prevalence {
     fn run(&self, params: &PrevalenceParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let table = context.table("dataset")?;
         let mut counts: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
@@ -61,5 +56,32 @@ impl Stage for Prevalence {
             text.push_str(&format!("{value},{nodules},{malignant}\n"));
         }
         context.write("counts", "prevalence.csv", text.as_bytes())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipe_plugin::testing;
+
+    use super::*;
+
+    const TABLE: &str = "pid,malignant,margin\nP1,1,sharp\nP2,0,sharp\nP3,1,\n";
+
+    fn by(column: &str) -> PrevalenceParams {
+        PrevalenceParams { by: column.to_string() }
+    }
+
+    #[test]
+    fn values_are_counted_and_blank_cells_too() -> Result<(), StageError> {
+        let ran = testing::run(&Prevalence, by("margin")).table("dataset", TABLE).finish()?;
+        let expected = "value,nodules,malignant\n(blank),1,1\nsharp,2,1\n";
+        assert_eq!(ran.text("counts", "prevalence.csv"), Some(expected));
+        Ok(())
+    }
+
+    #[test]
+    fn a_column_that_is_not_there_is_refused() {
+        let refused = testing::run(&Prevalence, by("texture")).table("dataset", TABLE).finish();
+        assert!(refused.is_err_and(|error| error.to_string().contains("texture")));
     }
 }

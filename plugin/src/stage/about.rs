@@ -27,6 +27,65 @@ pub struct About {
     pub headline: Option<(&'static str, &'static str)>,
 }
 
+impl About {
+    /// A kind without inputs and outputs, which draws no random numbers, computes on the processor and asks nobody.
+    pub const fn new(name: &'static str, summary: &'static str, code: CodeStamp) -> Self {
+        Self {
+            name,
+            summary,
+            inputs: &[],
+            outputs: &[],
+            random: false,
+            device: false,
+            service: false,
+            code,
+            headline: None,
+        }
+    }
+
+    /// Its inputs.
+    #[must_use]
+    pub const fn inputs(mut self, inputs: &'static [InputSpec]) -> Self {
+        self.inputs = inputs;
+        self
+    }
+
+    /// Its outputs; `"@stage"` alone means the first.
+    #[must_use]
+    pub const fn outputs(mut self, outputs: &'static [OutputSpec]) -> Self {
+        self.outputs = outputs;
+        self
+    }
+
+    /// It draws random numbers, so that the pipeline's seed counts.
+    #[must_use]
+    pub const fn random(mut self) -> Self {
+        self.random = true;
+        self
+    }
+
+    /// It computes on the chosen device, so that the device kind counts.
+    #[must_use]
+    pub const fn device(mut self) -> Self {
+        self.device = true;
+        self
+    }
+
+    /// It may ask a service over the network, with a key from the environment.
+    #[must_use]
+    pub const fn service(mut self) -> Self {
+        self.service = true;
+        self
+    }
+
+    /// People see this text file of an output when a run ends.
+    #[must_use]
+    pub const fn headline(mut self, output: &'static str, file: &'static str) -> Self {
+        self.headline = Some((output, file));
+        self
+    }
+}
+
 /// One input of a kind.
 #[derive(Debug)]
 pub struct InputSpec {
@@ -140,8 +199,30 @@ pub struct OutputSpec {
     pub name: &'static str,
     /// One sentence for `pipe stages KIND`.
     pub summary: &'static str,
-    /// What it is made of. An [`ItemStage`](super::ItemStage) has one output: a collection, unless it gathers.
+    /// What it is made of. A kind that computes [item by item](super::PerItem) has one output: a collection, unless it gathers.
     pub form: OutputForm,
+}
+
+impl OutputSpec {
+    /// One file of that name.
+    pub const fn file(name: &'static str, file: &'static str, summary: &'static str) -> Self {
+        Self { name, summary, form: OutputForm::File(file) }
+    }
+
+    /// A table of that name, made from another.
+    pub const fn table(name: &'static str, file: &'static str, summary: &'static str) -> Self {
+        Self { name, summary, form: OutputForm::Table(file) }
+    }
+
+    /// A folder.
+    pub const fn tree(name: &'static str, summary: &'static str) -> Self {
+        Self { name, summary, form: OutputForm::Tree }
+    }
+
+    /// A file for each item, with that extension.
+    pub const fn collection(name: &'static str, extension: &'static str, summary: &'static str) -> Self {
+        Self { name, summary, form: OutputForm::Collection(extension) }
+    }
 }
 
 /// What an output is made of.

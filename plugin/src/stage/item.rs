@@ -8,7 +8,7 @@ use super::named::Named;
 use crate::input::{Files, InputError, InputFile};
 use crate::table::{Table, has_comma};
 
-/// Where the items of an [`ItemStage`](super::ItemStage) come from.
+/// Where the items of an [`PerItem`](super::PerItem) kind come from.
 #[derive(Clone, Debug)]
 pub enum ItemSource {
     /// The rows of a table input.

@@ -1,8 +1,8 @@
 //! What a stage kind is: typed parameters, named inputs and outputs, and a function that computes.
 //!
-//! A kind implements [`Stage`] (one computation) or [`ItemStage`] (one small computation for each item, with
-//! results cached item by item) and stands in a table of `&dyn AnyStage`, wrapped in [`Whole`] or
-//! [`PerItem`]. A kind knows nothing of other kinds, of scheduling or of the cache.
+//! A kind implements [`Stage`], what it says of itself, and how it computes: [`Whole`] (all at once) or [`PerItem`] (one
+//! small computation for each item, with results cached item by item). A table of kinds holds each as a [`Kind`]. A kind
+//! knows nothing of other kinds, of scheduling or of the cache.
 
 mod about;
 mod erased;
@@ -10,6 +10,7 @@ mod error;
 mod foresee;
 mod inspect;
 mod item;
+mod kind;
 mod named;
 
 use schemars::JsonSchema;
@@ -17,13 +18,14 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use about::{About, Column, Described, InputForm, InputSpec, OutputForm, OutputSpec};
-pub use erased::{AnyItems, AnyStage, AnyWhole, PerItem, Whole, Work};
+pub use erased::{AnyItems, AnyStage, AnyWhole, Work};
 pub use error::{Interrupted, StageError};
 pub use foresee::{Foresee, Foreseen, Given, GivenSource, Preview};
-pub use inspect::{Checked, Finding, Inspect, Severity, Sighted, SightedFile};
+pub use inspect::{Finding, Inspect, Severity, Sighted, SightedFile};
 pub use item::{
     FileColumn, Gather, GatheredItem, Item, ItemFile, ItemSource, LeadsTo, PairOf, Piece, RowItems,
 };
+pub use kind::Kind;
 pub use named::Named;
 
 use crate::context::{Context, ItemContext};
@@ -31,8 +33,8 @@ use crate::input::Input;
 use crate::table::Table;
 
 /// Parameters of a kind: a struct with `#[serde(default, deny_unknown_fields)]` and documented fields.
-pub trait Params: Serialize + DeserializeOwned + JsonSchema {}
-impl<T: Serialize + DeserializeOwned + JsonSchema> Params for T {}
+pub trait Params: Serialize + DeserializeOwned + JsonSchema + Sync {}
+impl<T: Serialize + DeserializeOwned + JsonSchema + Sync> Params for T {}
 
 /// What an input gives to parameters.
 pub struct Filling<'a> {
@@ -42,8 +44,8 @@ pub struct Filling<'a> {
     pub is_written: &'a dyn Fn(&str) -> bool,
 }
 
-/// A kind that computes its outputs in one go.
-pub trait Stage: Sync {
+/// What every kind says of itself. How it computes is in [`Whole`] or [`PerItem`].
+pub trait Stage: Sync + 'static {
     /// Its parameters.
     type Params: Params;
 
@@ -58,7 +60,8 @@ pub trait Stage: Sync {
         Vec::new()
     }
 
-    /// Which optional inputs are missing that these parameters need; `given` tells which inputs there are.
+    /// Which optional inputs are missing that these parameters need, or do not go with them; `given` tells which inputs
+    /// there are.
     fn check_inputs(&self, _params: &Self::Params, _given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
         Vec::new()
     }
@@ -71,7 +74,7 @@ pub trait Stage: Sync {
         Ok(())
     }
 
-    /// The columns it reads from a table input.
+    /// The columns it reads from a table input that no items are made of.
     fn columns(&self, _params: &Self::Params, _input: &str) -> Vec<Column> {
         Vec::new()
     }
@@ -81,11 +84,15 @@ pub trait Stage: Sync {
         None
     }
 
-    /// What is wrong with the rows of a table input, cut down to the kind's columns: looked at before any work.
+    /// What is wrong with the rows of a table input, cut down to the kind's columns unless items are made of it: looked at
+    /// before any work.
     fn check_table(&self, _params: &Self::Params, _input: &str, _table: &Table) -> Vec<StageError> {
         Vec::new()
     }
+}
 
+/// A kind that computes its outputs in one go.
+pub trait Whole: Stage {
     /// Computes the outputs.
     ///
     /// # Errors
@@ -94,41 +101,9 @@ pub trait Stage: Sync {
 }
 
 /// A kind that computes one file for each item.
-pub trait ItemStage: Sync {
-    /// Its parameters.
-    type Params: Params + Sync;
-
-    /// What it is.
-    const ABOUT: About;
-
-    /// Fills in defaults that depend on other parameters, so that writing one out changes nothing.
-    fn fill_in(&self, _params: &mut Self::Params) {}
-
-    /// What is wrong with parameters that have the right types.
-    fn check(&self, _params: &Self::Params) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Which optional inputs do not go with these parameters; `given` tells which inputs there are.
-    fn check_inputs(&self, _params: &Self::Params, _given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
-        Vec::new()
-    }
-
-    /// Gives parameters the values that an input of [`InputSpec::fills`] has for them.
-    ///
-    /// # Errors
-    /// What such an input contradicts or lacks.
-    fn fill_from(&self, _params: &mut Self::Params, _filling: &Filling<'_>) -> Result<(), StageError> {
-        Ok(())
-    }
-
+pub trait PerItem: Stage {
     /// Where the items come from and what each uses; `given` tells which optional inputs there are.
     fn items(&self, params: &Self::Params, given: &dyn Fn(&str) -> bool) -> ItemSource;
-
-    /// What is wrong with the whole of a table input: looked at before any work.
-    fn check_table(&self, _params: &Self::Params, _input: &str, _table: &Table) -> Vec<StageError> {
-        Vec::new()
-    }
 
     /// Looks at an item before any work is done.
     ///

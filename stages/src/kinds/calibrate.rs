@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use pipe_cache::Digest;
 use pipe_plugin::context::Context;
-use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
 use pipe_plugin::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -66,22 +66,20 @@ const PREDICTIONS: &str = "val_predictions.csv";
 impl Stage for Calibrate {
     type Params = CalibrateParams;
 
-    const ABOUT: About = About {
-        name: "calibrate",
-        summary: "fits a beta calibrator to a model's validation predictions",
-        inputs: &[InputSpec::new("model", InputForm::Tree, "a trained model with its val_predictions.csv")],
-        outputs: &[OutputSpec {
-            name: "calibrator",
-            summary: "calibrator.json: kind, a, b, m, intercept, checkpoint and the size of the fit's data",
-            form: OutputForm::File("calibrator.json"),
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::CALIBRATE,
-        headline: None,
-    };
+    const ABOUT: About = About::new(
+        "calibrate",
+        "fits a beta calibrator to a model's validation predictions",
+        crate::code_stamps::CALIBRATE,
+    )
+    .inputs(&[InputSpec::new("model", InputForm::Tree, "a trained model with its val_predictions.csv")])
+    .outputs(&[OutputSpec::file(
+        "calibrator",
+        "calibrator.json",
+        "calibrator.json: kind, a, b, m, intercept, checkpoint and the size of the fit's data",
+    )]);
+}
 
+impl Whole for Calibrate {
     fn run(&self, params: &CalibrateParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let model = context.files("model")?;
         let file = model.get(PREDICTIONS).ok_or_else(|| no_predictions(params, &model.shown))?;

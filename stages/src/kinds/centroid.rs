@@ -2,8 +2,8 @@
 
 use pipe_plugin::context::ItemContext;
 use pipe_plugin::stage::{
-    About, Column, FileColumn, Gather, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
-    OutputForm, OutputSpec, Piece as Part, RowItems, StageError,
+    About, Column, FileColumn, Gather, InputForm, InputSpec, Item, ItemSource, LeadsTo, OutputSpec, PerItem,
+    Piece as Part, RowItems, Stage, StageError,
 };
 use pipe_plugin::table::{Row, Table};
 use schemars::JsonSchema;
@@ -132,36 +132,17 @@ struct Nodule {
     centre: [f64; 3],
 }
 
-impl ItemStage for Centroid {
+impl Stage for Centroid {
     type Params = CentroidParams;
 
-    const ABOUT: About = About {
-        name: "centroid",
-        summary: "finds the nodules of label masks and makes a dataset table of their centres",
-        inputs: &[InputSpec::new(
+    const ABOUT: About = About::new("centroid", "finds the nodules of label masks and makes a dataset table of their centres", crate::code_stamps::CENTROID).inputs(&[InputSpec::new(
             "masks",
             InputForm::Table,
             "a row for each mask: pid, mask_path (NIfTI), image_path (its scan, NIfTI or a DICOM folder, with which it \
              must overlap; a mask of as many voxels must lie where the scan lies), and whatever else; with nodule_id, each \
              mask must hold that one nodule",
-        )],
-        outputs: &[OutputSpec {
-            name: "dataset",
-            summary: "a row for each nodule: the mask's row, nodule_id, coordX, coordY, coordZ (centre of mass, LPS \
-                      millimetres), label, voxels, volume_mm3",
-            form: OutputForm::Table(TABLE),
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::CENTROID,
-        headline: None,
-    };
-
-    fn items(&self, params: &CentroidParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
-        let rows = RowItems::new("masks", &params.name).optional_name(NODULE);
-        ItemSource::Rows(rows.columns([Column::optional(NODULE)]).file(MASK).file(SCAN))
-    }
+        )]).outputs(&[OutputSpec::table("dataset", TABLE, "a row for each nodule: the mask's row, nodule_id, coordX, coordY, coordZ (centre of mass, LPS \
+                      millimetres), label, voxels, volume_mm3")]);
 
     fn check_table(&self, _params: &CentroidParams, _input: &str, table: &Table) -> Vec<StageError> {
         let there = ADDED.iter().filter(|column| table.has_column(column));
@@ -171,6 +152,13 @@ impl ItemStage for Centroid {
                 StageError::message(message).advise("rename it: this stage makes a column of that name")
             })
             .collect()
+    }
+}
+
+impl PerItem for Centroid {
+    fn items(&self, params: &CentroidParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
+        let rows = RowItems::new("masks", &params.name).optional_name(NODULE);
+        ItemSource::Rows(rows.columns([Column::optional(NODULE)]).file(MASK).file(SCAN))
     }
 
     fn run_group(

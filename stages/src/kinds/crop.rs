@@ -2,8 +2,8 @@
 
 use pipe_plugin::context::ItemContext;
 use pipe_plugin::stage::{
-    About, Column, Filling, InputForm, InputSpec, Item, ItemFile, ItemSource, ItemStage, OutputForm,
-    OutputSpec, RowItems, StageError,
+    About, Column, Filling, InputForm, InputSpec, Item, ItemFile, ItemSource, OutputSpec, PerItem, RowItems,
+    Stage, StageError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -84,33 +84,35 @@ impl CropParams {
     }
 }
 
-impl ItemStage for Crop {
+impl Stage for Crop {
     type Params = CropParams;
 
-    const ABOUT: About = About {
-        name: "crop",
-        summary: "cuts a cube at 1 mm around each nodule",
-        inputs: &[
-            InputSpec::new(
-                "dataset",
-                InputForm::Table,
-                "the cohort: pid, nodule_id, image_path, coordX, coordY, coordZ (LPS millimetres)",
-            ),
-            LIKE,
-        ],
-        outputs: &[OutputSpec {
-            name: "volumes",
-            summary: "{pid}_{nodule_id}.safetensors: `volume` f32 or i16 (P, P, P), axes z, y, x, in HU; how it was made \
+    const ABOUT: About = About::new(
+        "crop",
+        "cuts a cube at 1 mm around each nodule",
+        crate::code_stamps::CROP,
+    )
+    .inputs(&[
+        InputSpec::new(
+            "dataset",
+            InputForm::Table,
+            "the cohort: pid, nodule_id, image_path, coordX, coordY, coordZ (LPS millimetres)",
+        ),
+        LIKE,
+    ])
+    .outputs(&[OutputSpec::collection(
+        "volumes",
+        "safetensors",
+        "{pid}_{nodule_id}.safetensors: `volume` f32 or i16 (P, P, P), axes z, y, x, in HU; how it was made \
                       as metadata",
-            form: OutputForm::Collection("safetensors"),
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::CROP,
-        headline: None,
-    };
+    )]);
 
+    fn fill_from(&self, params: &mut CropParams, filling: &Filling<'_>) -> Result<(), StageError> {
+        fill(params, filling)
+    }
+}
+
+impl PerItem for Crop {
     fn items(&self, _params: &CropParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
         ItemSource::Rows(
             RowItems::new("dataset", ["pid", "nodule_id"])
@@ -118,10 +120,6 @@ impl ItemStage for Crop {
                 .file(scans::COLUMN)
                 .group_by("image_path"),
         )
-    }
-
-    fn fill_from(&self, params: &mut CropParams, filling: &Filling<'_>) -> Result<(), StageError> {
-        fill(params, filling)
     }
 
     fn check_item(&self, _params: &CropParams, item: &Item) -> Result<(), StageError> {

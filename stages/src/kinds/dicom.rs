@@ -2,8 +2,8 @@
 
 use pipe_plugin::context::ItemContext;
 use pipe_plugin::stage::{
-    About, FileColumn, Gather, InputForm, InputSpec, Item, ItemFile, ItemSource, ItemStage, LeadsTo,
-    OutputForm, OutputSpec, Piece, RowItems, StageError,
+    About, FileColumn, Gather, InputForm, InputSpec, Item, ItemFile, ItemSource, LeadsTo, OutputSpec,
+    PerItem, Piece, RowItems, Stage, StageError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -48,30 +48,27 @@ impl DicomParams {
     }
 }
 
-impl ItemStage for Dicom {
+impl Stage for Dicom {
     type Params = DicomParams;
 
-    const ABOUT: About = About {
-        name: "dicom",
-        summary: "makes NIfTI scans of DICOM CT series: values in HU, slices in order and evenly spaced",
-        inputs: &[InputSpec::new(
-            "dataset",
-            InputForm::Table,
-            "the cohort: pid, image_path (a folder with the files of one series), and whatever else",
-        )],
-        outputs: &[OutputSpec {
-            name: "dataset",
-            summary: "dataset.csv, the table with image_path leading to scans/{pid}.nii.gz; other columns as they were, \
+    const ABOUT: About = About::new(
+        "dicom",
+        "makes NIfTI scans of DICOM CT series: values in HU, slices in order and evenly spaced",
+        crate::code_stamps::DICOM,
+    )
+    .inputs(&[InputSpec::new(
+        "dataset",
+        InputForm::Table,
+        "the cohort: pid, image_path (a folder with the files of one series), and whatever else",
+    )])
+    .outputs(&[OutputSpec::tree(
+        "dataset",
+        "dataset.csv, the table with image_path leading to scans/{pid}.nii.gz; other columns as they were, \
                       but no other file that they name",
-            form: OutputForm::Tree,
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::DICOM,
-        headline: None,
-    };
+    )]);
+}
 
+impl PerItem for Dicom {
     fn items(&self, params: &DicomParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
         let series = FileColumn::new(SERIES, LeadsTo::Folder);
         ItemSource::Rows(RowItems::new("dataset", &params.name).file(series).group_by(SERIES).repeats())

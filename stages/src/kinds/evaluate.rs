@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pipe_plugin::context::Context;
 use pipe_plugin::input::InputValue;
-use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
 use pipe_plugin::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -103,30 +103,12 @@ const INPUTS: &[InputSpec] = &[
 impl Stage for Evaluate {
     type Params = EvaluateParams;
 
-    const ABOUT: About = About {
-        name: "evaluate",
-        summary: "predicts with each fold's model and their mean, and measures how well",
-        inputs: INPUTS,
-        outputs: &[
-            OutputSpec {
-                name: "predictions",
-                summary: "pid, nodule_id, raw_k, ensemble, calibrated_k, calibrated_ensemble, malignant; of several \
-                          data sets, dataset before them",
-                form: OutputForm::File("predictions.csv"),
-            },
-            OutputSpec {
-                name: "metrics",
-                summary: "metrics.json, metrics.csv (long form) and summary.txt, with intervals; headline.txt; \
-                          comparisons.csv (DeLong), decision_curve.csv, and subgroups.csv and operating_points.csv where asked for",
-                form: OutputForm::Tree,
-            },
-        ],
-        random: true,
-        device: true,
-        service: false,
-        code: crate::code_stamps::EVALUATE,
-        headline: Some(("metrics", "summary.txt")),
-    };
+    const ABOUT: About = About::new("evaluate", "predicts with each fold's model and their mean, and measures how well", crate::code_stamps::EVALUATE).inputs(INPUTS).outputs(&[
+            OutputSpec::file("predictions", "predictions.csv", "pid, nodule_id, raw_k, ensemble, calibrated_k, calibrated_ensemble, malignant; of several \
+                          data sets, dataset before them"),
+            OutputSpec::tree("metrics", "metrics.json, metrics.csv (long form) and summary.txt, with intervals; headline.txt; \
+                          comparisons.csv (DeLong), decision_curve.csv, and subgroups.csv and operating_points.csv where asked for"),
+        ]).random().device().headline("metrics", "summary.txt");
 
     fn columns(&self, params: &EvaluateParams, _input: &str) -> Vec<Column> {
         let mut columns =
@@ -138,7 +120,9 @@ impl Stage for Evaluate {
     fn check_table(&self, _params: &EvaluateParams, _input: &str, table: &Table) -> Vec<StageError> {
         label_problems(table, true)
     }
+}
 
+impl Whole for Evaluate {
     fn run(&self, params: &EvaluateParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let device = candle_device(context.device())?;
         let sets = test_sets(context, &params.name)?;

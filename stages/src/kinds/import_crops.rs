@@ -4,7 +4,7 @@ use std::path::Path;
 
 use pipe_plugin::context::ItemContext;
 use pipe_plugin::stage::{
-    About, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, StageError,
+    About, InputForm, InputSpec, Item, ItemSource, OutputSpec, PerItem, Stage, StageError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,30 +25,18 @@ pub struct ImportCropsParams {
     pub store: Store,
 }
 
-impl ItemStage for ImportCrops {
+impl Stage for ImportCrops {
     type Params = ImportCropsParams;
 
-    const ABOUT: About = About {
-        name: "import-crops",
-        summary: "takes over the crops that the published pipeline leaves, in place of crop",
-        inputs: &[InputSpec::new(
+    const ABOUT: About = About::new("import-crops", "takes over the crops that the published pipeline leaves, in place of crop", crate::code_stamps::IMPORT_CROPS).inputs(&[InputSpec::new(
             "crops",
             InputForm::Collection,
             "a folder of {pid}_{nodule_id}.pt, each one tensor (P, P, P), axes z, y, x (LPS), in HU; leading axes of 1 are dropped",
         )
-        .of("pt")],
-        outputs: &[OutputSpec {
-            name: "volumes",
-            summary: "{pid}_{nodule_id}.safetensors: `volume` f32 or i16 (P, P, P), axes z, y, x, in HU",
-            form: OutputForm::Collection("safetensors"),
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::IMPORT_CROPS,
-        headline: None,
-    };
+        .of("pt")]).outputs(&[OutputSpec::collection("volumes", "safetensors", "{pid}_{nodule_id}.safetensors: `volume` f32 or i16 (P, P, P), axes z, y, x, in HU")]);
+}
 
+impl PerItem for ImportCrops {
     fn items(&self, _params: &ImportCropsParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
         ItemSource::Collection { input: "crops" }
     }

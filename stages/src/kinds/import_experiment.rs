@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pipe_plugin::context::Context;
 use pipe_plugin::input::{Files, InputFile, InputValue};
-use pipe_plugin::stage::{About, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::stage::{About, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -65,10 +65,7 @@ pub(crate) const CHECKPOINTS: [Checkpoint; 4] =
 impl Stage for ImportExperiment {
     type Params = ImportExperimentParams;
 
-    const ABOUT: About = About {
-        name: "import-experiment",
-        summary: "reads an experiment folder of the published training: its models and calibrators",
-        inputs: &[
+    const ABOUT: About = About::new("import-experiment", "reads an experiment folder of the published training: its models and calibrators", crate::code_stamps::IMPORT_EXPERIMENT).inputs(&[
             InputSpec::new(
                 "experiment",
                 InputForm::Tree,
@@ -81,18 +78,7 @@ impl Stage for ImportExperiment {
                 "fold_k/train_pid.csv and val_pid.csv of the training, so that evaluate can refuse its patients",
             )
             .optional(),
-        ],
-        outputs: &[OutputSpec {
-            name: "models",
-            summary: "fold_k/ with best_*.safetensors and last.safetensors (all tensors), model.json and, if calibrated, calibrator.json",
-            form: OutputForm::Tree,
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::IMPORT_EXPERIMENT,
-        headline: None,
-    };
+        ]).outputs(&[OutputSpec::tree("models", "fold_k/ with best_*.safetensors and last.safetensors (all tensors), model.json and, if calibrated, calibrator.json")]);
 
     fn files(&self, _params: &ImportExperimentParams, input: &str) -> Option<Vec<String>> {
         // What else lies in such a folder (logs, predictions, events) changes nothing.
@@ -106,7 +92,9 @@ impl Stage for ImportExperiment {
             folds.chain([ARGUMENTS.to_string()]).collect()
         })
     }
+}
 
+impl Whole for ImportExperiment {
     fn run(&self, params: &ImportExperimentParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let experiment = context.files("experiment")?;
         let (arguments, parameters) = read_arguments(experiment)?;

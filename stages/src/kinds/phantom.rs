@@ -1,7 +1,7 @@
 //! Kind `phantom`: synthetic patients with nodules whose malignancy the image shows.
 
 use pipe_plugin::context::Context;
-use pipe_plugin::stage::{About, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::stage::{About, OutputSpec, Stage, StageError, Whole};
 use rayon::prelude::*;
 
 use crate::imaging::affine::Affine;
@@ -16,33 +16,27 @@ pub struct Phantom;
 impl Stage for Phantom {
     type Params = PhantomParameters;
 
-    const ABOUT: About = About {
-        name: "phantom",
-        summary: "makes synthetic CT scans of patients with nodules, and the table that describes them",
-        inputs: &[],
-        outputs: &[
-            OutputSpec {
-                name: "dataset",
-                summary: "dataset.csv and scans/{pid}.nii.gz",
-                form: OutputForm::Tree,
-            },
-            OutputSpec {
-                name: "truth",
-                summary: "how well the labels can be predicted by one who knows the true risks",
-                form: OutputForm::File("truth.json"),
-            },
-        ],
-        random: true,
-        device: false,
-        service: false,
-        code: crate::code_stamps::PHANTOM,
-        headline: None,
-    };
+    const ABOUT: About = About::new(
+        "phantom",
+        "makes synthetic CT scans of patients with nodules, and the table that describes them",
+        crate::code_stamps::PHANTOM,
+    )
+    .outputs(&[
+        OutputSpec::tree("dataset", "dataset.csv and scans/{pid}.nii.gz"),
+        OutputSpec::file(
+            "truth",
+            "truth.json",
+            "how well the labels can be predicted by one who knows the true risks",
+        ),
+    ])
+    .random();
 
     fn check(&self, params: &PhantomParameters) -> Vec<String> {
         params.validate().err().map(|error| error.to_string()).into_iter().collect()
     }
+}
 
+impl Whole for Phantom {
     fn run(&self, params: &PhantomParameters, context: &mut Context<'_>) -> Result<(), StageError> {
         let set = Patients::new(params.clone(), context.seed())?;
         let total = set.patients() as u64;

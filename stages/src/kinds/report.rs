@@ -6,8 +6,7 @@ use std::collections::BTreeMap;
 use pipe_plugin::context::ItemContext;
 use pipe_plugin::input::InputFile;
 use pipe_plugin::stage::{
-    About, Column, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, RowItems,
-    StageError,
+    About, Column, InputForm, InputSpec, Item, ItemSource, OutputSpec, PerItem, RowItems, Stage, StageError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -82,45 +81,43 @@ const READY: &str = "dir";
 /// The input with the prompt of a language model.
 const PROMPT: &str = "prompt";
 
-impl ItemStage for Report {
+impl Stage for Report {
     type Params = ReportParams;
 
-    const ABOUT: About = About {
-        name: "report",
-        summary: "writes a report on each nodule: findings and an impression",
-        inputs: &[
-            InputSpec::new(
-                "dataset",
-                InputForm::Table,
-                "the cohort: pid, nodule_id and, where known, semantic features, diameters and suspicion",
-            ),
-            InputSpec::new(
-                READY,
-                InputForm::Collection,
-                "ready reports, {pid}_{nodule_id}.txt, to take instead of wording new ones",
-            )
-            .of("txt")
-            .optional()
-            .also_parameter(),
-            InputSpec::new(
-                PROMPT,
-                InputForm::File,
-                "what a language model is asked: a text in which {features} stands for the nodule's features",
-            )
-            .optional()
-            .also_parameter(),
-        ],
-        outputs: &[OutputSpec {
-            name: "reports",
-            summary: "{pid}_{nodule_id}.txt: a line of findings and a line of impression",
-            form: OutputForm::Collection("txt"),
-        }],
-        random: true,
-        device: false,
-        service: true,
-        code: crate::code_stamps::REPORT,
-        headline: None,
-    };
+    const ABOUT: About = About::new(
+        "report",
+        "writes a report on each nodule: findings and an impression",
+        crate::code_stamps::REPORT,
+    )
+    .inputs(&[
+        InputSpec::new(
+            "dataset",
+            InputForm::Table,
+            "the cohort: pid, nodule_id and, where known, semantic features, diameters and suspicion",
+        ),
+        InputSpec::new(
+            READY,
+            InputForm::Collection,
+            "ready reports, {pid}_{nodule_id}.txt, to take instead of wording new ones",
+        )
+        .of("txt")
+        .optional()
+        .also_parameter(),
+        InputSpec::new(
+            PROMPT,
+            InputForm::File,
+            "what a language model is asked: a text in which {features} stands for the nodule's features",
+        )
+        .optional()
+        .also_parameter(),
+    ])
+    .outputs(&[OutputSpec::collection(
+        "reports",
+        "txt",
+        "{pid}_{nodule_id}.txt: a line of findings and a line of impression",
+    )])
+    .random()
+    .service();
 
     fn fill_in(&self, params: &mut ReportParams) {
         if let (None, Some(protocol)) = (&params.base_url, params.protocol()) {
@@ -158,7 +155,9 @@ impl ItemStage for Report {
         }
         problems
     }
+}
 
+impl PerItem for Report {
     fn items(&self, _params: &ReportParams, given: &dyn Fn(&str) -> bool) -> ItemSource {
         ItemSource::Rows(match given(READY) {
             true => RowItems::new("dataset", NAME).companion(READY, ".txt"),

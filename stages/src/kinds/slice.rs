@@ -2,7 +2,7 @@
 
 use pipe_plugin::context::ItemContext;
 use pipe_plugin::stage::{
-    About, Filling, InputForm, InputSpec, Item, ItemSource, ItemStage, OutputForm, OutputSpec, StageError,
+    About, Filling, InputForm, InputSpec, Item, ItemSource, OutputSpec, PerItem, Stage, StageError,
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,28 +31,24 @@ impl Default for SliceParams {
     }
 }
 
-impl ItemStage for Slice {
+impl Stage for Slice {
     type Params = SliceParams;
 
-    const ABOUT: About = About {
-        name: "slice",
-        summary: "cuts nine planes through the middle of each volume: three straight, six diagonal",
-        inputs: &[
-            InputSpec::new("volumes", InputForm::Collection, "the nodules' volumes, as from crop")
-                .of("safetensors"),
-            LIKE,
-        ],
-        outputs: &[OutputSpec {
-            name: "slices",
-            summary: "{pid}_{nodule_id}.safetensors: `planes` f32 (9, P, P), windowed; how they were made as metadata",
-            form: OutputForm::Collection("safetensors"),
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::SLICE,
-        headline: None,
-    };
+    const ABOUT: About = About::new(
+        "slice",
+        "cuts nine planes through the middle of each volume: three straight, six diagonal",
+        crate::code_stamps::SLICE,
+    )
+    .inputs(&[
+        InputSpec::new("volumes", InputForm::Collection, "the nodules' volumes, as from crop")
+            .of("safetensors"),
+        LIKE,
+    ])
+    .outputs(&[OutputSpec::collection(
+        "slices",
+        "safetensors",
+        "{pid}_{nodule_id}.safetensors: `planes` f32 (9, P, P), windowed; how they were made as metadata",
+    )]);
 
     fn check(&self, params: &SliceParams) -> Vec<String> {
         if params.clip_min < params.clip_max {
@@ -67,7 +63,9 @@ impl ItemStage for Slice {
     fn fill_from(&self, params: &mut SliceParams, filling: &Filling<'_>) -> Result<(), StageError> {
         fill(params, filling)
     }
+}
 
+impl PerItem for Slice {
     fn items(&self, _params: &SliceParams, _given: &dyn Fn(&str) -> bool) -> ItemSource {
         ItemSource::Collection { input: "volumes" }
     }

@@ -1,7 +1,7 @@
 //! Kind `split`: patients into stratified training and validation folds.
 
 use pipe_plugin::context::Context;
-use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
 use pipe_plugin::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -36,21 +36,13 @@ impl Default for SplitParams {
 impl Stage for Split {
     type Params = SplitParams;
 
-    const ABOUT: About = About {
-        name: "split",
-        summary: "divides the patients into stratified training and validation folds",
-        inputs: &[InputSpec::new("dataset", InputForm::Table, "the cohort: pid, malignant")],
-        outputs: &[OutputSpec {
-            name: "splits",
-            summary: "fold_k/train_pid.csv and fold_k/val_pid.csv",
-            form: OutputForm::Tree,
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::SPLIT,
-        headline: None,
-    };
+    const ABOUT: About = About::new(
+        "split",
+        "divides the patients into stratified training and validation folds",
+        crate::code_stamps::SPLIT,
+    )
+    .inputs(&[InputSpec::new("dataset", InputForm::Table, "the cohort: pid, malignant")])
+    .outputs(&[OutputSpec::tree("splits", "fold_k/train_pid.csv and fold_k/val_pid.csv")]);
 
     fn columns(&self, _params: &SplitParams, _input: &str) -> Vec<Column> {
         vec![Column::required("pid"), Column::required("malignant")]
@@ -59,7 +51,9 @@ impl Stage for Split {
     fn check_table(&self, _params: &SplitParams, _input: &str, table: &Table) -> Vec<StageError> {
         label_problems(table, false)
     }
+}
 
+impl Whole for Split {
     fn run(&self, params: &SplitParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let table = context.table("dataset")?;
         let mut pids = Vec::new();

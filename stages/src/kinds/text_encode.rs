@@ -1,7 +1,7 @@
 //! Kind `text-encode`: reports to CLIP token ids.
 
 use pipe_plugin::context::Context;
-use pipe_plugin::stage::{About, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::stage::{About, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -19,27 +19,24 @@ pub struct TextEncodeParams {}
 impl Stage for TextEncode {
     type Params = TextEncodeParams;
 
-    const ABOUT: About = About {
-        name: "text-encode",
-        summary: "encodes the impression of each report as CLIP tokens",
-        inputs: &[InputSpec::new(
-            "reports",
-            InputForm::Collection,
-            "a report for each nodule, {pid}_{nodule_id}.txt, as from report",
-        )
-        .of("txt")],
-        outputs: &[OutputSpec {
-            name: "text",
-            summary: "text.safetensors: `tokens` i64 (N, 77); index.csv: the item of each row",
-            form: OutputForm::Tree,
-        }],
-        random: false,
-        device: false,
-        service: false,
-        code: crate::code_stamps::TEXT_ENCODE,
-        headline: None,
-    };
+    const ABOUT: About = About::new(
+        "text-encode",
+        "encodes the impression of each report as CLIP tokens",
+        crate::code_stamps::TEXT_ENCODE,
+    )
+    .inputs(&[InputSpec::new(
+        "reports",
+        InputForm::Collection,
+        "a report for each nodule, {pid}_{nodule_id}.txt, as from report",
+    )
+    .of("txt")])
+    .outputs(&[OutputSpec::tree(
+        "text",
+        "text.safetensors: `tokens` i64 (N, 77); index.csv: the item of each row",
+    )]);
+}
 
+impl Whole for TextEncode {
     fn run(&self, _params: &TextEncodeParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let tokenizer = Tokenizer::new()?;
         let reports = context.files("reports")?;

@@ -8,7 +8,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use pipe_plugin::context::Context;
 use pipe_plugin::input::InputValue;
 use pipe_plugin::stage::{
-    About, Column, InputForm, InputSpec, Interrupted, OutputForm, OutputSpec, Stage, StageError,
+    About, Column, InputForm, InputSpec, Interrupted, OutputForm, OutputSpec, Stage, StageError, Whole,
 };
 use pipe_plugin::table::Table;
 
@@ -70,17 +70,15 @@ const OUTPUTS: &[OutputSpec] = &[OutputSpec {
 impl Stage for Train {
     type Params = TrainParameters;
 
-    const ABOUT: About = About {
-        name: "train",
-        summary: "fine-tunes CLIP on one fold: everything, the heads, or low-rank adapters",
-        inputs: INPUTS,
-        outputs: OUTPUTS,
-        random: true,
-        device: true,
-        service: false,
-        code: crate::code_stamps::TRAIN,
-        headline: None,
-    };
+    const ABOUT: About = About::new(
+        "train",
+        "fine-tunes CLIP on one fold: everything, the heads, or low-rank adapters",
+        crate::code_stamps::TRAIN,
+    )
+    .inputs(INPUTS)
+    .outputs(OUTPUTS)
+    .random()
+    .device();
 
     fn fill_in(&self, params: &mut TrainParameters) {
         params.settle();
@@ -118,7 +116,9 @@ impl Stage for Train {
     fn check_table(&self, _params: &TrainParameters, _input: &str, table: &Table) -> Vec<StageError> {
         label_problems(table, false)
     }
+}
 
+impl Whole for Train {
     fn run(&self, params: &TrainParameters, context: &mut Context<'_>) -> Result<(), StageError> {
         let device = candle_device(context.device())?;
         let base = Base::read(params, context)?;

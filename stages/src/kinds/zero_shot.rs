@@ -3,7 +3,7 @@
 use candle_core::{Device as CandleDevice, Tensor};
 use pipe_plugin::context::Context;
 use pipe_plugin::input::InputFile;
-use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputForm, OutputSpec, Stage, StageError};
+use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -53,56 +53,52 @@ const BATCH: usize = 32;
 impl Stage for ZeroShot {
     type Params = ZeroShotParams;
 
-    const ABOUT: About = About {
-        name: "zero-shot",
-        summary: "predicts semantic features by the sentences that a nodule's image is nearest to",
-        inputs: &[
-            InputSpec::new(
-                "dataset",
-                InputForm::Table,
-                "the nodules: pid, nodule_id and, where known, semantic columns to compare with",
-            ),
-            InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice")
-                .of("safetensors"),
-            InputSpec::new(
-                "models",
-                InputForm::Tree,
-                "the folds' models, as from train or import-experiment",
-            )
+    const ABOUT: About = About::new(
+        "zero-shot",
+        "predicts semantic features by the sentences that a nodule's image is nearest to",
+        crate::code_stamps::ZERO_SHOT,
+    )
+    .inputs(&[
+        InputSpec::new(
+            "dataset",
+            InputForm::Table,
+            "the nodules: pid, nodule_id and, where known, semantic columns to compare with",
+        ),
+        InputSpec::new("slices", InputForm::Collection, "the nodules' planes, as from slice")
+            .of("safetensors"),
+        InputSpec::new("models", InputForm::Tree, "the folds' models, as from train or import-experiment")
             .many(),
-            InputSpec::new(
-                "prompts",
-                InputForm::File,
-                "sentences for each value of each feature (TOML), such as pipelines/prompts.toml",
-            ),
-            InputSpec::new("weights", InputForm::File, "the weights that the models were trained on")
-                .optional()
-                .keywords(&["random"]),
-        ],
-        outputs: &[
-            OutputSpec {
-                name: "predictions",
-                summary: "a row for each nodule and value: pid, nodule_id, feature, value, raw_k, ensemble, truth",
-                form: OutputForm::File("predictions.csv"),
-            },
-            OutputSpec {
-                name: "metrics",
-                summary: "AUROC of each value against the others: metrics.json, metrics.csv, summary.txt",
-                form: OutputForm::Tree,
-            },
-        ],
-        random: true,
-        device: true,
-        service: false,
-        code: crate::code_stamps::ZERO_SHOT,
-        headline: Some(("metrics", "summary.txt")),
-    };
+        InputSpec::new(
+            "prompts",
+            InputForm::File,
+            "sentences for each value of each feature (TOML), such as pipelines/prompts.toml",
+        ),
+        InputSpec::new("weights", InputForm::File, "the weights that the models were trained on")
+            .optional()
+            .keywords(&["random"]),
+    ])
+    .outputs(&[
+        OutputSpec::file(
+            "predictions",
+            "predictions.csv",
+            "a row for each nodule and value: pid, nodule_id, feature, value, raw_k, ensemble, truth",
+        ),
+        OutputSpec::tree(
+            "metrics",
+            "AUROC of each value against the others: metrics.json, metrics.csv, summary.txt",
+        ),
+    ])
+    .random()
+    .device()
+    .headline("metrics", "summary.txt");
 
     fn columns(&self, _params: &ZeroShotParams, _input: &str) -> Vec<Column> {
         let names = ["pid", "nodule_id"].map(Column::required);
         names.into_iter().chain(SEMANTIC_COLUMNS.map(|column| Column::optional(column.name))).collect()
     }
+}
 
+impl Whole for ZeroShot {
     fn run(&self, params: &ZeroShotParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let device = candle_device(context.device())?;
         let features = read_prompts(context.file("prompts")?)?;

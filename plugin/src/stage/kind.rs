@@ -1,0 +1,75 @@
+//! A kind as a table of kinds holds it.
+
+use std::fmt;
+use std::ops::Deref;
+
+use super::erased::{AnyStage, Work};
+use super::foresee::{Foresee, Foreseen, Preview};
+use super::inspect::{Finding, Inspect, Sighted};
+use super::{PerItem, Whole};
+
+/// A kind of any type, with functions that check what it is given before any work. These stand beside the kind, so that
+/// their code has no part in results' fingerprints.
+#[derive(Clone, Copy)]
+pub struct Kind {
+    stage: &'static dyn AnyStage,
+    work: Work<'static>,
+    inspect: Option<Inspect>,
+    foresee: Option<Foresee>,
+}
+
+impl Kind {
+    /// A kind that computes its outputs in one go.
+    pub const fn whole<S: Whole>(stage: &'static S) -> Self {
+        Self { stage, work: Work::Whole(stage), inspect: None, foresee: None }
+    }
+
+    /// A kind that computes item by item.
+    pub const fn per_item<S: PerItem>(stage: &'static S) -> Self {
+        Self { stage, work: Work::Items(stage), inspect: None, foresee: None }
+    }
+
+    /// With a look at the rows of its table, at a glance at their files.
+    #[must_use]
+    pub const fn inspected_by(mut self, inspect: Inspect) -> Self {
+        self.inspect = Some(inspect);
+        self
+    }
+
+    /// With a look ahead at what it is given.
+    #[must_use]
+    pub const fn foreseen_by(mut self, foresee: Foresee) -> Self {
+        self.foresee = Some(foresee);
+        self
+    }
+
+    /// How to run it.
+    pub fn work(&self) -> Work<'static> {
+        self.work
+    }
+
+    /// What looks wrong with rows whose items would be handed over together, at a glance at their files and before any
+    /// work.
+    pub fn inspect(&self, params: &serde_json::Value, group: &[Sighted]) -> Vec<Finding> {
+        self.inspect.map_or_else(Vec::new, |inspect| inspect(params, group))
+    }
+
+    /// Looks ahead at what an instance is given, before any work.
+    pub fn foresee(&self, params: &serde_json::Value, preview: &Preview<'_>) -> Foreseen {
+        self.foresee.map_or_else(Foreseen::default, |foresee| foresee(params, preview))
+    }
+}
+
+impl Deref for Kind {
+    type Target = dyn AnyStage;
+
+    fn deref(&self) -> &Self::Target {
+        self.stage
+    }
+}
+
+impl fmt::Debug for Kind {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Kind({})", self.about().name)
+    }
+}
