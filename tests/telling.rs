@@ -149,7 +149,7 @@ fn a_panic_is_told_with_its_place_and_backtrace() {
     let command = workspace.pipe_with(&["runs"], &[("PIPE_PANIC", "command"), ("TMPDIR", &temporary)]);
     assert_eq!(command.code, 101, "{}", command.stderr);
     assert!(
-        command.stderr.starts_with("error: pipe itself went wrong at src/panics.rs:"),
+        command.stderr.starts_with("error: pipe itself went wrong at cli/src/panics.rs:"),
         "{}",
         command.stderr
     );

@@ -22,7 +22,7 @@ pub(crate) enum Command {
     /// Run a pipeline; stages with a known result are not run again
     Run(RunArguments),
     /// Look for everything that is wrong with a manifest and its tables, without running it
-    Check(ManifestArguments),
+    Check(CheckArguments),
     /// Tell what a run would do, and why
     Plan(PlanArguments),
     /// Draw a pipeline's stages as text for Mermaid or Graphviz
@@ -30,7 +30,7 @@ pub(crate) enum Command {
     /// Copy a stage's outputs to a folder
     Get(GetArguments),
     /// List the runs
-    Runs(CacheArguments),
+    Runs(RunsArguments),
     /// Tell what a run did
     Show(ShowArguments),
     /// Remove from the cache what no recent run and no pin reaches
@@ -80,6 +80,30 @@ impl ManifestArguments {
     }
 }
 
+/// How a command answers.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct OutputArguments {
+    /// Print one JSON object instead of text; an error is one, too
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct CheckArguments {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct RunsArguments {
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
 /// Where results are kept.
 #[derive(Args, Debug)]
 pub struct CacheArguments {
@@ -112,6 +136,8 @@ pub(crate) struct GcArguments {
     #[arg(long)]
     pub(crate) dry_run: bool,
     #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten)]
     pub(crate) cache: CacheArguments,
 }
 
@@ -138,6 +164,8 @@ pub(crate) struct CacheCommandArguments {
     pub(crate) command: CacheCommand,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 #[derive(Debug, Subcommand)]
@@ -196,6 +224,28 @@ pub(crate) struct RunArguments {
     quiet: bool,
 }
 
+impl Command {
+    /// Whether the answer is to be a JSON object. `run` tells events instead.
+    pub(crate) fn answers_in_json(&self) -> bool {
+        match self {
+            Self::Check(options) => options.output.json,
+            Self::Plan(options) => options.output.json,
+            Self::Get(options) => options.output.json,
+            Self::Runs(options) => options.output.json,
+            Self::Show(options) => options.output.json,
+            Self::Gc(options) => options.output.json,
+            Self::Cache(options) => options.output.json,
+            Self::Stages(options) => options.output.json,
+            Self::Run(_)
+            | Self::Graph(_)
+            | Self::Schema
+            | Self::Init(_)
+            | Self::Completions(_)
+            | Self::Worker(_) => false,
+        }
+    }
+}
+
 impl RunArguments {
     /// How much is shown.
     pub(crate) fn verbosity(&self) -> Verbosity {
@@ -230,6 +280,8 @@ pub(crate) struct PlanArguments {
     /// List the stages with known results too
     #[arg(long)]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 #[derive(Args, Debug)]
@@ -274,6 +326,8 @@ pub(crate) struct GetArguments {
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
     pub(crate) device: DeviceArgument,
     #[command(flatten)]
+    pub(crate) output: OutputArguments,
+    #[command(flatten)]
     pub(crate) cache: CacheArguments,
 }
 
@@ -284,12 +338,16 @@ pub(crate) struct ShowArguments {
     pub(crate) run: String,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 #[derive(Args, Debug)]
 pub(crate) struct StagesArguments {
     /// The kind to explain
     pub(crate) kind: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
 }
 
 #[derive(Args, Debug)]

@@ -10,7 +10,7 @@ use pipe_engine::stage::{Described, Kind, StageError};
 
 use crate::arguments::{Command, CommandLine};
 use crate::error::{CliError, exit};
-use crate::{commands, panics, render};
+use crate::{commands, panics, refusal, render};
 
 /// A program with the commands of `pipe`. Only kinds are needed; the rest tells people more.
 ///
@@ -139,6 +139,15 @@ impl Program {
         }
         let CommandLine { command } =
             CommandLine::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
+        let is_json = command.answers_in_json();
+        let outcome = self.obey(command);
+        if let (Err(error), true) = (&outcome, is_json) {
+            render::json(&refusal::object(error));
+        }
+        outcome
+    }
+
+    fn obey(&self, command: Command) -> Result<ExitCode, CliError> {
         match command {
             Command::Run(options) => commands::run::run(&options, self),
             Command::Check(options) => commands::check::check(&options, self.registry()),

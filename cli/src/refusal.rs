@@ -2,10 +2,16 @@
 
 use pipe_engine::manifest::Problem;
 use pipe_engine::stage::Severity;
+use pipe_engine::view::VERSION;
 use serde_json::{Value, json};
 
 use crate::error::{CliError, exit};
 use crate::render;
+
+/// The answer of a command that cannot do what it was asked.
+pub(crate) fn object(error: &CliError) -> Value {
+    json!({ "version": VERSION, "problems": problems(error) })
+}
 
 /// The events: the problems, and that nothing more follows.
 pub(crate) fn events(error: &CliError) -> [Value; 2] {

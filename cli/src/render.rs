@@ -35,6 +35,12 @@ pub fn line(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }
 
+/// Writes a value as JSON on stdout.
+pub(crate) fn json(value: &impl serde::Serialize) {
+    // What the views hold can be written.
+    out(&serde_json::to_string_pretty(value).unwrap_or_default());
+}
+
 /// How many characters a line on a terminal has; `None` where nobody looks at one.
 pub(crate) fn width(stream: &console::Term) -> Option<usize> {
     let (_, columns) = stream.is_term().then(|| stream.size_checked()).flatten()?;

@@ -29,5 +29,6 @@ mod schedule;
 pub mod session;
 mod signature;
 mod stats;
+pub mod view;
 
 pub use pipe_plugin::{code, context, export, foreign, input, requests, stage, table};

@@ -4,20 +4,22 @@ use std::process::ExitCode;
 
 use pipe_cache::{Digest, Store};
 use pipe_engine::record::{read_head, run_ids};
+use pipe_engine::view::VERSION;
+use serde_json::json;
 
-use crate::arguments::{CacheCommand, CacheCommandArguments};
+use crate::arguments::{CacheCommand, CacheCommandArguments, OutputArguments};
 use crate::error::{CliError, exit};
 use crate::{render, session};
 
 pub(crate) fn cache(arguments: &CacheCommandArguments) -> Result<ExitCode, CliError> {
     let store = session::nearest_store(&arguments.cache)?;
     match &arguments.command {
-        CacheCommand::Stats => stats(&store)?,
-        CacheCommand::Verify => return verify(&store),
+        CacheCommand::Stats => stats(&store, arguments.output)?,
+        CacheCommand::Verify => return verify(&store, arguments.output),
         CacheCommand::Pin { name } => {
             let name = pinned_name(&store, name)?;
             store.pin(&name)?;
-            render::out(&format!("pinned {name}"));
+            tell(arguments.output, "pinned", &name, &format!("pinned {name}"));
         }
         CacheCommand::Unpin { name } => {
             let name = if store.pins()?.contains(name) { name.clone() } else { pinned_name(&store, name)? };
@@ -27,14 +29,28 @@ pub(crate) fn cache(arguments: &CacheCommandArguments) -> Result<ExitCode, CliEr
                     if pins.is_empty() { "there are no pins".to_owned() } else { format!("pins: {pins}") };
                 return Err(CliError::refused(format!("{name} is not pinned"), help));
             }
-            render::out(&format!("{name} is no longer pinned"));
+            tell(arguments.output, "unpinned", &name, &format!("{name} is no longer pinned"));
         }
         CacheCommand::Share => {
             store.share()?;
-            render::out(&format!("the group of {} may read and write it", store.root().display()));
+            let folder = store.root().display().to_string();
+            tell(
+                arguments.output,
+                "shared",
+                &folder,
+                &format!("the group of {folder} may read and write it"),
+            );
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says what was done.
+fn tell(output: OutputArguments, done: &str, name: &str, text: &str) {
+    match output.json {
+        true => render::json(&json!({ "version": VERSION, done: name })),
+        false => render::out(text),
+    }
 }
 
 /// What a pin's name stands for: a digest that is there, or a run.
@@ -52,8 +68,18 @@ fn pinned_name(store: &Store, name: &str) -> Result<String, CliError> {
     Ok(folder.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }
 
-fn stats(store: &Store) -> Result<(), CliError> {
+fn stats(store: &Store, output: OutputArguments) -> Result<(), CliError> {
     let contents = store.contents()?;
+    if output.json {
+        let blobs = |(count, bytes): (u64, u64)| json!({ "count": count, "bytes": bytes });
+        render::json(&json!({
+            "version": VERSION, "folder": store.root(), "packed": blobs(contents.packed),
+            "files": blobs(contents.files), "results": contents.results, "runs": run_ids(store)?.len(),
+            "resume_points": contents.resume_points, "pins": contents.pins, "claims": contents.claims,
+            "set_aside": contents.damaged,
+        }));
+        return Ok(());
+    }
     let blobs = |(count, bytes): (u64, u64)| format!("{count:>9}  {}", render::size(bytes));
     render::out(&format!(
         "{}\nblobs in packs  {}\nblobs as files  {}\nresults         {:>9}\nruns            {:>9}\n\
@@ -71,19 +97,26 @@ fn stats(store: &Store) -> Result<(), CliError> {
     Ok(())
 }
 
-fn verify(store: &Store) -> Result<ExitCode, CliError> {
+fn verify(store: &Store, output: OutputArguments) -> Result<ExitCode, CliError> {
     let blobs = store.blobs()?;
     let mut bytes = 0;
-    let mut damaged = 0;
+    let mut lost = Vec::new();
     for digest in blobs.keys() {
         match store.verify(*digest) {
             Ok(size) => bytes += size,
             Err(error) if error.lost_blob().is_some() => {
-                damaged += 1;
+                lost.push(digest.to_string());
                 render::line(&format!("damaged: {error}"));
             }
             Err(error) => return Err(error.into()),
         }
+    }
+    let damaged = lost.len();
+    let code = if damaged > 0 { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS };
+    if output.json {
+        let blobs = blobs.len();
+        render::json(&json!({ "version": VERSION, "blobs": blobs, "whole_bytes": bytes, "damaged": lost }));
+        return Ok(code);
     }
     render::out(&format!(
         "{} of {} blobs are whole, {}",
@@ -93,7 +126,6 @@ fn verify(store: &Store) -> Result<ExitCode, CliError> {
     ));
     if damaged > 0 {
         render::line("  help: what needs a damaged blob computes it again in its next run");
-        return Ok(ExitCode::from(exit::FAILED));
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(code)
 }

@@ -10,12 +10,15 @@ use pipe_engine::preflight::check_tables;
 use pipe_engine::registry::Registry;
 use pipe_engine::session::Session;
 use pipe_engine::stage::Severity;
+use pipe_engine::view::VERSION;
+use serde_json::json;
 
-use crate::arguments::ManifestArguments;
+use crate::arguments::CheckArguments;
 use crate::error::{CliError, exit};
 use crate::{findings, render, session};
 
-pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Result<ExitCode, CliError> {
+pub(crate) fn check(asked: &CheckArguments, registry: &Registry) -> Result<ExitCode, CliError> {
+    let CheckArguments { manifest: arguments, output } = asked;
     let pipeline = session::pipeline(arguments, registry)?;
     session::refuse_publishing_into(&session::cache_folder(&pipeline, &arguments.cache), &pipeline)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.cache)?;
@@ -25,8 +28,19 @@ pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Resul
         .map_err(|error| CliError::refused(error.to_string(), "correct the table, or put the files there"))?;
     let mut found = foresee(&session, &pipeline, true);
     found.extend(inspection.findings);
-    findings::lines(&found).iter().for_each(|line| render::out_fitted(line));
     let stages: BTreeSet<&str> = pipeline.instances.iter().map(|instance| instance.stage.as_str()).collect();
+    let count_of = |severity| found.iter().filter(|finding| finding.severity == severity).count();
+    let (errors, warnings) = (count_of(Severity::Error), count_of(Severity::Warning));
+    let code = if errors > 0 { ExitCode::from(exit::REFUSED) } else { ExitCode::SUCCESS };
+    if output.json {
+        render::json(&json!({
+            "version": VERSION, "stages": stages.len(), "instances": pipeline.instances.len(),
+            "rows": inspection.rows, "files": inspection.files, "errors": errors, "warnings": warnings,
+            "findings": found,
+        }));
+        return Ok(code);
+    }
+    findings::lines(&found).iter().for_each(|line| render::out_fitted(line));
     let mut summary = format!(
         "{}: {} stages, {} instances",
         arguments.manifest.display(),
@@ -36,14 +50,12 @@ pub(crate) fn check(arguments: &ManifestArguments, registry: &Registry) -> Resul
     if inspection.rows > 0 {
         summary += &format!("; {} rows and {} scans looked at", inspection.rows, inspection.files);
     }
-    let count_of = |severity| found.iter().filter(|finding| finding.severity == severity).count();
-    let (errors, warnings) = (count_of(Severity::Error), count_of(Severity::Warning));
     summary += &match (errors, warnings) {
         (0, 0) => "; nothing wrong found".to_string(),
         (errors, warnings) => format!("; {} and {}", count(errors, "error"), count(warnings, "warning")),
     };
     render::out_fitted(&summary);
-    Ok(if errors > 0 { ExitCode::from(exit::REFUSED) } else { ExitCode::SUCCESS })
+    Ok(code)
 }
 
 fn count(number: usize, what: &str) -> String {

@@ -4,6 +4,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use pipe_engine::gc::{Wanted, collect};
+use pipe_engine::view::VERSION;
+use serde_json::json;
 
 use crate::arguments::GcArguments;
 use crate::error::CliError;
@@ -21,6 +23,14 @@ pub(crate) fn gc(arguments: &GcArguments) -> Result<ExitCode, CliError> {
         render::line(&format!("warning: nothing is known of what is pinned as {pin}"));
     }
     let swept = collected.swept;
+    if arguments.output.json {
+        render::json(&json!({
+            "version": VERSION, "dry_run": arguments.dry_run, "kept_runs": collected.runs,
+            "kept_bytes": collected.kept_bytes, "removed_blobs": swept.blobs, "removed_bytes": swept.bytes,
+            "removed_results": swept.results, "removed_resume_points": swept.resume_points,
+        }));
+        return Ok(ExitCode::SUCCESS);
+    }
     let verb = if arguments.dry_run { "would remove" } else { "removed" };
     render::out(&format!(
         "kept {} runs, {}\n{verb} {} blobs, {}; {} results; {} states of unfinished work",

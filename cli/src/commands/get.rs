@@ -16,6 +16,8 @@ use pipe_engine::record::{RunState, read_run};
 use pipe_engine::registry::Registry;
 use pipe_engine::session::Session;
 use pipe_engine::stage::{OutputSpec, StageError};
+use pipe_engine::view::VERSION;
+use serde_json::json;
 
 use crate::arguments::GetArguments;
 use crate::error::{CliError, exit};
@@ -76,7 +78,10 @@ pub(crate) fn get(arguments: &GetArguments, program: &Program) -> Result<ExitCod
         Some(format) => exported(arguments, program.exports, format, &named, &store, &all)?,
         None => copied(arguments, named.output, &store, &found, program.registry())?,
     };
-    render::line(&format!("{files} files copied to {}", arguments.to.display()));
+    match arguments.output.json {
+        true => render::json(&json!({ "version": VERSION, "files": files, "to": arguments.to })),
+        false => render::line(&format!("{files} files copied to {}", arguments.to.display())),
+    }
     Ok(ExitCode::SUCCESS)
 }
 

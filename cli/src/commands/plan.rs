@@ -2,17 +2,15 @@
 
 use std::process::ExitCode;
 
-use pipe_engine::assess::{ItemCount, Policy, Reason, Verdict, assess};
+use pipe_engine::assess::{ItemCount, Policy, assess};
 use pipe_engine::preflight::check_tables;
 use pipe_engine::run::check_stages;
 use pipe_engine::session::Session;
+use pipe_engine::view::{PlanView, PlannedInstance, PlannedState, ReasonView};
 
 use crate::arguments::PlanArguments;
 use crate::error::CliError;
 use crate::{Program, findings, render, session};
-
-/// An instance's label with what is to become of it.
-type Planned<'a> = (&'a str, Verdict);
 
 pub(crate) fn plan(arguments: &PlanArguments, program: &Program) -> Result<ExitCode, CliError> {
     let devices = session::devices(arguments.device, program)?;
@@ -23,37 +21,37 @@ pub(crate) fn plan(arguments: &PlanArguments, program: &Program) -> Result<ExitC
     check_tables(&session, &pipeline)?;
     findings::refuse_errors(&session, &pipeline)?;
     let verdicts = assess(&session, &pipeline, Policy { force: &arguments.force, with_reasons: true });
-    let mut planned: Vec<Planned<'_>> = Vec::new();
-    for (instance, verdict) in pipeline.instances.iter().zip(verdicts) {
-        match verdict {
-            Verdict::Wrong(error) => return Err(CliError::Input(error)),
-            verdict => planned.push((&instance.label, verdict)),
-        }
+    let view = PlanView::new(&pipeline, verdicts).map_err(CliError::Input)?;
+    match arguments.output.json {
+        true => render::json(&view),
+        false => render::out_fitted(&text(&view, arguments.all)),
     }
-    render::out_fitted(&text(&planned, arguments.all));
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(planned: &[Planned<'_>], all: bool) -> String {
-    let width = planned.iter().map(|(label, _)| label.len()).max().unwrap_or(0);
-    let line = |(label, verdict): &Planned<'_>| {
-        let (word, rest) = in_words(verdict);
-        format!("  {label:width$}  {word:8} {rest}")
+fn text(view: &PlanView, all: bool) -> String {
+    let width = view.instances.iter().map(|one| one.instance.len()).max().unwrap_or(0);
+    let line = |PlannedInstance { instance, state }: &PlannedInstance| {
+        let (word, rest) = in_words(state);
+        format!("  {instance:width$}  {word:8} {rest}")
     };
-    let is_told = |(_, verdict): &&Planned<'_>| all || !matches!(verdict, Verdict::UpToDate { .. });
-    let mut lines: Vec<String> = planned.iter().filter(is_told).map(line).collect();
-    lines.push(total(planned));
+    let is_told = |one: &&PlannedInstance| all || !matches!(one.state, PlannedState::UpToDate { .. });
+    let mut lines: Vec<String> = view.instances.iter().filter(is_told).map(line).collect();
+    lines.push(total(view));
     lines.join("\n")
 }
 
-fn in_words(verdict: &Verdict) -> (&'static str, String) {
-    match verdict {
-        Verdict::UpToDate { from_run, .. } => ("known", format!("from run {from_run}")),
-        Verdict::Stale { reasons, items } => {
+fn in_words(state: &PlannedState) -> (&'static str, String) {
+    let texts = |reasons: &[ReasonView]| -> Vec<String> {
+        reasons.iter().map(|reason| reason.text.clone()).collect()
+    };
+    match state {
+        PlannedState::UpToDate { from_run } => ("known", format!("from run {from_run}")),
+        PlannedState::Stale { reasons, items } => {
             let of_items = |ItemCount { total, missing }: &ItemCount| format!("{missing} of {total} items; ");
             ("runs", items.as_ref().map_or_else(String::new, of_items) + &texts(reasons).join("; "))
         }
-        Verdict::Waiting { on, reasons } => {
+        PlannedState::Waiting { on, reasons } => {
             let mut first = on.clone();
             first.truncate(3);
             let more = on.len() - first.len();
@@ -62,19 +60,11 @@ fn in_words(verdict: &Verdict) -> (&'static str, String) {
             texts.push(format!("after {}{more}", first.join(", ")));
             ("follows", texts.join("; "))
         }
-        Verdict::Wrong(error) => ("cannot", error.to_string()),
     }
 }
 
-fn texts(reasons: &[Reason]) -> Vec<String> {
-    reasons.iter().map(ToString::to_string).collect()
-}
-
-fn total(planned: &[Planned<'_>]) -> String {
-    let count = |is_it: fn(&Verdict) -> bool| planned.iter().filter(|(_, verdict)| is_it(verdict)).count();
-    let known = count(|verdict| matches!(verdict, Verdict::UpToDate { .. }));
-    let running = count(|verdict| matches!(verdict, Verdict::Stale { .. }));
-    let following = count(|verdict| matches!(verdict, Verdict::Waiting { .. }));
+fn total(view: &PlanView) -> String {
+    let PlanView { known, running, following, .. } = view;
     match (running, following) {
         (0, 0) => format!("nothing to do: {known} instances have their results"),
         (_, 0) => format!("{running} instances run, {known} have their results"),

@@ -1,32 +1,27 @@
 //! `pipe runs`
 
 use std::process::ExitCode;
-use std::time::SystemTime;
 
-use pipe_engine::record::{RunHead, RunState, read_head, run_ids};
+use pipe_engine::view::{RunInList, RunsView};
 
-use crate::arguments::CacheArguments;
+use crate::arguments::RunsArguments;
 use crate::error::CliError;
 use crate::{render, session, timing};
 
 /// The heads of the columns.
 const HEADS: [&str; 6] = ["run", "state", "begun (UTC)", "took", "pipeline", "result and changes"];
 
-pub(crate) fn runs(arguments: &CacheArguments) -> Result<ExitCode, CliError> {
-    let store = session::nearest_store(arguments)?;
-    let ids = run_ids(&store)?;
-    if ids.is_empty() {
+pub(crate) fn runs(arguments: &RunsArguments) -> Result<ExitCode, CliError> {
+    let store = session::nearest_store(&arguments.cache)?;
+    let view = RunsView::of(&store)?;
+    if arguments.output.json {
+        render::json(&view);
+    } else if view.runs.is_empty() {
         render::line("no runs yet");
-        return Ok(ExitCode::SUCCESS);
+    } else {
+        let rows: Vec<Row> = view.runs.into_iter().map(Row::of).collect();
+        render::out(&text(&rows, render::width(&console::Term::stdout())));
     }
-    let rows: Vec<Row> = ids
-        .into_iter()
-        .map(|id| match read_head(&store, &id) {
-            Ok(run) => Row::of(&run),
-            Err(error) => Row::Unreadable { id, error: error.to_string() },
-        })
-        .collect();
-    render::out(&text(&rows, render::width(&console::Term::stdout())));
     Ok(ExitCode::SUCCESS)
 }
 
@@ -39,35 +34,23 @@ enum Row {
 }
 
 impl Row {
-    fn of(run: &RunHead) -> Self {
-        let header = &run.header;
-        let field = |name: &str| run.summary.as_ref().and_then(|summary| summary.get(name));
-        let seconds = field("seconds").and_then(serde_json::Value::as_f64).or_else(|| so_far(run));
-        let headline = field("headline").and_then(|text| text.as_str()).map(str::to_owned);
-        let rest: Vec<String> = headline
-            .into_iter()
-            .chain(header.profiles.iter().map(|profile| format!("profile {profile}")))
-            .chain(header.set.iter().cloned())
-            .collect();
-        Self::Told([
-            header.run.clone(),
-            run.state().word().to_owned(),
-            timing::to_the_minute(&header.started),
-            seconds.map_or_else(|| "?".to_owned(), timing::duration),
-            header.pipeline.clone(),
-            rest.join("  "),
-        ])
+    fn of(run: RunInList) -> Self {
+        match run {
+            RunInList::Unreadable { run, error } => Self::Unreadable { id: run, error },
+            RunInList::Told { run, state, started, seconds, pipeline, headline, profiles, set } => {
+                let profiles = profiles.iter().map(|profile| format!("profile {profile}"));
+                let rest: Vec<String> = headline.into_iter().chain(profiles).chain(set).collect();
+                Self::Told([
+                    run,
+                    state.to_owned(),
+                    timing::to_the_minute(&started),
+                    seconds.map_or_else(|| "?".to_owned(), timing::duration),
+                    pipeline,
+                    rest.join("  "),
+                ])
+            }
+        }
     }
-}
-
-/// How long a run that goes on has taken.
-fn so_far(run: &RunHead) -> Option<f64> {
-    if run.state() != RunState::Running {
-        return None;
-    }
-    // The folder is as old as the run, and its clock is the file system's, as that of the next file is.
-    let begun = std::fs::metadata(&run.folder).and_then(|folder| folder.created()).ok()?;
-    Some(SystemTime::now().duration_since(begun).ok()?.as_secs_f64())
 }
 
 /// A line for each run where all of them fit, or nobody measures; else two, and the second is cut.

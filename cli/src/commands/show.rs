@@ -2,7 +2,8 @@
 
 use std::process::ExitCode;
 
-use pipe_engine::record::{InstanceRecord, InstanceStatus, RunRecord, read_run};
+use pipe_engine::record::{InstanceRecord, InstanceStatus, read_run};
+use pipe_engine::view::RunView;
 
 use crate::arguments::ShowArguments;
 use crate::error::CliError;
@@ -10,16 +11,19 @@ use crate::{render, session, timing};
 
 pub(crate) fn show(arguments: &ShowArguments) -> Result<ExitCode, CliError> {
     let store = session::nearest_store(&arguments.cache)?;
-    let run = read_run(&store, &arguments.run)?;
-    render::out_fitted(&text(&run));
+    let run = RunView::from(read_run(&store, &arguments.run)?);
+    match arguments.output.json {
+        true => render::json(&run),
+        false => render::out_fitted(&text(&run)),
+    }
     Ok(ExitCode::SUCCESS)
 }
 
-fn text(run: &RunRecord) -> String {
-    let header = &run.head.header;
+fn text(run: &RunView) -> String {
+    let header = &run.asked;
     let mut lines = vec![
         format!("run       {}", header.run),
-        format!("status    {}", run.head.state().word()),
+        format!("status    {}", run.state),
         format!("pipeline  {} ({})", header.pipeline, header.manifest.display()),
         format!("started   {}", timing::second(&header.started)),
         format!("program   {}, code {}", header.surroundings.program, header.code.short()),
@@ -47,7 +51,7 @@ fn text(run: &RunRecord) -> String {
             format!("outside   {given}, which is {leads_to}")
         });
     }
-    lines.push(format!("record    {}", run.head.folder.display()));
+    lines.push(format!("record    {}", run.folder.display()));
     lines.push(String::new());
     let width = run.instances.iter().map(|record| record.label.len()).max().unwrap_or(0);
     lines.extend(run.instances.iter().map(|record| instance_line(record, width, &header.run)));

@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use pipe_engine::registry::Registry;
-use pipe_engine::stage::{Column, Described, InputForm, InputSpec, ItemSource, Kind, OutputForm, Work};
+use pipe_engine::stage::{
+    Column, Described, InputForm, InputSpec, ItemSource, Kind, OutputForm, OutputSpec, Work,
+};
+use pipe_engine::view::VERSION;
 use pipe_plugin::canonical_text;
 use serde_json::{Value, json};
 
@@ -16,6 +19,14 @@ type Describe = fn(&str) -> Option<Described>;
 
 pub(crate) fn stages(arguments: &StagesArguments, program: &Program) -> Result<ExitCode, CliError> {
     let registry = program.registry();
+    if arguments.output.json {
+        let is_asked = |kind: &&Kind| arguments.kind.as_ref().is_none_or(|name| name == kind.about().name);
+        let kinds: Vec<Value> = registry.kinds().iter().filter(is_asked).map(as_json).collect();
+        if !kinds.is_empty() {
+            render::json(&json!({ "version": VERSION, "kinds": kinds }));
+            return Ok(ExitCode::SUCCESS);
+        }
+    }
     match &arguments.kind {
         None => render::out_fitted(&list(registry)),
         Some(name) => match registry.get(name) {
@@ -28,6 +39,24 @@ pub(crate) fn stages(arguments: &StagesArguments, program: &Program) -> Result<E
         },
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn as_json(kind: &Kind) -> Value {
+    let about = kind.about();
+    let input = |spec: &InputSpec| {
+        json!({
+            "name": spec.name, "summary": spec.summary, "form": spec.form.to_string(), "optional": spec.optional,
+            "many": spec.many, "keywords": spec.keywords,
+        })
+    };
+    let output = |spec: &OutputSpec| json!({ "name": spec.name, "summary": spec.summary });
+    json!({
+        "name": about.name,
+        "summary": about.summary,
+        "inputs": about.inputs.iter().map(input).collect::<Vec<Value>>(),
+        "outputs": about.outputs.iter().map(output).collect::<Vec<Value>>(),
+        "parameters": kind.schema(),
+    })
 }
 
 fn list(registry: &Registry) -> String {

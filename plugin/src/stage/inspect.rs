@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use serde::Serialize;
+
 /// A table's row that is an item, or a part of one, with where its files are; their content is not looked at yet.
 #[derive(Clone, Debug)]
 pub struct Sighted {
@@ -28,7 +30,8 @@ pub enum SightedFile {
 }
 
 /// How bad something is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// A run would fail.
     Error,
@@ -37,7 +40,7 @@ pub enum Severity {
 }
 
 /// Something that looks wrong.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
     pub severity: Severity,
