@@ -17,7 +17,7 @@ use crate::items::row_files::{Found, RowFiles};
 use crate::items::rows;
 use crate::manifest::{InputSource, Instance, Pipeline};
 use crate::session::Session;
-use crate::stage::{Finding, ItemSource, RowItems, Severity, Sighted, SightedFile, StageError};
+use crate::stage::{Finding, InspectedFile, InspectedRow, ItemSource, RowItems, Severity, StageError};
 
 /// Of files with the same size, this much is compared at the start, in the middle and at the end.
 const COMPARED_BYTES: u64 = 64 << 10;
@@ -55,14 +55,14 @@ pub fn inspect(session: &Session<'_>, pipeline: &Pipeline) -> Result<Inspection,
         let given = instance.inputs.iter().find(|binding| binding.spec.name == rows.input);
         let Some([InputSource::Path(table)]) = given.map(|given| &*given.sources) else { continue };
         let source = binder.open_table(&InputSource::Path(table.clone()), &|_| None)?;
-        let sighted = sight(&source, &rows)?;
-        places.extend(sighted.iter().map(|one| one.place.clone()));
-        for one in &sighted {
+        let inspected = inspected_rows(&source, &rows)?;
+        places.extend(inspected.iter().map(|one| one.place.clone()));
+        for one in &inspected {
             for path in one.files.values().filter_map(leading_path) {
                 paths.entry(path.to_path_buf()).or_insert_with(|| one.place.clone());
             }
         }
-        findings.extend(look(instance, &rows, sighted).into_iter().map(sortable));
+        findings.extend(inspect_groups(instance, &rows, inspected).into_iter().map(sortable));
     }
     let files = paths.len();
     findings.extend(same_content(&pipeline.root, &paths).into_iter().map(sortable));
@@ -79,10 +79,10 @@ fn sortable(finding: Finding) -> ((Severity, String, u64), Finding) {
     (key, finding)
 }
 
-fn look(instance: &Instance, rows: &RowItems, sighted: Vec<Sighted>) -> Vec<Finding> {
-    let mut groups: Vec<Vec<Sighted>> = Vec::new();
+fn inspect_groups(instance: &Instance, rows: &RowItems, inspected: Vec<InspectedRow>) -> Vec<Finding> {
+    let mut groups: Vec<Vec<InspectedRow>> = Vec::new();
     let mut positions: HashMap<PathBuf, usize> = HashMap::new();
-    for one in sighted {
+    for one in inspected {
         let path = rows.group_by.and_then(|column| one.files.get(column)).and_then(leading_path);
         let path = path.map(Path::to_path_buf);
         match path.as_ref().and_then(|path| positions.get(path)).and_then(|group| groups.get_mut(*group)) {
@@ -97,15 +97,15 @@ fn look(instance: &Instance, rows: &RowItems, sighted: Vec<Sighted>) -> Vec<Find
 }
 
 /// A table's rows with the items that they belong to, and where their files are.
-fn sight(source: &TableSource, rows: &RowItems) -> Result<Vec<Sighted>, StageError> {
+fn inspected_rows(source: &TableSource, rows: &RowItems) -> Result<Vec<InspectedRow>, StageError> {
     let (found, problems) = rows::find(source, rows)?;
     crate::items::refuse(problems)?;
     let RowFiles::Root(root) = &source.files else { return Ok(Vec::new()) };
     let mut places = HashMap::new();
     for (cell, found) in found {
-        places.insert(cell, sighted_file(root, &found)?);
+        places.insert(cell, inspected_file(root, &found)?);
     }
-    let mut sighted = Vec::new();
+    let mut inspected = Vec::new();
     for named in rows::named_rows(&source.table, rows)? {
         for row in named.rows.iter().filter_map(|position| source.table.rows().get(*position)) {
             let table = &source.table;
@@ -117,7 +117,7 @@ fn sight(source: &TableSource, rows: &RowItems) -> Result<Vec<Sighted>, StageErr
                     files.insert(column.name.to_string(), file.clone());
                 }
             }
-            sighted.push(Sighted {
+            inspected.push(InspectedRow {
                 name: named.name.clone(),
                 place: format!("{}:{}", table.source, row.line),
                 values: table.columns().iter().filter_map(value).collect(),
@@ -125,27 +125,27 @@ fn sight(source: &TableSource, rows: &RowItems) -> Result<Vec<Sighted>, StageErr
             });
         }
     }
-    Ok(sighted)
+    Ok(inspected)
 }
 
-fn sighted_file(root: &Path, found: &Found) -> Result<SightedFile, StageError> {
+fn inspected_file(root: &Path, found: &Found) -> Result<InspectedFile, StageError> {
     Ok(match found {
-        Found::One(name) => SightedFile::One(root.join(name)),
-        Found::Pair(first, second) => SightedFile::Pair(root.join(first), root.join(second)),
+        Found::One(name) => InspectedFile::One(root.join(name)),
+        Found::Pair(first, second) => InspectedFile::Pair(root.join(first), root.join(second)),
         Found::Folder(name) => {
             let mut files = Vec::new();
             list_folder(&root.join(name), "", 0, &mut files)?;
             files.sort();
-            SightedFile::Folder(files)
+            InspectedFile::Folder(files)
         }
     })
 }
 
 /// The file that stands for what a path leads to: of a pair the second, which is the larger.
-fn leading_path(file: &SightedFile) -> Option<&Path> {
+fn leading_path(file: &InspectedFile) -> Option<&Path> {
     match file {
-        SightedFile::One(path) | SightedFile::Pair(_, path) => Some(path),
-        SightedFile::Folder(files) => files.first().map(|(_, path)| path.as_path()),
+        InspectedFile::One(path) | InspectedFile::Pair(_, path) => Some(path),
+        InspectedFile::Folder(files) => files.first().map(|(_, path)| path.as_path()),
     }
 }
 

@@ -176,10 +176,11 @@ impl<S: Whole> Trial<'_, S> {
             Gift::Word(word) => InputValue::Keyword(word.clone()),
             Gift::Table(text) => {
                 let table = Table::parse(&format!("{name}.csv"), text.as_bytes())?;
+                let table = table.project(&self.kind.columns(&self.params, name))?;
                 if let Some(problem) = self.kind.check_table(&self.params, name, &table).into_iter().next() {
                     return Err(problem);
                 }
-                InputValue::Table(Arc::new(table.project(&self.kind.columns(&self.params, name))?))
+                InputValue::Table(Arc::new(table))
             }
             Gift::File(bytes) => {
                 let path = place.write(number, name, bytes)?;

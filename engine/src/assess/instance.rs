@@ -69,14 +69,14 @@ impl Binder<'_> {
         }
         let bound = self.bind(instance, upstream)?;
         let stale = Stale { bound, signature, must_compute };
-        Ok(match self.look_again(instance, upstream, &stale) {
+        Ok(match self.known_by_content(instance, upstream, &stale) {
             Some(known) => Assessed::UpToDate(Box::new(known)),
             None => Assessed::Stale(Box::new(stale)),
         })
     }
 
     /// The known result of an instance with known inputs.
-    pub(crate) fn look_again(
+    pub(crate) fn known_by_content(
         &self,
         instance: &Instance,
         upstream: Upstream<'_>,

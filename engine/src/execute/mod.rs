@@ -17,7 +17,7 @@ use pipe_cache::{Claim, Claimed, Digest, Hasher, RecordOutcome, ResultRecord};
 
 use self::guard::guarded;
 use self::reporter::Reporter;
-use self::whole::Surroundings;
+use self::whole::Attempt;
 use crate::assess::{Assessed, Stale, UpToDate};
 use crate::bind::{Binder, Bound, Done};
 use crate::context::{Cancel, Device, Report as _};
@@ -126,7 +126,7 @@ impl Worker<'_> {
             Work::Items(_) => None,
         };
         if claim.is_some()
-            && let Some(known) = self.binder.look_again(instance, &upstream, stale)
+            && let Some(known) = self.binder.known_by_content(instance, &upstream, stale)
         {
             // Another process has finished it just before.
             return self.known(known);
@@ -191,8 +191,8 @@ impl Worker<'_> {
                     items_cached: 0,
                 });
                 let device = if instance.kind.about().device { device } else { Device::default() };
-                let surroundings = Surroundings { reporter: &reporter, resume: &resume, device };
-                self.run_whole(instance, stage, bound, &surroundings)
+                let attempt = Attempt { reporter: &reporter, resume: &resume, device };
+                self.run_whole(instance, stage, bound, &attempt)
                     .map(|outputs| (outputs, ItemCounts::default()))
             }
             (Work::Items(stage), Some(items)) => {

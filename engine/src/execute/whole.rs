@@ -17,7 +17,7 @@ use crate::manifest::Instance;
 use crate::stage::{AnyWhole, OutputForm, StageError};
 
 /// What one computation has to itself.
-pub(super) struct Surroundings<'a> {
+pub(super) struct Attempt<'a> {
     pub(super) reporter: &'a Reporter<'a>,
     pub(super) resume: &'a ResumePoint,
     pub(super) device: Device,
@@ -29,7 +29,7 @@ impl Worker<'_> {
         instance: &Instance,
         stage: &dyn AnyWhole,
         bound: &Bound,
-        surroundings: &Surroundings<'_>,
+        attempt: &Attempt<'_>,
     ) -> Result<BTreeMap<String, ArtifactRef>, Failure> {
         let about = instance.kind.about();
         let staging = self.binder.store.staging()?;
@@ -38,10 +38,10 @@ impl Worker<'_> {
             outputs: staging.path(),
             side: self.run_folder.join("side").join(file_label(&instance.label)),
             seed: if about.random { self.binder.pipeline.seed } else { 0 },
-            device: surroundings.device,
-            reporter: surroundings.reporter,
+            device: attempt.device,
+            reporter: attempt.reporter,
             cancel: &self.cancel,
-            resume: surroundings.resume.clone(),
+            resume: attempt.resume.clone(),
         });
         guarded(|| stage.run(&bound.params, &mut context))?;
         let unchanged = bound.inputs.values().flatten().try_for_each(Input::check_unchanged);

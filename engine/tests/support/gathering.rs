@@ -3,8 +3,8 @@
 use pipe_engine::context::ItemContext;
 use pipe_engine::input::InputFile;
 use pipe_engine::stage::{
-    About, FileColumn, Finding, Gather, InputForm, InputSpec, Item, ItemFile, ItemSource, LeadsTo,
-    OutputSpec, PerItem, Piece, RowItems, Sighted, Stage, StageError,
+    About, FileColumn, Finding, Gather, InputForm, InputSpec, InspectedRow, Item, ItemFile, ItemSource,
+    LeadsTo, OutputSpec, PerItem, Piece, RowItems, Stage, StageError,
 };
 
 use super::{CODE, NoParams};
@@ -90,7 +90,7 @@ impl PerItem for Pack {
 }
 
 /// Finds rows odd whose note says so.
-pub fn odd_rows(_: &serde_json::Value, group: &[Sighted]) -> Vec<Finding> {
+pub fn odd_rows(_: &serde_json::Value, group: &[InspectedRow]) -> Vec<Finding> {
     let names: Vec<&str> = group.iter().map(|one| one.name.as_str()).collect();
     let odd = group.iter().find(|one| one.values.get("note").is_some_and(|note| note == "odd"));
     odd.map(|one| Finding::error(&one.place, format!("odd among {}", names.join(" ")))).into_iter().collect()

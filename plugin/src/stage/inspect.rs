@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// A table's row that is an item, or a part of one, with where its files are; their content is not looked at yet.
 #[derive(Clone, Debug)]
-pub struct Sighted {
+pub struct InspectedRow {
     /// The item's name.
     pub name: String,
     /// The table and line that it comes from.
@@ -15,12 +15,12 @@ pub struct Sighted {
     /// The values of its row, by column; blank cells are absent.
     pub values: BTreeMap<String, String>,
     /// What its paths lead to, by column.
-    pub files: BTreeMap<String, SightedFile>,
+    pub files: BTreeMap<String, InspectedFile>,
 }
 
 /// What a path leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SightedFile {
+pub enum InspectedFile {
     /// A file.
     One(PathBuf),
     /// The two halves of content that is kept in two files.
@@ -82,4 +82,4 @@ impl Finding {
 }
 
 /// Looks at rows whose items would be handed over together, by the kind's parameters.
-pub type Inspect = fn(&serde_json::Value, &[Sighted]) -> Vec<Finding>;
+pub type Inspect = fn(&serde_json::Value, &[InspectedRow]) -> Vec<Finding>;

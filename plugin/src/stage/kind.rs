@@ -5,7 +5,7 @@ use std::ops::Deref;
 
 use super::erased::{AnyStage, Work};
 use super::foresee::{Foresee, Foreseen, Preview};
-use super::inspect::{Finding, Inspect, Sighted};
+use super::inspect::{Finding, Inspect, InspectedRow};
 use super::{PerItem, Whole};
 
 /// A kind of any type, with functions that check what it is given before any work. These stand beside the kind, so that
@@ -50,7 +50,7 @@ impl Kind {
 
     /// What looks wrong with rows whose items would be handed over together, at a glance at their files and before any
     /// work.
-    pub fn inspect(&self, params: &serde_json::Value, group: &[Sighted]) -> Vec<Finding> {
+    pub fn inspect(&self, params: &serde_json::Value, group: &[InspectedRow]) -> Vec<Finding> {
         self.inspect.map_or_else(Vec::new, |inspect| inspect(params, group))
     }
 

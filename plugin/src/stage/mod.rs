@@ -21,7 +21,7 @@ pub use about::{About, Column, Described, InputForm, InputSpec, OutputForm, Outp
 pub use erased::{AnyItems, AnyStage, AnyWhole, Work};
 pub use error::{Interrupted, StageError};
 pub use foresee::{Foresee, Foreseen, Given, GivenSource, Preview};
-pub use inspect::{Finding, Inspect, Severity, Sighted, SightedFile};
+pub use inspect::{Finding, Inspect, InspectedFile, InspectedRow, Severity};
 pub use item::{
     FileColumn, Gather, GatheredItem, Item, ItemFile, ItemSource, LeadsTo, PairOf, Piece, RowItems,
 };

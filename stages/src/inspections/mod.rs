@@ -7,7 +7,7 @@ mod mirrored;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use pipe_plugin::stage::{Finding, Preview, Sighted, SightedFile};
+use pipe_plugin::stage::{Finding, InspectedFile, InspectedRow, Preview};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -29,13 +29,13 @@ const REPLACE: &str = "replace the scan, or take its rows out of the table";
 const REPLACE_FILE: &str = "replace the file, or take its row out of the table";
 
 /// Looks at the rows of one scan, for kind `crop`.
-pub fn crop(params: &Value, group: &[Sighted]) -> Vec<Finding> {
+pub fn crop(params: &Value, group: &[InspectedRow]) -> Vec<Finding> {
     let params = CropParams::deserialize(params);
     params.map(|params| scan(group, scans::COLUMN.name, params.orientation.into())).unwrap_or_default()
 }
 
 /// Looks at the rows of one series, for kind `dicom`.
-pub fn dicom(params: &Value, group: &[Sighted]) -> Vec<Finding> {
+pub fn dicom(params: &Value, group: &[InspectedRow]) -> Vec<Finding> {
     let params = DicomParams::deserialize(params);
     params.map(|params| series(group, SERIES, params.tolerance())).unwrap_or_default()
 }
@@ -59,13 +59,13 @@ pub fn points_in_series(params: &Value, preview: &Preview<'_>) -> Vec<Finding> {
 }
 
 /// Looks at the masks of rows and whether they lie in their scans, for kind `centroid`.
-pub fn centroid(params: &Value, group: &[Sighted]) -> Vec<Finding> {
+pub fn centroid(params: &Value, group: &[InspectedRow]) -> Vec<Finding> {
     let Ok(params) = CentroidParams::deserialize(params) else { return Vec::new() };
     group.iter().flat_map(|one| mask(one, params.orientation.into())).collect()
 }
 
 /// What looks wrong with a row's mask.
-fn mask(one: &Sighted, orientation: Orientation) -> Option<Finding> {
+fn mask(one: &InspectedRow, orientation: Orientation) -> Option<Finding> {
     let mask = match space(one, MASK.name, orientation) {
         Ok(mask) => mask?,
         Err(finding) => return Some(*finding),
@@ -97,7 +97,11 @@ fn mask(one: &Sighted, orientation: Orientation) -> Option<Finding> {
 }
 
 /// Where the voxels lie of the scan, mask or series that a row has in a column; `None` when it has none.
-fn space(one: &Sighted, column: &str, orientation: Orientation) -> Result<Option<ScanSpace>, Box<Finding>> {
+fn space(
+    one: &InspectedRow,
+    column: &str,
+    orientation: Orientation,
+) -> Result<Option<ScanSpace>, Box<Finding>> {
     let Some(file) = one.files.get(column) else { return Ok(None) };
     let (shape, affine) = match opened(file) {
         Opened::Series(files) => {
@@ -118,14 +122,14 @@ fn space(one: &Sighted, column: &str, orientation: Orientation) -> Result<Option
 }
 
 /// A scan or a mask that cannot be read.
-fn unreadable(one: &Sighted, column: &str, error: &NiftiError) -> Box<Finding> {
+fn unreadable(one: &InspectedRow, column: &str, error: &NiftiError) -> Box<Finding> {
     let general = if column == MASK.name { REPLACE_FILE } else { REPLACE };
     let advice = error.advice(Path::new(shown(one, column))).unwrap_or_else(|| general.to_string());
     let kind = "scans or masks that cannot be read";
     Box::new(Finding::error(&one.place, error.to_string()).advise(advice).of_kind(kind))
 }
 
-fn unreadable_series(one: &Sighted, column: &str, error: &DicomError) -> Box<Finding> {
+fn unreadable_series(one: &InspectedRow, column: &str, error: &DicomError) -> Box<Finding> {
     let message = format!("{}: {error}", shown(one, column));
     let finding = Finding::error(&one.place, message).advise(error.advice().unwrap_or(REPLACE));
     Box::new(finding.of_kind("series that cannot be read"))
@@ -154,20 +158,20 @@ enum Opened {
     Series(Vec<SeriesFile>),
 }
 
-fn opened(file: &SightedFile) -> Opened {
+fn opened(file: &InspectedFile) -> Opened {
     let in_series = |(name, path): &(String, PathBuf)| SeriesFile {
         name: name.clone(),
         content: Content::Path(path.clone()),
     };
     match file {
-        SightedFile::One(path) => Opened::Scan(Box::new(Scan::open(path))),
-        SightedFile::Pair(header, image) => Opened::Scan(Box::new(Scan::open_pair(header, image))),
-        SightedFile::Folder(files) => Opened::Series(files.iter().map(in_series).collect()),
+        InspectedFile::One(path) => Opened::Scan(Box::new(Scan::open(path))),
+        InspectedFile::Pair(header, image) => Opened::Scan(Box::new(Scan::open_pair(header, image))),
+        InspectedFile::Folder(files) => Opened::Series(files.iter().map(in_series).collect()),
     }
 }
 
 /// What looks wrong with the NIfTI scan that all rows of a group name, and with their points in it.
-fn scan(group: &[Sighted], column: &str, orientation: Orientation) -> Vec<Finding> {
+fn scan(group: &[InspectedRow], column: &str, orientation: Orientation) -> Vec<Finding> {
     let Some(first) = group.first() else { return Vec::new() };
     let refuse = |error: &NiftiError| vec![*unreadable(first, column, error)];
     let scan = match first.files.get(column).map(opened) {
@@ -193,7 +197,7 @@ fn scan(group: &[Sighted], column: &str, orientation: Orientation) -> Vec<Findin
 }
 
 /// What looks wrong with the DICOM series that all rows of a group name, and with their points in it.
-fn series(group: &[Sighted], column: &str, tolerance: Tolerance) -> Vec<Finding> {
+fn series(group: &[InspectedRow], column: &str, tolerance: Tolerance) -> Vec<Finding> {
     let Some(first) = group.first() else { return Vec::new() };
     let Some(Opened::Series(files)) = first.files.get(column).map(opened) else { return Vec::new() };
     match read_geometry(&files, tolerance) {
@@ -213,7 +217,7 @@ fn series(group: &[Sighted], column: &str, tolerance: Tolerance) -> Vec<Finding>
     }
 }
 
-fn warnings(first: &Sighted, column: &str, implausible: Vec<Implausible>) -> Vec<Finding> {
+fn warnings(first: &InspectedRow, column: &str, implausible: Vec<Implausible>) -> Vec<Finding> {
     let warn = |what: Implausible| {
         Finding::warning(&first.place, format!("{}: {what}", shown(first, column)))
             .advise("look at the scan; take its rows out of the table if it is no chest CT in HU")
@@ -222,25 +226,30 @@ fn warnings(first: &Sighted, column: &str, implausible: Vec<Implausible>) -> Vec
     implausible.into_iter().map(warn).collect()
 }
 
-fn shown<'a>(one: &'a Sighted, column: &str) -> &'a str {
+fn shown<'a>(one: &'a InspectedRow, column: &str) -> &'a str {
     one.values.get(column).map_or("the scan", String::as_str)
 }
 
 /// Points outside the scan, points that are there twice, and patients who share the scan.
-fn in_space(group: &[Sighted], column: &str, shape: [usize; 3], space: Option<&ScanSpace>) -> Vec<Finding> {
+fn in_space(
+    group: &[InspectedRow],
+    column: &str,
+    shape: [usize; 3],
+    space: Option<&ScanSpace>,
+) -> Vec<Finding> {
     let mut findings = Vec::new();
     let Some(first) = group.first() else { return findings };
     let Some(space) = space else {
         let message = format!("{}: the affine of its {shape:?} voxels has no inverse", shown(first, column));
         return vec![Finding::error(&first.place, message).advise(REPLACE)];
     };
-    let points: Vec<(&Sighted, LpsPoint)> =
+    let points: Vec<(&InspectedRow, LpsPoint)> =
         group.iter().filter_map(|one| Some((one, point(&one.values)?))).collect();
     for (one, point) in &points {
         findings.extend(outside(one, column, *point, space));
     }
     for (position, (one, point)) in points.iter().enumerate() {
-        let near = |other: &&(&Sighted, LpsPoint)| distance(*point, other.1) < SAME_POINT;
+        let near = |other: &&(&InspectedRow, LpsPoint)| distance(*point, other.1) < SAME_POINT;
         if let Some((other, at)) = points.iter().take(position).find(near) {
             let message = format!(
                 "{} and {} ({}) are {:.2} mm apart in {}",
@@ -257,7 +266,7 @@ fn in_space(group: &[Sighted], column: &str, shape: [usize; 3], space: Option<&S
             );
         }
     }
-    let patient = |one: &Sighted| one.values.get("pid").cloned();
+    let patient = |one: &InspectedRow| one.values.get("pid").cloned();
     if let Some(other) = group.iter().find(|one| patient(one) != patient(first)) {
         let (a, b) = (patient(first).unwrap_or_default(), patient(other).unwrap_or_default());
         let message = format!("patient {b} has the scan of patient {a} ({})", first.place);
@@ -270,7 +279,7 @@ fn in_space(group: &[Sighted], column: &str, shape: [usize; 3], space: Option<&S
     findings
 }
 
-fn outside(one: &Sighted, column: &str, point: LpsPoint, space: &ScanSpace) -> Option<Finding> {
+fn outside(one: &InspectedRow, column: &str, point: LpsPoint, space: &ScanSpace) -> Option<Finding> {
     let distance = space.distance_outside(point);
     if distance <= 0.0 {
         return None;
