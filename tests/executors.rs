@@ -84,6 +84,11 @@ fn trainer(process: u32) -> Option<u32> {
     children(process).into_iter().find(trains)
 }
 
+fn is_gone(process: u32) -> bool {
+    let state = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    state.is_empty() || state.contains(") Z ")
+}
+
 fn kill(process: u32) {
     assert!(Command::new("kill").args(["-KILL", &process.to_string()]).status().unwrap().success());
 }
@@ -112,16 +117,60 @@ fn a_worker_that_is_killed_fails_its_stage_and_the_next_run_goes_on() {
 }
 
 #[test]
+fn a_worker_that_others_stop_fails_its_stage() {
+    let workspace = Workspace::with_training(200);
+    let (mut head, worker) = training(&workspace);
+    assert!(Command::new("kill").args(["-TERM", &worker.to_string()]).status().unwrap().success());
+    assert_eq!(head.wait().unwrap().code(), Some(1), "the run lacks a result");
+    let told = workspace.pipe_ok(&["show", "latest"]).stdout;
+    assert!(told.contains("failed") && told.contains("asked to stop, and not by this run"), "{told}");
+}
+
+#[test]
+fn an_interrupt_stops_workers_and_is_no_failure() {
+    let workspace = Workspace::with_training(200);
+    let (mut head, worker) = training(&workspace);
+    // Only the run is told; its worker hears of it by the end of its input.
+    assert!(Command::new("kill").args(["-INT", &head.id().to_string()]).status().unwrap().success());
+    assert_eq!(head.wait().unwrap().code(), Some(130));
+    wait_until(LONG, "the worker to end", || is_gone(worker));
+    assert!(workspace.pipe_ok(&["show", "latest"]).stdout.contains("interrupted"));
+}
+
+#[test]
+fn damage_forcing_and_time_limits_are_handled_as_by_threads() {
+    let workspace = Workspace::with_training(1);
+    workspace.pipe_ok(&["run", "p.toml", "-q", "--executor", "process"]);
+    let before = workspace.pipe_ok(&["get", "p.toml", "train", "--to", "before"]);
+    assert_eq!(before.code, 0);
+    let forced = workspace.pipe_ok(&["run", "p.toml", "--json", "--executor", "process", "--force", "train"]);
+    assert_eq!(forced.executed(), ["train"]);
+    // A stage upstream is gone from the store when the one below is to be computed anew.
+    for entry in fs::read_dir(workspace.path(".pipe/packs")).unwrap().flatten() {
+        fs::remove_file(entry.path()).unwrap();
+    }
+    let repaired = workspace.pipe_ok(&["run", "p.toml", "--json", "--executor", "process"]);
+    assert!(repaired.executed().contains(&"slice".to_string()), "{:?}", repaired.executed());
+    workspace.pipe_ok(&["get", "p.toml", "train", "--to", "after"]);
+    assert!(files(&workspace.path("before")) == files(&workspace.path("after")));
+
+    let manifest = workspace.read("p.toml").replace("epochs = 1", "epochs = 500");
+    workspace.write(
+        "p.toml",
+        manifest.replace("[stage.train.params]", "resources = { time = \"1s\" }\n[stage.train.params]"),
+    );
+    let late = workspace.pipe(&["run", "p.toml", "--executor", "process"]);
+    assert_eq!(late.code, 1, "{}", late.stderr);
+    assert!(late.stderr.contains("it took longer than 1 s"), "{}", late.stderr);
+}
+
+#[test]
 fn no_worker_outlives_its_run() {
     let workspace = Workspace::with_training(200);
     let (mut head, worker) = training(&workspace);
     kill(head.id());
     head.wait().unwrap();
-    let is_gone = || {
-        let state = fs::read_to_string(format!("/proc/{worker}/stat")).unwrap_or_default();
-        state.is_empty() || state.contains(") Z ")
-    };
-    wait_until(LONG, "the worker to end", is_gone);
+    wait_until(LONG, "the worker to end", || is_gone(worker));
 }
 
 #[test]

@@ -261,7 +261,8 @@ impl RunArguments {
 pub(crate) enum ExecutorName {
     /// In this process
     Local,
-    /// Each stage instance in a process of its own on this machine, with `resources.cpus` threads
+    /// Each stage instance in a process of its own on this machine, with as many threads as its `cpus` in `resources`, 1 if
+    /// not given
     Process,
     /// On a Slurm cluster
     Slurm,

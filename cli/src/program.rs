@@ -18,7 +18,7 @@ use crate::{commands, panics, refusal, render};
 /// # use pipe_engine::stage::Kind;
 /// # static KINDS: &[Kind] = &[];
 /// fn main() -> std::process::ExitCode {
-///     pipe_cli::Program::new("mine", "0.1.0", "the text of Cargo.lock").kinds(KINDS).run()
+///     pipe_cli::Program::new("mine", "0.1.0", pipe_cli::lock_file!("../Cargo.lock")).kinds(KINDS).run()
 /// }
 /// ```
 pub struct Program {
@@ -26,10 +26,10 @@ pub struct Program {
     pub(crate) version: &'static str,
     lock: &'static str,
     kinds: Vec<Kind>,
-    pub(crate) exports: &'static [Export],
+    pub(crate) exports: Vec<&'static Export>,
     pub(crate) describe_column: fn(&str) -> Option<Described>,
     pub(crate) cuda_devices: fn() -> Result<Vec<usize>, StageError>,
-    pub(crate) starters: &'static [Starter],
+    pub(crate) starters: Vec<Starter>,
     verbs: Vec<Verb>,
     registry: OnceCell<Registry>,
 }
@@ -54,10 +54,10 @@ impl Program {
             version,
             lock,
             kinds: Vec::new(),
-            exports: &[],
+            exports: Vec::new(),
             describe_column: |_| None,
             cuda_devices: || Err(no_cuda()),
-            starters: &[],
+            starters: Vec::new(),
             verbs: Vec::new(),
             registry: OnceCell::new(),
         }
@@ -70,10 +70,10 @@ impl Program {
         self
     }
 
-    /// With these forms, for `get --format`.
+    /// With these forms too, for `get --format`.
     #[must_use]
     pub fn exports(mut self, exports: &'static [Export]) -> Self {
-        self.exports = exports;
+        self.exports.extend(exports);
         self
     }
 
@@ -91,10 +91,10 @@ impl Program {
         self
     }
 
-    /// With files for `init`; the first is the manifest that it proposes to run.
+    /// With these files too for `init`; the first is the manifest that it proposes to run.
     #[must_use]
     pub fn starters(mut self, starters: &'static [Starter]) -> Self {
-        self.starters = starters;
+        self.starters.extend(starters);
         self
     }
 
@@ -127,11 +127,16 @@ impl Program {
 
     /// The kinds.
     pub fn registry(&self) -> &Registry {
-        self.registry.get_or_init(|| Registry::new(self.kinds.clone(), self.lock))
+        // Set before any command; a program without kinds is what there is until then.
+        self.registry.get_or_init(Registry::default)
     }
 
     fn dispatch(&self, matches: &ArgMatches) -> Result<ExitCode, CliError> {
         panics::panic_on_demand("command");
+        let registry = Registry::new(self.kinds.clone(), self.lock).map_err(|error| {
+            CliError::refused(error.to_string(), "this is a fault of the program: correct its table of kinds")
+        })?;
+        let _ = self.registry.set(registry);
         if let Some((name, matches)) = matches.subcommand()
             && let Some(verb) = self.verbs.iter().find(|verb| (verb.command)().get_name() == name)
         {
@@ -160,7 +165,7 @@ impl Program {
             Command::Show(options) => commands::show::show(&options),
             Command::Stages(options) => commands::stages::stages(&options, self),
             Command::Schema => commands::schema::schema(self.registry()),
-            Command::Init(options) => commands::init::init(&options, self.starters),
+            Command::Init(options) => commands::init::init(&options, &self.starters),
             Command::Completions(options) => commands::completions::completions(&options, self),
             Command::Worker(options) => commands::worker::worker(&options, self.registry()),
         }

@@ -118,7 +118,7 @@ fn broken(line: &str, width: usize) -> String {
 }
 
 /// Writes a text on stdout. A reader that has gone away is no error; anything else is told once, and
-/// [`output_is_lost`] from then on.
+/// `output_is_lost` from then on.
 pub fn out(text: &str) {
     let mut stdout = std::io::stdout().lock();
     let end = if text.ends_with('\n') { "" } else { "\n" };

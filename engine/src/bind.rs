@@ -117,10 +117,8 @@ impl Binder<'_> {
             };
             let inputs: Vec<Input> = binding.sources.iter().map(open).collect::<Result<_, StageError>>()?;
             let filling = Filling { inputs: &inputs, is_written: &is_written };
-            let more = instance.kind.fill_from(&params, &filling).map_err(|error| StageError {
-                source: format!("{}: {error}", instance.label).into(),
-                ..error
-            })?;
+            let more = instance.kind.fill_from(&params, &filling);
+            let more = more.map_err(|error| error.prefixed(&instance.label))?;
             let names = more.as_object().into_iter().flatten();
             let changed = names.filter(|(name, value)| params.get(name.as_str()) != Some(*value));
             filled.extend(changed.map(|(name, _)| (name.clone(), binding.described())));

@@ -42,7 +42,7 @@ pub struct WorkerCommand {
     /// The program.
     pub program: PathBuf,
     /// Its arguments before the job's file. It does what [`JobFile::perform`](crate::job::JobFile::perform) does, stops
-    /// when its standard input ends, and writes lines of JSON on standard output: each event, and at last the ending.
+    /// when its standard input ends, and writes each event as a line of JSON on standard output.
     pub arguments: Vec<String>,
     /// Whether it hashes inputs whatever is remembered of them.
     pub verify: bool,

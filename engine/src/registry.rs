@@ -1,22 +1,52 @@
 //! The table of kinds that a binary has, and the lock file that it was built with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipe_cache::{Digest, Hasher};
 
 use crate::code::LockedCrates;
-use crate::stage::Kind;
+use crate::stage::{Kind, Work};
 
 /// The kinds a binary knows, in the order in which they are listed.
+#[derive(Default)]
 pub struct Registry {
     kinds: Vec<Kind>,
     code: BTreeMap<&'static str, Digest>,
 }
 
+/// Why kinds cannot be used: a mistake in a program's table of kinds.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryError {
+    /// Two kinds have one name.
+    #[error("two kinds are named `{0}`")]
+    Doubled(&'static str),
+    /// A kind declares what cannot be.
+    #[error("kind `{kind}`: {problem}")]
+    Declaration {
+        /// The kind.
+        kind: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// The lock file cannot be read.
+    #[error("the lock file that the program was built with cannot be read: {0}")]
+    Lock(String),
+}
+
 impl Registry {
     /// A registry of these kinds; `lock` is the text of the binary's `Cargo.lock`.
-    pub fn new(kinds: Vec<Kind>, lock: &str) -> Self {
-        let locked = LockedCrates::parse(lock);
+    ///
+    /// # Errors
+    /// Two kinds of one name, a kind that declares what cannot be, or a text that is no lock file.
+    pub fn new(kinds: Vec<Kind>, lock: &str) -> Result<Self, RegistryError> {
+        let locked = LockedCrates::parse(lock).map_err(RegistryError::Lock)?;
+        let mut names = BTreeSet::new();
+        for kind in &kinds {
+            check(kind)?;
+            if !names.insert(kind.about().name) {
+                return Err(RegistryError::Doubled(kind.about().name));
+            }
+        }
         let code = kinds
             .iter()
             .map(|kind| {
@@ -26,7 +56,7 @@ impl Registry {
                 (about.name, hasher.finish())
             })
             .collect();
-        Self { kinds, code }
+        Ok(Self { kinds, code })
     }
 
     /// All kinds.
@@ -56,5 +86,75 @@ impl Registry {
             hasher.field(name).field(digest.as_bytes());
         }
         hasher.finish()
+    }
+}
+
+/// What a kind says of itself has to be possible, or else it is found out when the work is done.
+fn check(kind: &Kind) -> Result<(), RegistryError> {
+    let about = kind.about();
+    let refuse = |problem: String| Err(RegistryError::Declaration { kind: about.name, problem });
+    let has_output = |name: &str| about.outputs.iter().any(|output| output.name == name);
+    match (kind.work(), about.outputs.len()) {
+        (_, 0) => return refuse("it has no output".to_string()),
+        (Work::Items(_), 2..) => return refuse("a kind with items has one output".to_string()),
+        _ => {}
+    }
+    match about.headline {
+        Some((output, _)) if !has_output(output) => {
+            refuse(format!("its headline is of no output: `{output}`"))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use schemars::JsonSchema;
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+    use crate::code::CodeStamp;
+    use crate::context::Context;
+    use crate::stage::{About, OutputSpec, Stage, StageError, Whole};
+
+    struct Plain;
+    struct Silent;
+    struct Proud;
+
+    #[derive(Deserialize, Serialize, JsonSchema)]
+    struct NoParams {}
+
+    const CODE: CodeStamp = CodeStamp { source: "", crates: &[] };
+    const OUTPUTS: &[OutputSpec] = &[OutputSpec::tree("text", "a text")];
+
+    macro_rules! kind {
+        ($kind:ty, $about:expr) => {
+            impl Stage for $kind {
+                type Params = NoParams;
+                const ABOUT: About = $about;
+            }
+            impl Whole for $kind {
+                fn run(&self, _: &NoParams, _: &mut Context<'_>) -> Result<(), StageError> {
+                    Ok(())
+                }
+            }
+        };
+    }
+    kind!(Plain, About::new("plain", "does nothing", CODE).outputs(OUTPUTS));
+    kind!(Silent, About::new("silent", "has no output", CODE));
+    kind!(Proud, About::new("proud", "shows what is not there", CODE).outputs(OUTPUTS).headline("txt", "t"));
+
+    #[test]
+    fn kinds_that_cannot_be_are_refused_when_the_program_begins() {
+        let told =
+            |kinds: Vec<Kind>, lock: &str| Registry::new(kinds, lock).err().map(|error| error.to_string());
+        let plain = Kind::whole(&Plain);
+        assert_eq!(told(vec![plain], ""), None);
+        assert_eq!(told(vec![plain, plain], "").unwrap(), "two kinds are named `plain`");
+        assert_eq!(told(vec![Kind::whole(&Silent)], "").unwrap(), "kind `silent`: it has no output");
+        let proud = told(vec![Kind::whole(&Proud)], "").unwrap();
+        assert_eq!(proud, "kind `proud`: its headline is of no output: `txt`");
+        assert!(told(vec![plain], "no lock file").unwrap().starts_with("the lock file that the program"));
     }
 }

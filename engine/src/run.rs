@@ -1,6 +1,7 @@
 //! Running a pipeline: what to run, in which pool, into which record; publishing and showing what came out.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use pipe_cache::Error;
@@ -57,11 +58,11 @@ pub fn run(
     let ended = match &options.executor {
         ExecutorChoice::Local => pool.in_place_scope(|scope| {
             let mut executor = Local::new(scope, &worker);
-            Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.finish()
+            finish(Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker })
         }),
         ExecutorChoice::Processes(command) => std::thread::scope(|scope| {
             let mut executor = Processes::new(scope, &worker, command);
-            Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker }.finish()
+            finish(Execution { schedule: &mut schedule, executor: &mut executor, worker: &worker })
         }),
     };
     let (mut summary, headlines) = ended.map_err(RunError::Broken)?;
@@ -75,6 +76,12 @@ pub fn run(
 
 /// How often a result is restored that cannot be read.
 const REPAIRS: usize = 4;
+
+/// Brings a run to its end. Where it breaks off, jobs under way are asked to stop: nobody waits for them.
+fn finish(execution: Execution<'_, '_>) -> Result<(Summary, Vec<Event>), Error> {
+    let worker = execution.worker;
+    execution.finish().inspect_err(|_| worker.cancel.cancel())
+}
 
 /// A run under way.
 struct Execution<'r, 'a> {
@@ -93,6 +100,10 @@ impl Execution<'_, '_> {
         let unpublished = self.publish()?;
         let headlines = self.headlines()?;
         let mut summary = self.schedule.summary();
+        if summary.executed + summary.items_executed > 0 {
+            // What was repaired meanwhile, and the items of stages that failed.
+            self.worker.binder.store.sync()?;
+        }
         if let Some((stage, error)) = unpublished {
             summary.failed += 1;
             tell_unpublished(self.worker, stage, error);
@@ -254,7 +265,7 @@ fn header(session: &Session<'_>, pipeline: &Pipeline, options: &RunOptions) -> R
         run: String::new(),
         process: None,
         pipeline: pipeline.name.clone(),
-        manifest: pipeline.manifest.clone(),
+        manifest: lossy(&pipeline.manifest),
         started: utc(SystemTime::now()),
         seed: pipeline.seed,
         seed_origin: Some(pipeline.seed_origin.to_string()),
@@ -267,6 +278,11 @@ fn header(session: &Session<'_>, pipeline: &Pipeline, options: &RunOptions) -> R
         surroundings: options.surroundings.clone(),
         elsewhere: Elsewhere::among(&pipeline.root, pipeline.instances.iter().flat_map(Instance::paths)),
     }
+}
+
+/// A path as a record can hold it: what is not UTF-8 is replaced.
+fn lossy(path: &Path) -> PathBuf {
+    path.to_string_lossy().into_owned().into()
 }
 
 /// The instances of the chosen stages and of all that they need.

@@ -15,7 +15,7 @@ fuzz_target!(|bytes: &[u8]| {
     std::fs::write(&path, bytes).expect("a file");
     // A manifest may start from another one, which a fuzzed name could make any file of this machine.
     if !bytes.windows(7).any(|window| window == b"extends") {
-        let registry = Registry::new(STAGES.to_vec(), "");
+        let registry = Registry::new(STAGES.to_vec(), "").expect("the shipped kinds");
         let _ = load_pipeline(&path, &Overrides { set: vec![], profiles: vec![] }, &registry);
     }
 });

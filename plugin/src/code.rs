@@ -60,12 +60,16 @@ impl Package {
 
 impl LockedCrates {
     /// Reads a `Cargo.lock`. Where a crate is not found in it, its name alone counts.
-    pub fn parse(lock: &str) -> Self {
+    ///
+    /// # Errors
+    /// What is wrong with a text that is no lock file.
+    pub fn parse(lock: &str) -> Result<Self, String> {
         let mut packages: BTreeMap<String, Vec<Package>> = BTreeMap::new();
-        for package in toml::from_str::<LockFile>(lock).map_or_else(|_| Vec::new(), |file| file.package) {
+        for package in toml::from_str::<LockFile>(lock).map_err(|error| error.message().to_string())?.package
+        {
             packages.entry(package.name.clone()).or_default().push(package);
         }
-        Self { packages }
+        Ok(Self { packages })
     }
 
     /// A digest of the named crates and all that they depend on. A name means every locked version of it.
@@ -134,7 +138,7 @@ source = "git+somewhere?branch=main#1111"
 "#;
 
     fn digest(lock: &str, name: &str) -> Digest {
-        LockedCrates::parse(lock).digest(&[name])
+        LockedCrates::parse(lock).map(|locked| locked.digest(&[name])).unwrap_or(Digest::of(b"no lock file"))
     }
 
     #[test]

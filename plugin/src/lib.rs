@@ -1,7 +1,7 @@
 //! What a stage kind is, and all that one needs: typed parameters, inputs by content, tables, a context to work in.
 //!
-//! Kinds depend on this crate alone. It knows nothing of manifests, schedules and records, and nothing of medicine; it
-//! prints nothing. Whoever runs kinds (the engine, or [`testing`]) makes contexts and hears what kinds report.
+//! Kinds depend on this crate and know no engine. It knows nothing of manifests, schedules and records, and of medicine only
+//! what files look like that people mistake for others ([`foreign`]); it prints nothing. Whoever runs kinds (the engine, or [`testing`]) makes contexts and hears what kinds report.
 
 mod canonical;
 pub mod code;

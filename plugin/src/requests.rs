@@ -94,8 +94,7 @@ impl Turns {
     }
 }
 
-/// Sleeps, unless the run is asked to stop.
-/// Sleeps until then.
+/// Sleeps until then, unless the run is asked to stop.
 ///
 /// # Errors
 /// [`Interrupted`] when the run was asked to stop.

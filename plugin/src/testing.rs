@@ -1,4 +1,5 @@
-//! Running a kind by itself, for tests of kinds: no manifest, no cache, no schedule.
+//! Running a kind by itself, for tests of kinds that compute in one go: no manifest, no cache, no schedule. The functions of a
+//! kind that works item by item are called directly.
 //!
 //! ```
 //! # use pipe_plugin::{code::CodeStamp, context::Context, stage::*, testing};
@@ -120,7 +121,9 @@ impl<S: Whole> Trial<'_, S> {
         self
     }
 
-    /// Checks parameters and tables as a run does, and runs the kind in this thread on the processor.
+    /// Checks parameters, inputs and tables, and runs the kind in this thread on the processor. What a run checks besides is not
+    /// checked here: parameters against their schema, names of files in a collection, and inputs that fill parameters, which
+    /// the kind is not given.
     ///
     /// # Errors
     /// What is wrong with the parameters or the tables; an input that the kind does not have, or that it lacks; the
@@ -137,6 +140,16 @@ impl<S: Whole> Trial<'_, S> {
         for (number, (name, selector, gift)) in self.given.iter().enumerate() {
             let value = self.value(name, gift, &place, number)?;
             inputs.entry(name.clone()).or_default().push(Input { selector: selector.clone(), value });
+        }
+        if let Some(problem) =
+            self.kind.check_inputs(&self.params, &|name| inputs.contains_key(name)).into_iter().next()
+        {
+            return Err(problem);
+        }
+        let several =
+            |spec: &&InputSpec| !spec.many && inputs.get(spec.name).is_some_and(|all| all.len() > 1);
+        if let Some(spec) = S::ABOUT.inputs.iter().find(several) {
+            return Err(StageError::message(format!("the input `{}` takes one artifact", spec.name)));
         }
         let lacking = |spec: &&InputSpec| !spec.optional && !inputs.contains_key(spec.name);
         if let Some(spec) = S::ABOUT.inputs.iter().find(lacking) {
@@ -156,7 +169,12 @@ impl<S: Whole> Trial<'_, S> {
         self.kind.run(&self.params, &mut context)?;
         let mut ran = heard.0.into_inner().unwrap_or_else(PoisonError::into_inner);
         collect(&outputs, "", &mut ran.files)?;
-        Ok(ran)
+        let is_declared =
+            |path: &String| S::ABOUT.outputs.iter().any(|output| path.split('/').next() == Some(output.name));
+        match ran.files.keys().find(|path| !is_declared(path)) {
+            Some(path) => Err(StageError::message(format!("{path} is written to no output of the kind"))),
+            None => Ok(ran),
+        }
     }
 
     /// What a kind sees of what it is given: of tables its columns, of folders its files.
@@ -170,7 +188,10 @@ impl<S: Whole> Trial<'_, S> {
             Gift::Files(_) => matches!(spec.form, InputForm::Tree | InputForm::Collection),
         };
         if !fits {
-            return Err(StageError::message(format!("the input `{name}` takes a {}", spec.form)));
+            let words: Vec<String> =
+                spec.keywords.iter().map(|word| format!(" or the word {word:?}")).collect();
+            let takes = format!("the input `{name}` takes a {}{}", spec.form, words.concat());
+            return Err(StageError::message(takes));
         }
         Ok(match gift {
             Gift::Word(word) => InputValue::Keyword(word.clone()),

@@ -99,7 +99,8 @@ fn what_a_run_would_refuse_is_refused() {
         (wrong, "`wrong` is wrong"),
         (ready().file("weigths", "x"), "there is no input `weigths`"),
         (ready().file("splits", "x"), "the input `splits` takes a tree"),
-        (ready().word("weights", "random-ish"), "the input `weights` takes a file"),
+        (ready().word("weights", "any"), "the input `weights` takes a file or the word \"random\""),
+        (ready().table("table", table), "the input `table` takes one artifact"),
         (testing::run(&Tell, TellParams::default()).table("table", "pid,x\n,1\n"), "table.csv:2: no pid"),
         (
             testing::run(&Tell, TellParams::default()).table("table", "id\n1\n"),

@@ -1,7 +1,7 @@
 //! The stage kinds of the lung-nodule malignancy workflow.
 //!
 //! [`kinds`] has one module for each kind, in data-flow order: what it takes, what it gives, its parameters.
-//! The other modules do the computing; of the engine they know at most inputs and errors, and `language_model` its turns.
+//! The other modules do the computing; of the plugin API they know at most inputs and errors, and `language_model` its turns.
 
 mod arrays;
 pub mod checkpoint;

@@ -11,12 +11,12 @@ const CRATES: [&str; 1] = ["pipe_cache"];
 
 /// Modules that are an interface, with all within them.
 const MODULES: [&str; 6] = [
-    "pipe_engine::code",
-    "pipe_engine::context",
-    "pipe_engine::event",
-    "pipe_engine::input",
-    "pipe_engine::registry",
-    "pipe_engine::stage",
+    "pipe_plugin::code",
+    "pipe_plugin::context",
+    "pipe_plugin::input",
+    "pipe_plugin::stage",
+    "pipe_plugin::stamps",
+    "pipe_plugin::testing",
 ];
 
 /// Whether nothing of a crate counts.
@@ -37,11 +37,11 @@ mod tests {
 
     #[test]
     fn a_module_is_meant_with_all_within_it_and_not_by_the_beginning_of_its_name() {
-        assert!(is_module("pipe_engine::stage") && is_module("pipe_engine::stage::item"));
+        assert!(is_module("pipe_plugin::stage") && is_module("pipe_plugin::stage::item"));
         assert!(
-            !is_module("pipe_engine::stages")
-                && !is_module("pipe_engine::table")
-                && !is_module("pipe_engine")
+            !is_module("pipe_plugin::stages")
+                && !is_module("pipe_plugin::table")
+                && !is_module("pipe_plugin")
         );
     }
 }

@@ -20,7 +20,7 @@ csv = { version = "1", features = ["a"] }
 libm = "0.2"
 rand-core = { package = "rand_core", version = "1", optional = true }
 my-tools = { path = "../tools" }
-pipe-engine = { path = "../engine" }
+pipe-plugin = { path = "../plugin" }
 [features]
 fast = ["rand-core/simd"]
 other = ["csv/b"]
@@ -63,11 +63,11 @@ impl Files {
             ("tools/src/lib.rs", "mod deep; pub mod aside; pub use deep::tool as renamed;"),
             ("tools/src/deep.rs", "pub fn tool() -> u8 { 1 }"),
             ("tools/src/aside.rs", "pub fn aside() {}"),
-            ("engine/Cargo.toml", "[package]\nname = \"pipe-engine\"\n"),
-            ("engine/src/lib.rs", "pub mod stage; pub mod run; pub mod table;"),
-            ("engine/src/stage.rs", "use crate::table::Table; pub struct Stage(Table);"),
-            ("engine/src/run.rs", "pub fn run() {}"),
-            ("engine/src/table.rs", "pub struct Table;"),
+            ("plugin/Cargo.toml", "[package]\nname = \"pipe-plugin\"\n"),
+            ("plugin/src/lib.rs", "pub mod stage; pub mod run; pub mod table;"),
+            ("plugin/src/stage.rs", "use crate::table::Table; pub struct Stage(Table);"),
+            ("plugin/src/run.rs", "pub fn run() {}"),
+            ("plugin/src/table.rs", "pub struct Table;"),
         ];
         Self(files.map(|(path, text)| (path, text.to_string())).into())
     }
@@ -166,10 +166,10 @@ fn a_module_that_lists_all_is_followed_when_it_is_used_itself() {
 
 #[test]
 fn an_interface_is_passed_through() {
-    leads_to("use pipe_engine::stage::Stage;", &["pipe_engine::table"]);
-    let files = Files::with_kind("use pipe_engine::stage::Stage;");
-    assert_eq!(files.stamp(), files.append("engine/src/stage.rs", "pub fn more() {}").stamp());
-    assert_ne!(files.stamp(), files.append("engine/src/table.rs", "pub fn more() {}").stamp());
+    leads_to("use pipe_plugin::stage::Stage;", &["pipe_plugin::table"]);
+    let files = Files::with_kind("use pipe_plugin::stage::Stage;");
+    assert_eq!(files.stamp(), files.append("plugin/src/stage.rs", "pub fn more() {}").stamp());
+    assert_ne!(files.stamp(), files.append("plugin/src/table.rs", "pub fn more() {}").stamp());
 }
 
 #[test]

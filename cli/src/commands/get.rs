@@ -75,7 +75,7 @@ pub(crate) fn get(arguments: &GetArguments, program: &Program) -> Result<ExitCod
         });
     }
     let files = match &arguments.format {
-        Some(format) => exported(arguments, program.exports, format, &named, &store, &all)?,
+        Some(format) => exported(arguments, &program.exports, format, &named, &store, &all)?,
         None => copied(arguments, named.output, &store, &found, program.registry())?,
     };
     match arguments.output.json {
@@ -108,7 +108,7 @@ fn copied(
 /// Writes a form of the results.
 fn exported(
     arguments: &GetArguments,
-    exports: &'static [Export],
+    exports: &[&'static Export],
     format: &str,
     named: &Named<'_>,
     store: &Arc<Store>,
@@ -153,12 +153,12 @@ fn exported(
 
 /// The form of that name for a kind.
 fn form(
-    exports: &'static [Export],
+    exports: &[&'static Export],
     format: &str,
     kind: &str,
     stage: &str,
 ) -> Result<&'static Export, CliError> {
-    let of_kind = |export: &&Export| export.kind == kind;
+    let of_kind = |export: &&&'static Export| export.kind == kind;
     if let Some(export) = exports.iter().filter(of_kind).find(|export| export.name == format) {
         return Ok(export);
     }

@@ -1,4 +1,4 @@
-//! `pipe worker`: one job of a run, in a process of its own. Events and the ending are lines of JSON on stdout.
+//! `pipe worker`: one job of a run, in a process of its own. Events are lines of JSON on stdout; the ending is a file beside the job's.
 
 use std::io::Read as _;
 use std::process::ExitCode;
@@ -27,8 +27,7 @@ pub(crate) fn worker(arguments: &WorkerArguments, registry: &Registry) -> Result
             interrupt(&left);
         });
     }
-    let ending = job.perform(registry, session::secrets(), &Lines, &cancel)?;
-    render::out(&ending);
+    job.perform(&arguments.job, registry, session::secrets(), &Lines, &cancel)?;
     Ok(ExitCode::SUCCESS)
 }
 

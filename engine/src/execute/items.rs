@@ -84,7 +84,7 @@ impl Worker<'_> {
             outcomes.extend(good.into_iter().filter_map(|(name, outcome)| Some((name, outcome.ok()?))));
             outcomes.extend(found);
             self.tell_conflicts(instance, journal.merge(writer)?);
-            if let Some(failure) = items_failure(bad, counts) {
+            if let Some(failure) = items_failure(items, bad, counts) {
                 return Err(failure);
             }
             let unfinished = match (failure, busy) {
@@ -224,7 +224,11 @@ fn warnings_key(one: &BoundItem) -> Digest {
 }
 
 /// The failure of a stage whose items failed: the first error that is not a consequence of another.
-fn items_failure(bad: Vec<(&str, Result<ItemOutcome, StageError>)>, counts: ItemCounts) -> Option<Failure> {
+fn items_failure(
+    items: &BoundItems,
+    bad: Vec<(&str, Result<ItemOutcome, StageError>)>,
+    counts: ItemCounts,
+) -> Option<Failure> {
     let mut errors: Vec<(&str, StageError)> =
         bad.into_iter().filter_map(|(name, outcome)| Some((name, outcome.err()?))).collect();
     if errors.is_empty() {
@@ -240,10 +244,11 @@ fn items_failure(bad: Vec<(&str, Result<ItemOutcome, StageError>)>, counts: Item
     let error = if real.is_none() {
         error
     } else {
-        let text = error.to_string();
+        let item = items.list.iter().map(|one| &one.item).find(|item| item.name == name);
         // Errors of rows name their table's line already.
-        let message = if text.contains(name) { text } else { format!("item {name}: {text}") };
-        StageError { source: message.into(), advice: error.advice }
+        let place = item.and_then(|item| item.place.as_deref());
+        let is_named = place.is_some_and(|place| error.to_string().starts_with(place));
+        if is_named { error } else { error.prefixed(format!("item {name}")) }
     };
     let mut failure = Failure::from(error);
     failure.before.failed_items = failed_items;

@@ -71,7 +71,8 @@ impl Worker<'_> {
         if let Err(failure) = &mut outcome
             && failure.cause == Cause::Error
         {
-            let damaged = self.damaged_inputs(job);
+            // Whatever looking meets, there is an ending.
+            let damaged = guarded(|| Ok::<_, StageError>(self.damaged_inputs(job))).unwrap_or_default();
             if !damaged.is_empty() {
                 failure.cause = Cause::Damaged(damaged);
             }
@@ -202,7 +203,9 @@ impl Worker<'_> {
             (Work::Items(_), None) => Err(StageError::message("the items were not bound").into()),
         };
         let (outputs, items) = outcome.map_err(|mut failure| {
-            reporter.log(&format!("failed: {}", failure.error));
+            if !matches!(failure.cause, Cause::Busy { .. }) {
+                reporter.log(&format!("failed: {}", failure.error));
+            }
             failure.before.fingerprint = Some(fingerprint);
             failure.before.warnings = reporter.warnings();
             failure

@@ -49,9 +49,9 @@ impl Worker<'_> {
         let mut outputs = BTreeMap::new();
         for spec in about.outputs {
             let folder = staging.path().join(spec.name);
-            let artifact = self.ingest(&folder, spec.form).map_err(|error| {
-                StageError::message(format!("output `{}` of {}: {error}", spec.name, instance.label))
-            })?;
+            let told =
+                |error: StageError| error.prefixed(format!("output `{}` of {}", spec.name, instance.label));
+            let artifact = self.ingest(&folder, spec.form).map_err(told)?;
             outputs.insert(spec.name.to_string(), artifact);
         }
         Ok(outputs)

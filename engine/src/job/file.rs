@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use pipe_cache::Store;
+use pipe_cache::{Store, write_atomically};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -45,6 +45,7 @@ pub struct JobFile {
     upstream: Vec<Upstream>,
     demand: Demand,
     device: Device,
+    processors: usize,
 }
 
 /// Why a job cannot be done by a process.
@@ -101,6 +102,7 @@ impl JobFile {
             upstream: job.upstream.iter().map(upstream).collect::<Option<_>>()?,
             demand: job.demand,
             device: job.device,
+            processors: job.processors,
         })
     }
 
@@ -124,18 +126,24 @@ impl JobFile {
         serde_json::to_vec_pretty(self)
     }
 
-    /// Does the job in this process, with as many threads as its `cpus`. Gives the ending as one line of JSON, for whoever
-    /// waits for it.
+    /// Where the ending of a job is written that stands in this file.
+    pub fn ending_of(job: &Path) -> PathBuf {
+        job.with_extension("ending.json")
+    }
+
+    /// Does the job in this process, with as many threads as it may keep processors busy. The ending is written beside the
+    /// job's file, at [`JobFile::ending_of`], whole or not at all.
     ///
     /// # Errors
     /// When the program is not the one that made it, or the store cannot be opened or written.
     pub fn perform(
         &self,
+        path: &Path,
         registry: &Registry,
         secrets: Secrets,
         observer: &dyn Observer,
         cancel: &Cancel,
-    ) -> Result<String, JobError> {
+    ) -> Result<(), JobError> {
         let pipeline = self.pipeline(registry)?;
         let store = Arc::new(Store::open(&self.cache)?);
         let session = Session::new(registry, &store, Devices::from(self.device), !self.verify);
@@ -154,8 +162,9 @@ impl JobFile {
             upstream: upstream.collect::<BTreeMap<usize, Done>>(),
             demand: self.demand,
             device: self.device,
+            processors: self.processors,
         };
-        let ending = match thread_pool(self.instance.resources.cpus) {
+        let ending = match thread_pool(self.processors.max(1)) {
             Ok(pool) => pool.install(|| worker.perform(&job)),
             Err(error) => {
                 let failure = Failure::message(error.to_string(), "give it fewer `cpus`");
@@ -165,7 +174,12 @@ impl JobFile {
         store.sync()?;
         // What was hashed is remembered if it can be; the result does not need it.
         let _ = session.memo.save();
-        Ok(serde_json::json!({ "ending": self.of_the_run(ending) }).to_string())
+        let refuse = |error: serde_json::Error| JobError::Shape {
+            path: path.to_path_buf(),
+            problem: error.to_string(),
+        };
+        let bytes = serde_json::to_vec(&self.of_the_run(ending)).map_err(refuse)?;
+        Ok(write_atomically(&Self::ending_of(path), &bytes)?)
     }
 
     /// An ending with the positions of the pipeline that the job is of.

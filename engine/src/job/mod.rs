@@ -14,10 +14,10 @@ pub use self::file::{JobError, JobFile};
 use crate::bind::Done;
 use crate::context::Device;
 use crate::event::FailedItem;
-use crate::stage::StageError;
+use crate::stage::{Interrupted, StageError};
 
-/// An instance to be brought to its result.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+/// An instance to be brought to its result. [`JobFile`] is its written form.
+#[derive(Clone, Debug)]
 pub(crate) struct Job {
     /// Its position in the pipeline.
     pub(crate) position: usize,
@@ -26,6 +26,8 @@ pub(crate) struct Job {
     pub(crate) demand: Demand,
     /// What it computes on, if its kind computes on devices. It has the device to itself.
     pub(crate) device: Device,
+    /// How many processors it may keep busy.
+    pub(crate) processors: usize,
 }
 
 /// How much of a job is to be done.
@@ -76,7 +78,7 @@ pub(crate) struct Executed {
 }
 
 /// How an instance ended without a result.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Failure {
     pub(crate) cause: Cause,
     /// What happened, in words.
@@ -106,7 +108,7 @@ pub(crate) struct ItemCounts {
 }
 
 /// What a failure means to whoever decides what happens next.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Cause {
     /// Another process does the work already.
@@ -119,6 +121,7 @@ pub(crate) enum Cause {
     /// Results that it builds on are damaged: those of the instances at these positions.
     Damaged(Vec<usize>),
     /// Anything else.
+    #[default]
     Error,
 }
 
@@ -130,6 +133,11 @@ impl Failure {
     /// Of work that another process does already.
     pub(crate) fn busy(owner: String) -> Self {
         Self::new(Cause::Busy { owner: owner.clone() }, format!("{owner} is computing it"), None)
+    }
+
+    /// Of work that was asked to stop.
+    pub(crate) fn interrupted() -> Self {
+        StageError::from(Interrupted).into()
     }
 
     /// Of what is known in words only.

@@ -78,7 +78,7 @@ pub struct ResourcesTable {
     #[schemars(range(min = 1, max = 4096))]
     pub cpus: u32,
     /// How long an instance may take, such as `"90s"`, `"30m"`, `"2h"` or `"1d"`. One that takes longer is stopped at its
-    /// next step and fails; what is finished of it is kept.
+    /// next step and fails, and what a kind keeps of unfinished work is kept; a process is killed if it does not stop.
     pub time: Option<String>,
     /// Requests a minute at most, for a kind that asks a service; as many as it answers if not given.
     pub requests_per_minute: Option<u32>,

@@ -65,7 +65,10 @@ impl Elsewhere {
         let elsewhere = |given: &PathBuf| {
             let leads_to = fs::canonicalize(given).ok()?;
             let plain = given.strip_prefix(root).ok().map(|name| real_root.join(name));
-            (plain.as_ref() != Some(&leads_to)).then(|| Self { given: given.clone(), leads_to })
+            // What is not UTF-8 is replaced: a record is JSON.
+            let shown = |path: &Path| PathBuf::from(path.to_string_lossy().into_owned());
+            let is_elsewhere = plain.as_ref() != Some(&leads_to);
+            is_elsewhere.then(|| Self { given: shown(given), leads_to: shown(&leads_to) })
         };
         distinct.into_iter().filter_map(elsewhere).collect()
     }

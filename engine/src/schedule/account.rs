@@ -149,6 +149,8 @@ impl<'a> Account<'a> {
         record.warnings = failure.before.warnings.clone();
         if let Some(counts) = self.counts.get_mut(position) {
             counts.warnings = record.warnings.len();
+            // A result that was known and could not be repaired is none.
+            counts.executed = None;
         }
         record.peak_memory_bytes = ending.peak_memory_bytes;
         let log = self.record.folder.join("logs").join(format!("{}.log", file_label(&instance.label)));

@@ -19,8 +19,10 @@ enum State {
     Waiting,
     /// Handed to a worker.
     Running,
-    /// Ended, with its result or without.
+    /// Ended with its result.
     Ended,
+    /// Ended without a result, for good.
+    Failed,
 }
 
 #[derive(Debug)]
@@ -240,7 +242,8 @@ impl Board {
         let mut damaged: BTreeSet<usize> = damaged.iter().copied().filter(|maker| !since(maker)).collect();
         damaged.extend(place.upstream.iter().filter(|maker| self.places[**maker].rebuild));
         if (damaged.is_empty() && !repaired) || place.attempts >= ATTEMPTS {
-            self.places[position].state = State::Ended;
+            let place = &mut self.places[position];
+            (place.state, place.rebuild) = (State::Failed, false);
             return false;
         }
         for &maker in &damaged {
@@ -254,7 +257,7 @@ impl Board {
         true
     }
 
-    /// Lets an instance that has ended run again. One that is on its way already is left alone.
+    /// Lets an instance that has a result run again. One that is on its way already, or has failed, is left alone.
     pub(super) fn start_over(&mut self, position: usize) {
         let place = &mut self.places[position];
         if place.state == State::Ended {
@@ -428,6 +431,20 @@ mod tests {
         assert_eq!(started(&mut board), []);
         board.succeeded(0);
         assert_eq!(started(&mut board), [(1, false), (2, false)]);
+    }
+
+    #[test]
+    fn one_that_could_not_be_repaired_is_not_begun_again() {
+        let mut board = diamond();
+        started(&mut board);
+        board.succeeded(0);
+        started(&mut board);
+        assert!(board.failed(1, &[0]));
+        assert_eq!(started(&mut board), [(0, true)]);
+        assert!(!board.failed(0, &[]), "it fails for itself");
+        assert!(board.failed(2, &[0]), "it waits for what will not come");
+        assert_eq!((started(&mut board), board.running()), (vec![], 0));
+        assert_eq!(board.unreached().collect::<Vec<_>>(), [1, 2, 3]);
     }
 
     #[test]

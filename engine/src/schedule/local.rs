@@ -41,7 +41,7 @@ impl Executor for Local<'_, '_> {
 }
 
 /// The endings that are there; waits for one until a time.
-pub(super) fn next(endings: &Receiver<Ending>, until: Option<Instant>) -> Vec<Ending> {
+fn next(endings: &Receiver<Ending>, until: Option<Instant>) -> Vec<Ending> {
     let first = match until {
         None => endings.recv().ok(),
         Some(time) => endings.recv_timeout(time.saturating_duration_since(Instant::now())).ok(),

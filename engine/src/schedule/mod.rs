@@ -25,7 +25,7 @@ use crate::context::{Device, Devices};
 use crate::event::Summary;
 use crate::execute::Worker;
 use crate::execute::guard::guarded;
-use crate::job::{Cause, Demand, Ending, Executed, Job, Results};
+use crate::job::{Cause, Demand, Ending, Executed, Failure, Job, Results};
 use crate::manifest::Instance;
 use crate::naming::is_among;
 use crate::options::RunOptions;
@@ -33,6 +33,9 @@ use crate::record::RecordWriter;
 
 /// How often to look whether the run was asked to stop while other processes are waited for.
 const LOOK: Duration = Duration::from_millis(200);
+
+/// What is told of an instance that somebody else has stopped.
+const STOPPED: &str = "its worker was asked to stop, and not by this run";
 
 /// The instances of a run and where each of them stands.
 pub(crate) struct Schedule<'a> {
@@ -136,7 +139,14 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    fn ended(&mut self, ending: Ending) -> Result<(), Error> {
+    fn ended(&mut self, mut ending: Ending) -> Result<(), Error> {
+        if let Err(failure) = &mut ending.outcome
+            && failure.cause == Cause::Interrupted
+            && !self.worker.cancel.is_cancelled()
+        {
+            // The run goes on: whoever stopped this one was not asked to by it.
+            *failure = Failure { cause: Cause::Error, error: STOPPED.to_string(), ..std::mem::take(failure) };
+        }
         let Ending { position, outcome, .. } = &ending;
         match outcome {
             Ok(executed) => {
@@ -156,7 +166,10 @@ impl<'a> Schedule<'a> {
                 };
                 match self.board.failed(*position, damaged) {
                     true => self.account.delayed(*position, failure),
-                    false => self.account.failed(&ending, failure)?,
+                    false => {
+                        self.account.failed(&ending, failure)?;
+                        self.results[*position] = None;
+                    }
                 }
             }
         }
@@ -193,7 +206,8 @@ impl<'a> Schedule<'a> {
             (false, false) => Demand::Missing,
         };
         let device = devices.first().map_or_else(|| self.devices.any(), |number| Device::Cuda(*number));
-        Job { position, upstream: upstream.collect::<BTreeMap<_, _>>(), demand, device }
+        let processors = instance.resources.cpus.min(self.options.jobs.max(1));
+        Job { position, upstream: upstream.collect::<BTreeMap<_, _>>(), demand, device, processors }
     }
 }
 

@@ -286,7 +286,13 @@ impl Project {
     pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let cache = folder.path().join(".pipe");
-        Self { folder, jobs: 2, cache, devices: Devices::Cpu, registry: Registry::new(KINDS.to_vec(), "") }
+        Self {
+            folder,
+            jobs: 2,
+            cache,
+            devices: Devices::Cpu,
+            registry: Registry::new(KINDS.to_vec(), "").unwrap(),
+        }
     }
 
     /// A project with three rows and the stages repeat → case → join.

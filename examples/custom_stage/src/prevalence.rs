@@ -51,11 +51,12 @@ impl Whole for Prevalence {
             *nodules += 1;
             *malignant += u64::from(table.label(row, "malignant")?);
         }
-        let mut text = String::from("value,nodules,malignant\n");
+        let mut rows = csv::Writer::from_writer(Vec::new());
+        rows.write_record(["value", "nodules", "malignant"])?;
         for (value, (nodules, malignant)) in counts {
-            text.push_str(&format!("{value},{nodules},{malignant}\n"));
+            rows.write_record([value, &nodules.to_string(), &malignant.to_string()])?;
         }
-        context.write("counts", "prevalence.csv", text.as_bytes())
+        context.write("counts", "prevalence.csv", &rows.into_inner()?)
     }
 }
 

@@ -54,7 +54,7 @@ impl<'a> ItemContext<'a> {
     }
 
     /// Tells people what they should know of an item's result, whose name is put before it. It goes where
-    /// [`Context::warn`]'s goes, and is told again wherever this item's result is used.
+    /// [`Context::warn`](super::Context::warn)'s goes, and is told again wherever this item's result is used.
     pub fn warn(&self, item: &Item, text: &str) {
         let text = format!("{}: {text}", item.name);
         self.parts.reporter.warn(&text);

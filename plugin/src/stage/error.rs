@@ -21,6 +21,13 @@ impl StageError {
         Self { source: text.into().into(), advice: None }
     }
 
+    /// Puts words before the message. What is known of the cause stays: advice, and whether something stored is lost.
+    #[must_use]
+    pub fn prefixed(self, words: impl Into<String>) -> Self {
+        let Self { source, advice } = self;
+        Self { source: Box::new(Prefixed { words: words.into(), source }), advice }
+    }
+
     /// Adds the next step.
     #[must_use]
     pub fn advise(mut self, advice: impl Into<String>) -> Self {
@@ -81,6 +88,25 @@ impl fmt::Display for StageError {
             cause = error.source();
         }
         f.write_str(&text)
+    }
+}
+
+/// An error with words before its message.
+#[derive(Debug)]
+struct Prefixed {
+    words: String,
+    source: Box<dyn StdError + Send + Sync>,
+}
+
+impl fmt::Display for Prefixed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.words)
+    }
+}
+
+impl StdError for Prefixed {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        Some(self.source.as_ref())
     }
 }
 
