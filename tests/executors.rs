@@ -101,6 +101,13 @@ fn training(workspace: &Workspace) -> (std::process::Child, u32) {
         worker = trainer(head.id());
         worker.is_some()
     });
+    // Before its first epoch it may not hear yet what it is told.
+    let runs = workspace.path(".pipe/runs");
+    let has_log = || {
+        let runs = fs::read_dir(&runs).into_iter().flatten().flatten();
+        runs.into_iter().any(|run| run.path().join("logs/train.log").is_file())
+    };
+    wait_until(LONG, "the first epoch", has_log);
     (head, worker.unwrap())
 }
 
