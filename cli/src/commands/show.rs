@@ -79,7 +79,7 @@ fn instance_line(record: &InstanceRecord, width: usize, run: &str) -> String {
         ));
     }
     if !record.scalars.is_empty() {
-        let scalars = record.scalars.iter().map(|(name, value)| format!("{name} {value:.4}"));
+        let scalars = record.scalars.iter().map(|(name, value)| format!("{name} {}", number(*value)));
         line.push_str(&format!("\n    {}", scalars.collect::<Vec<String>>().join(", ")));
     }
     for warning in &record.warnings {
@@ -89,4 +89,9 @@ fn instance_line(record: &InstanceRecord, width: usize, run: &str) -> String {
         line.push_str(&format!("\n    {error}"));
     }
     line
+}
+
+/// A scalar as people read it: counts whole, others to four places.
+fn number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < 1e9 { format!("{value:.0}") } else { format!("{value:.4}") }
 }
