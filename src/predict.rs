@@ -12,7 +12,7 @@ use pipe_cli::verb::{
     CacheArguments, DeviceArgument, devices, exit, line, memory_bytes, out, parse_device, pipeline_at,
     processors, secrets, store, surroundings,
 };
-use pipe_cli::{CliError, Program};
+use pipe_cli::{CliError, Running};
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Observer, Status};
 use pipe_engine::manifest::Overrides;
@@ -66,9 +66,9 @@ fn parse_point(text: &str) -> Result<[f64; 3], String> {
 }
 
 /// Predicts.
-pub(crate) fn run(matches: &ArgMatches, program: &Program) -> Result<ExitCode, CliError> {
+pub(crate) fn run(matches: &ArgMatches, running: &Running) -> Result<ExitCode, CliError> {
     let arguments = &PredictArguments::from_arg_matches(matches).unwrap_or_else(|error| error.exit());
-    let devices = devices(arguments.device, program)?;
+    let devices = devices(arguments.device, running)?;
     let image = absolute(&arguments.image, "the scan")?;
     let model = absolute(&arguments.model, "the models' folder")?;
     let folder =
@@ -76,9 +76,9 @@ pub(crate) fn run(matches: &ArgMatches, program: &Program) -> Result<ExitCode, C
     write(folder.path(), "dataset.csv", &table(&image, arguments.at)?)?;
     write(folder.path(), "predict.toml", &manifest(arguments, &image, &model)?)?;
     let pipeline =
-        pipeline_at(&folder.path().join("predict.toml"), &Overrides::default(), program.registry())?;
+        pipeline_at(&folder.path().join("predict.toml"), &Overrides::default(), running.registry())?;
     let store = store(&pipeline, &arguments.cache)?;
-    let session = Session::new(program.registry(), &store, devices, true);
+    let session = Session::new(running.registry(), &store, devices, true);
     let options = RunOptions {
         jobs: processors(),
         force: Vec::new(),
@@ -87,7 +87,7 @@ pub(crate) fn run(matches: &ArgMatches, program: &Program) -> Result<ExitCode, C
         memory_bytes: memory_bytes(),
         executor: ExecutorChoice::Local,
         secrets: secrets(),
-        surroundings: surroundings(folder.path(), program),
+        surroundings: surroundings(folder.path(), running),
     };
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);

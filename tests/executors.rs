@@ -61,9 +61,6 @@ fn processes_give_what_threads_give() {
             workspace.pipe_ok(&["run", "p.toml", "--json", "--executor", executor, "--cache", "process"]);
         assert_eq!(again.executed(), Vec::<String>::new());
     }
-    // An item that fails is told as it is by threads.
-    let shown = workspace.pipe_ok(&["show", "latest", "--cache", "process"]);
-    assert!(shown.stdout.contains("known"), "{}", shown.stdout);
 }
 
 /// The processes that a process has started.

@@ -20,7 +20,7 @@ pub mod verb;
 pub use pipe_engine as engine;
 
 pub use self::error::CliError;
-pub use self::program::{Program, Starter, Verb};
+pub use self::program::{Program, Running, Starter, Verb};
 
 /// The text of a program's `Cargo.lock`, by its path relative to the program's `Cargo.toml`. The versions in
 /// it are part of every result's identity.

@@ -1,6 +1,5 @@
 //! A program: the commands, with the kinds and forms that somebody gives them.
 
-use std::cell::OnceCell;
 use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
@@ -31,7 +30,12 @@ pub struct Program {
     pub(crate) cuda_devices: fn() -> Result<Vec<usize>, StageError>,
     pub(crate) starters: Vec<Starter>,
     verbs: Vec<Verb>,
-    registry: OnceCell<Registry>,
+}
+
+/// A program that runs: what its commands have in hand.
+pub struct Running {
+    pub(crate) program: Program,
+    registry: Registry,
 }
 
 /// A file that `init` writes: its path in the new folder and its text.
@@ -42,7 +46,7 @@ pub struct Verb {
     /// Its words; the name is the command's.
     pub command: fn() -> clap::Command,
     /// Does it.
-    pub run: fn(&ArgMatches, &Program) -> Result<ExitCode, CliError>,
+    pub run: fn(&ArgMatches, &Running) -> Result<ExitCode, CliError>,
 }
 
 impl Program {
@@ -59,7 +63,6 @@ impl Program {
             cuda_devices: || Err(no_cuda()),
             starters: Vec::new(),
             verbs: Vec::new(),
-            registry: OnceCell::new(),
         }
     }
 
@@ -111,7 +114,7 @@ impl Program {
         arm_fault();
         panics::install();
         let matches = self.command().get_matches();
-        match panics::caught(|| self.dispatch(&matches)) {
+        match panics::caught(|| self.begin()?.dispatch(&matches)) {
             Err(code) => code,
             Ok(Ok(_)) if render::output_is_lost() => ExitCode::from(exit::FAILED),
             Ok(Ok(code)) => code,
@@ -125,20 +128,24 @@ impl Program {
         CommandLine::command().name(self.name).version(self.version).subcommands(own)
     }
 
-    /// The kinds.
-    pub fn registry(&self) -> &Registry {
-        // Set before any command; a program without kinds is what there is until then.
-        self.registry.get_or_init(Registry::default)
-    }
-
-    fn dispatch(&self, matches: &ArgMatches) -> Result<ExitCode, CliError> {
+    fn begin(self) -> Result<Running, CliError> {
         panics::panic_on_demand("command");
         let registry = Registry::new(self.kinds.clone(), self.lock).map_err(|error| {
             CliError::refused(error.to_string(), "this is a fault of the program: correct its table of kinds")
         })?;
-        let _ = self.registry.set(registry);
+        Ok(Running { program: self, registry })
+    }
+}
+
+impl Running {
+    /// The kinds.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    fn dispatch(&self, matches: &ArgMatches) -> Result<ExitCode, CliError> {
         if let Some((name, matches)) = matches.subcommand()
-            && let Some(verb) = self.verbs.iter().find(|verb| (verb.command)().get_name() == name)
+            && let Some(verb) = self.program.verbs.iter().find(|verb| (verb.command)().get_name() == name)
         {
             return (verb.run)(matches, self);
         }
@@ -165,7 +172,7 @@ impl Program {
             Command::Show(options) => commands::show::show(&options),
             Command::Stages(options) => commands::stages::stages(&options, self),
             Command::Schema => commands::schema::schema(self.registry()),
-            Command::Init(options) => commands::init::init(&options, &self.starters),
+            Command::Init(options) => commands::init::init(&options, &self.program.starters),
             Command::Completions(options) => commands::completions::completions(&options, self),
             Command::Worker(options) => commands::worker::worker(&options, self.registry()),
         }

@@ -12,7 +12,7 @@ use pipe_engine::stage::StageError;
 
 use crate::arguments::{CacheArguments, DeviceArgument, ManifestArguments};
 use crate::error::CliError;
-use crate::{Program, hub};
+use crate::{Running, hub};
 
 /// The name of the cache folder in a project.
 const CACHE_FOLDER: &str = ".pipe";
@@ -90,7 +90,7 @@ pub fn secrets() -> Secrets {
 }
 
 /// The devices of a run. One that cannot be used is refused; another one is never taken instead.
-pub fn devices(argument: DeviceArgument, program: &Program) -> Result<Devices, CliError> {
+pub fn devices(argument: DeviceArgument, running: &Running) -> Result<Devices, CliError> {
     let DeviceArgument::Cuda(wanted) = argument else { return Ok(Devices::Cpu) };
     let refuse = |error: StageError| {
         CliError::refused(
@@ -98,7 +98,7 @@ pub fn devices(argument: DeviceArgument, program: &Program) -> Result<Devices, C
             error.advice.unwrap_or_else(|| "run with --device cpu".to_string()),
         )
     };
-    let known = (program.cuda_devices)().map_err(refuse)?;
+    let known = (running.program.cuda_devices)().map_err(refuse)?;
     match wanted {
         None => Ok(Devices::Cuda(known)),
         Some(number) if known.contains(&number) => Ok(Devices::Cuda(vec![number])),

@@ -8,7 +8,6 @@ use crate::code::LockedCrates;
 use crate::stage::{Kind, Work};
 
 /// The kinds a binary knows, in the order in which they are listed.
-#[derive(Default)]
 pub struct Registry {
     kinds: Vec<Kind>,
     code: BTreeMap<&'static str, Digest>,

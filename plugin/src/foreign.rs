@@ -4,7 +4,6 @@
 //! count only where bytes say too little. Knows nothing of what is inside, and refuses nothing.
 
 use std::fmt;
-use std::io::Read as _;
 use std::path::Path;
 
 /// How many bytes of a file tell all formats apart.
@@ -223,14 +222,6 @@ pub fn what_is(path: &Path, head: &[u8]) -> Option<Foreign> {
         return Some(Foreign::Analyze);
     }
     in_text(head)
-}
-
-/// Reads the head of a file and says what it is.
-pub fn what_is_file(path: &Path) -> Option<Foreign> {
-    let mut head = Vec::new();
-    let file = std::fs::File::open(path).ok()?;
-    file.take(HEAD_BYTES as u64).read_to_end(&mut head).ok()?;
-    what_is(path, &head)
 }
 
 fn stem_is_nifti(path: &Path) -> bool {

@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::arguments::GetArguments;
 use crate::error::{CliError, exit};
-use crate::{Program, render, session, timing};
+use crate::{Running, render, session, timing};
 
 /// A store, what it may have, and the state of the run if it is of one.
 type Source = (Arc<Store>, Vec<Found>, Option<RunState>);
@@ -43,10 +43,10 @@ impl Found {
     }
 }
 
-pub(crate) fn get(arguments: &GetArguments, program: &Program) -> Result<ExitCode, CliError> {
+pub(crate) fn get(arguments: &GetArguments, running: &Running) -> Result<ExitCode, CliError> {
     let named = Named::read(&arguments.stage);
     let (store, all, state) = if Path::new(&arguments.source).is_file() {
-        from_manifest(arguments, program)?
+        from_manifest(arguments, running)?
     } else {
         from_run(arguments)?
     };
@@ -75,8 +75,8 @@ pub(crate) fn get(arguments: &GetArguments, program: &Program) -> Result<ExitCod
         });
     }
     let files = match &arguments.format {
-        Some(format) => exported(arguments, &program.exports, format, &named, &store, &all)?,
-        None => copied(arguments, named.output, &store, &found, program.registry())?,
+        Some(format) => exported(arguments, &running.program.exports, format, &named, &store, &all)?,
+        None => copied(arguments, named.output, &store, &found, running.registry())?,
     };
     match arguments.output.json {
         true => render::json(&json!({ "version": VERSION, "files": files, "to": arguments.to })),
@@ -180,11 +180,11 @@ fn exportable(arguments: &GetArguments, store: &Arc<Store>, found: &Found) -> Op
     Some(exported)
 }
 
-fn from_manifest(arguments: &GetArguments, program: &Program) -> Result<Source, CliError> {
+fn from_manifest(arguments: &GetArguments, running: &Running) -> Result<Source, CliError> {
     let overrides = Overrides { set: arguments.set.clone(), profiles: arguments.profile.clone() };
-    let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, program.registry())?;
+    let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, running.registry())?;
     let store = session::store(&pipeline, &arguments.cache)?;
-    let session = Session::new(program.registry(), &store, arguments.device.kind().into(), true);
+    let session = Session::new(running.registry(), &store, arguments.device.kind().into(), true);
     let results = assess(&session, &pipeline, Policy::default()).into_iter().map(|verdict| match verdict {
         Verdict::UpToDate { outputs, .. } => Ok(Some(outputs)),
         Verdict::Wrong(error) => Err(CliError::Input(error)),

@@ -10,14 +10,14 @@ use pipe_engine::view::{PlanView, PlannedInstance, PlannedState, ReasonView};
 
 use crate::arguments::PlanArguments;
 use crate::error::CliError;
-use crate::{Program, findings, render, session};
+use crate::{Running, findings, render, session};
 
-pub(crate) fn plan(arguments: &PlanArguments, program: &Program) -> Result<ExitCode, CliError> {
-    let devices = session::devices(arguments.device, program)?;
-    let pipeline = session::pipeline(&arguments.manifest, program.registry())?;
+pub(crate) fn plan(arguments: &PlanArguments, running: &Running) -> Result<ExitCode, CliError> {
+    let devices = session::devices(arguments.device, running)?;
+    let pipeline = session::pipeline(&arguments.manifest, running.registry())?;
     check_stages(&pipeline, &arguments.force)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.manifest.cache)?;
-    let session = Session::new(program.registry(), &store, devices, true);
+    let session = Session::new(running.registry(), &store, devices, true);
     check_tables(&session, &pipeline)?;
     findings::refuse_errors(&session, &pipeline)?;
     let verdicts = assess(&session, &pipeline, Policy { force: &arguments.force, with_reasons: true });

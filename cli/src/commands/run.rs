@@ -15,13 +15,13 @@ use pipe_engine::session::Session;
 use crate::arguments::{ExecutorName, RunArguments};
 use crate::error::{CliError, exit};
 use crate::progress::{Display, JsonLines};
-use crate::{Program, findings, hub, panics, refusal, render, session};
+use crate::{Running, findings, hub, panics, refusal, render, session};
 
 /// How long a run may take to stop by itself.
 const PATIENCE: Duration = Duration::from_millis(1500);
 
-pub(crate) fn run(arguments: &RunArguments, program: &Program) -> Result<ExitCode, CliError> {
-    let outcome = run_or_refuse(arguments, program);
+pub(crate) fn run(arguments: &RunArguments, running: &Running) -> Result<ExitCode, CliError> {
+    let outcome = run_or_refuse(arguments, running);
     if let Err(error) = &outcome
         && arguments.json
     {
@@ -30,23 +30,23 @@ pub(crate) fn run(arguments: &RunArguments, program: &Program) -> Result<ExitCod
     outcome
 }
 
-fn run_or_refuse(arguments: &RunArguments, program: &Program) -> Result<ExitCode, CliError> {
-    let devices = session::devices(arguments.device, program)?;
+fn run_or_refuse(arguments: &RunArguments, running: &Running) -> Result<ExitCode, CliError> {
+    let devices = session::devices(arguments.device, running)?;
     let executor = executor(arguments)?;
     let verbosity = arguments.verbosity();
     let observer: Box<dyn Observer> =
         if arguments.json { Box::new(JsonLines(verbosity)) } else { Box::new(Display::new(verbosity)) };
-    let mut pipeline = session::pipeline(&arguments.manifest, program.registry())?;
+    let mut pipeline = session::pipeline(&arguments.manifest, running.registry())?;
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
     session::refuse_publishing_into(store.root(), &pipeline)?;
-    let session = Session::new(program.registry(), &store, devices, !arguments.verify);
+    let session = Session::new(running.registry(), &store, devices, !arguments.verify);
     check_tables(&session, &pipeline)?;
     for warning in findings::refuse_errors(&session, &pipeline)?.iter().filter(|_| arguments.json) {
         let text = format!("{}: {}", warning.place, warning.message);
         observer.event(&Event::Warning { stage: None, text });
     }
     hub::place_all(&mut pipeline)?;
-    let options = options(arguments, surroundings(&pipeline.root, program), executor);
+    let options = options(arguments, surroundings(&pipeline.root, running), executor);
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);
     // Without a handler an interrupt still leaves a good cache; it only ends less politely.
@@ -149,10 +149,10 @@ pub fn processors() -> usize {
 }
 
 /// What a run's record says of its place.
-pub fn surroundings(root: &Path, program: &Program) -> Surroundings {
+pub fn surroundings(root: &Path, running: &Running) -> Surroundings {
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     Surroundings {
-        program: format!("{} {}", program.name, program.version),
+        program: format!("{} {}", running.program.name, running.program.version),
         host: host.trim().to_string(),
         git: git_state(root),
         command: std::env::args().collect(),

@@ -12,13 +12,13 @@ use serde_json::{Value, json};
 
 use crate::arguments::StagesArguments;
 use crate::error::CliError;
-use crate::{Program, render};
+use crate::{Running, render};
 
 /// Words for a column by its header.
 type Describe = fn(&str) -> Option<Described>;
 
-pub(crate) fn stages(arguments: &StagesArguments, program: &Program) -> Result<ExitCode, CliError> {
-    let registry = program.registry();
+pub(crate) fn stages(arguments: &StagesArguments, running: &Running) -> Result<ExitCode, CliError> {
+    let registry = running.registry();
     if arguments.output.json {
         let is_asked = |kind: &&Kind| arguments.kind.as_ref().is_none_or(|name| name == kind.about().name);
         let kinds: Vec<Value> = registry.kinds().iter().filter(is_asked).map(as_json).collect();
@@ -30,7 +30,7 @@ pub(crate) fn stages(arguments: &StagesArguments, program: &Program) -> Result<E
     match &arguments.kind {
         None => render::out_fitted(&list(registry)),
         Some(name) => match registry.get(name) {
-            Some(kind) => render::out_fitted(&explain(kind, program)),
+            Some(kind) => render::out_fitted(&explain(kind, running)),
             None => {
                 let known: Vec<&str> = registry.names().collect();
                 let message = format!("there is no kind `{name}`");
@@ -69,7 +69,7 @@ fn list(registry: &Registry) -> String {
     lines.join("\n")
 }
 
-fn explain(kind: Kind, program: &Program) -> String {
+fn explain(kind: Kind, running: &Running) -> String {
     let about = kind.about();
     let mut lines = vec![format!("{}: {}", about.name, about.summary)];
     if !about.inputs.is_empty() {
@@ -77,7 +77,7 @@ fn explain(kind: Kind, program: &Program) -> String {
         lines.extend(about.inputs.iter().map(input_line));
     }
     for input in about.inputs.iter().filter(|input| input.form == InputForm::Table) {
-        let columns = column_lines(kind, input, program.describe_column);
+        let columns = column_lines(kind, input, running.program.describe_column);
         if !columns.is_empty() {
             lines.push(format!("\ncolumns of {}", input.name));
             lines.extend(columns);
@@ -99,7 +99,8 @@ fn explain(kind: Kind, program: &Program) -> String {
         lines.push("\nparameters".to_string());
         lines.extend(parameters);
     }
-    let forms: Vec<String> = program
+    let forms: Vec<String> = running
+        .program
         .exports
         .iter()
         .filter(|export| export.kind == about.name)

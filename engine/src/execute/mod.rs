@@ -53,7 +53,7 @@ struct Task<'a> {
 impl Task<'_> {
     /// The result of an instance upstream.
     fn result(&self, position: usize) -> Option<Arc<Done>> {
-        self.job.upstream.get(&position).cloned().map(Arc::new)
+        self.job.upstream.get(&position).cloned()
     }
 
     /// Whether all of the work is to be done, whatever is known of it.
@@ -90,7 +90,10 @@ impl Worker<'_> {
             Some(limit) if failure.cause == Cause::Interrupted && !self.cancel.is_cancelled() => Failure {
                 cause: Cause::Error,
                 error: format!("it took longer than {} s, the `time` in its `resources`", limit.as_secs()),
-                advice: Some("give it more `time`; what is finished of it is kept".to_string()),
+                advice: Some(
+                    "give it more `time`; finished items, and progress that the kind keeps, are kept"
+                        .to_string(),
+                ),
                 ..failure
             },
             _ => failure,
@@ -147,7 +150,7 @@ impl Worker<'_> {
             self.binder.store.put(listing)?;
         }
         Ok(Executed {
-            done: Arc::unwrap_or_clone(known.done),
+            done: known.done,
             listing: known.items.map(|(_, listing)| listing),
             device: None,
             executed: false,
@@ -230,7 +233,7 @@ impl Worker<'_> {
         // One that stays behind does no harm: nobody asks for it again.
         let _ = resume.clear();
         Ok(Executed {
-            done: Done { outputs, run, fingerprint },
+            done: Arc::new(Done { outputs, run, fingerprint }),
             listing,
             device: instance.kind.about().device.then_some(device),
             executed: true,

@@ -173,7 +173,7 @@ pub(crate) fn refuse(mut problems: Vec<StageError>) -> Result<(), StageError> {
     }
     let advice = match problems.into_iter().next() {
         None => return Ok(()),
-        Some(first) => first.advice,
+        Some(first) => first.full_advice(),
     };
     Err(StageError { advice, ..StageError::message(lines.join("\n")) })
 }

@@ -85,7 +85,7 @@ impl JobFile {
         let instance = pipeline.instances.get(job.position)?;
         let makers: Vec<usize> = job.upstream.keys().copied().collect();
         let code = worker.binder.registry.code(instance.kind.about().name);
-        let upstream = |(position, done): (&usize, &Done)| {
+        let upstream = |(position, done): (&usize, &Arc<Done>)| {
             Some(Upstream::of(*position, pipeline.instances.get(*position)?, done))
         };
         Some(Self {
@@ -156,10 +156,10 @@ impl JobFile {
             observer,
             cancel: cancel.clone(),
         };
-        let upstream = self.upstream.iter().map(|maker| maker.done.clone()).enumerate();
+        let upstream = self.upstream.iter().map(|maker| Arc::clone(&maker.done)).enumerate();
         let job = Job {
             position: self.upstream.len(),
-            upstream: upstream.collect::<BTreeMap<usize, Done>>(),
+            upstream: upstream.collect::<BTreeMap<usize, Arc<Done>>>(),
             demand: self.demand,
             device: self.device,
             processors: self.processors,

@@ -22,7 +22,7 @@ pub(crate) struct Job {
     /// Its position in the pipeline.
     pub(crate) position: usize,
     /// The results that it takes inputs from, by the positions of what made them.
-    pub(crate) upstream: BTreeMap<usize, Done>,
+    pub(crate) upstream: BTreeMap<usize, Arc<Done>>,
     pub(crate) demand: Demand,
     /// What it computes on, if its kind computes on devices. It has the device to itself.
     pub(crate) device: Device,
@@ -63,7 +63,7 @@ impl Ending {
 /// How an instance ended well.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Executed {
-    pub(crate) done: Done,
+    pub(crate) done: Arc<Done>,
     /// The listing of its items.
     pub(crate) listing: Option<Digest>,
     /// What it was computed on, for a kind that computes on devices.

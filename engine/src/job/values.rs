@@ -55,7 +55,7 @@ pub(super) struct Upstream {
     label: String,
     selector: Selector,
     pub(super) kind: String,
-    pub(super) done: Done,
+    pub(super) done: Arc<Done>,
 }
 
 impl InstanceValues {
@@ -140,13 +140,13 @@ impl SourceValue {
 }
 
 impl Upstream {
-    pub(super) fn of(position: usize, maker: &Instance, done: &Done) -> Self {
+    pub(super) fn of(position: usize, maker: &Instance, done: &Arc<Done>) -> Self {
         Self {
             position,
             label: maker.label.clone(),
             selector: maker.selector.clone(),
             kind: maker.kind.about().name.to_string(),
-            done: done.clone(),
+            done: Arc::clone(done),
         }
     }
 

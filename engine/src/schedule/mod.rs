@@ -115,7 +115,7 @@ impl<'a> Schedule<'a> {
             let known = wanted.filter_map(|position| known_now(worker, position, &self.results));
             let known: Vec<(usize, Executed)> = known.collect();
             for (position, known) in &known {
-                self.results[*position] = Some(Arc::new(known.done.clone()));
+                self.results[*position] = Some(Arc::clone(&known.done));
                 self.board.was_known(*position);
             }
             all.extend(known);
@@ -151,7 +151,7 @@ impl<'a> Schedule<'a> {
         match outcome {
             Ok(executed) => {
                 self.account.succeeded(&ending, executed)?;
-                self.results[*position] = Some(Arc::new(executed.done.clone()));
+                self.results[*position] = Some(Arc::clone(&executed.done));
                 self.board.succeeded(*position);
             }
             Err(failure) => {
@@ -199,7 +199,7 @@ impl<'a> Schedule<'a> {
     fn job(&self, Start { position, devices, rebuild }: Start) -> Job {
         let instance = &self.worker.binder.pipeline.instances[position];
         let upstream = instance.upstream().into_iter();
-        let upstream = upstream.filter_map(|maker| Some((maker, self.results[maker].as_deref()?.clone())));
+        let upstream = upstream.filter_map(|maker| Some((maker, self.results[maker].clone()?)));
         let demand = match (self.is_forced(position), rebuild) {
             (true, _) => Demand::All,
             (false, true) => Demand::Result,

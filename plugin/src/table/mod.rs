@@ -21,7 +21,8 @@ pub use self::cache::TableCache;
 pub use self::damaged::damaged_names;
 pub use self::error::TableError;
 pub use self::missing::is_missing;
-pub use self::near::{is_same_but_for_signs, nearest};
+use self::near::is_same_but_for_signs;
+pub use self::near::nearest;
 pub(crate) use self::read::has_comma;
 use crate::stage::Column;
 

@@ -98,10 +98,7 @@ impl Whole for ImportExperiment {
     fn run(&self, params: &ImportExperimentParams, context: &mut Context<'_>) -> Result<(), StageError> {
         let experiment = context.files("experiment")?;
         let (arguments, parameters) = read_arguments(experiment)?;
-        let input = input(&arguments, params).map_err(|error| StageError {
-            source: format!("{}: {error}", experiment.shown).into(),
-            ..error
-        })?;
+        let input = input(&arguments, params).map_err(|error| error.prefixed(&experiment.shown))?;
         if let Some(missing) = window_not_stated(&arguments, params) {
             context.warn(&missing);
         }
