@@ -146,7 +146,9 @@ fn any_write_may_fail() {
                 // What only saves work may fail: nothing is lost, and it is told.
                 (_, 0) => {
                     assert!(published(&workspace) == expected, "{what}: other results");
-                    assert!(ran.stdout.contains("\"event\":\"warning\""), "{told}");
+                    // What took longer before is made durable at once, so that runs differ in how much they write.
+                    let has_come = !ran.stderr.contains("the program ended before it");
+                    assert!(!has_come || ran.stdout.contains("\"event\":\"warning\""), "{told}");
                 }
                 (_, code) => assert!([1, 2].contains(&code) && told.len() > what.len() + 6, "{told}"),
             }

@@ -108,10 +108,11 @@ fn a_reason_names_the_line_of_the_manifest() {
     assert!(plan.stdout.contains("phantom.patients 2 → 3 (p.toml:2)"), "{}", plan.stdout);
 }
 
-/// All blobs; records of runs differ by their times.
+/// The blobs of all artifacts; results and records of runs differ by their times.
 fn content(workspace: &Workspace, cache: &str) -> BTreeMap<Digest, Vec<u8>> {
     let store = Store::open_existing(&workspace.path(cache)).unwrap().unwrap();
-    let blobs = store.blobs().unwrap().into_keys();
+    let results = store.result_blobs().unwrap();
+    let blobs = store.blobs().unwrap().into_keys().filter(|digest| !results.contains(digest));
     blobs.map(|digest| (digest, store.read(digest).unwrap())).collect()
 }
 

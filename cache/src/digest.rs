@@ -1,6 +1,7 @@
 //! BLAKE3 digests, and the length-prefixed hashing that fingerprints are made of.
 
 use std::fmt;
+use std::hash::Hash;
 use std::io::{self, Read};
 use std::str::FromStr;
 
@@ -11,13 +12,30 @@ const SMALL_BUFFER: usize = 128 << 10;
 const BIG_BUFFER: usize = 4 << 20;
 
 /// A 256-bit BLAKE3 digest; shown and stored as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Digest([u8; 32]);
+
+impl Hash for Digest {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        // Its bytes are spread evenly, so eight of them tell digests apart in a table as well as all do.
+        let [a, b, c, d, e, f, g, h, ..] = self.0;
+        state.write_u64(u64::from_le_bytes([a, b, c, d, e, f, g, h]));
+    }
+}
 
 impl Digest {
     /// The digest of some bytes.
     pub fn of(bytes: &[u8]) -> Self {
         Self(*blake3::hash(bytes).as_bytes())
+    }
+
+    /// The digest of bytes that lie in several places.
+    pub(crate) fn of_parts(parts: &[&[u8]]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        for part in parts {
+            hasher.update(part);
+        }
+        Self(*hasher.finalize().as_bytes())
     }
 
     /// The digest of everything a reader gives, and how many bytes that was.

@@ -18,6 +18,7 @@ mod facts;
 mod index;
 mod io;
 mod items;
+mod journal;
 mod listing;
 mod listings;
 mod memo;

@@ -19,7 +19,8 @@ pub(crate) fn decode_all(bytes: &[u8]) -> impl Iterator<Item = (Digest, Digest, 
     bytes.chunks_exact(RECORD).filter_map(decode)
 }
 
-fn decode(record: &[u8]) -> Option<(Digest, Digest, u64)> {
+/// One record; `None` when it is damaged.
+pub(crate) fn decode(record: &[u8]) -> Option<(Digest, Digest, u64)> {
     let (content, check) = record.split_at_checked(72)?;
     if Digest::of(content).as_bytes()[..8] != *check {
         return None;

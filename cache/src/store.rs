@@ -15,9 +15,10 @@ use crate::blobs::packs::Packs;
 use crate::claims::Claims;
 use crate::error::{Error, Result};
 use crate::owner::{host_name, is_gone};
+use crate::results::Results;
 
 /// The version of the on-disk format that this crate writes; see `FORMAT.md`.
-pub const FORMAT_VERSION: u32 = 2;
+pub const FORMAT_VERSION: u32 = 3;
 
 const FORMAT_PREFIX: &str = "pipe-cache ";
 
@@ -38,6 +39,7 @@ pub struct Store {
     pub(crate) verified: Mutex<HashSet<Digest>>,
     pub(crate) repairs: Mutex<Vec<Repair>>,
     packs: Packs,
+    results: Results,
     claims: Claims,
     /// The blobs' last stat signature, and when it was made.
     pub(crate) last_signature: Mutex<Option<(Instant, Option<Digest>)>>,
@@ -61,20 +63,23 @@ impl Store {
                 let path = root.to_path_buf();
                 return Err(Error::Format { path, found: version, known: FORMAT_VERSION });
             }
-            // New, or damaged; or of version 1, all of whose files are read as they are.
+            // New, or damaged; or of a former version, whose results are taken over.
             _ => write_atomically(&path, format_line(FORMAT_VERSION).as_bytes())?,
         }
         let root = fs::canonicalize(root).map_err(Error::io("open", root))?;
         let packs = Packs::new(root.join("packs"));
+        let results = Results::new(root.join("results"));
         let store = Self {
             root,
             verified: Mutex::default(),
             repairs: Mutex::default(),
             packs,
+            results,
             claims: Claims::default(),
             last_signature: Mutex::default(),
         };
         store.sweep_staging();
+        store.take_over_results()?;
         Ok(store)
     }
 
@@ -93,6 +98,10 @@ impl Store {
 
     pub(crate) fn packs(&self) -> &Packs {
         &self.packs
+    }
+
+    pub(crate) fn results(&self) -> &Results {
+        &self.results
     }
 
     pub(crate) fn claims(&self) -> &Claims {
@@ -174,7 +183,7 @@ mod tests {
         let error = Store::open(folder.path()).unwrap_err();
         assert!(matches!(error, Error::Format { .. }), "{error}");
         for older_or_damaged in
-            ["pipe-cache 1\n", "pipe-cache 3 0123\n", "pipf-cache 2", "", "pipe-cache 3\n"]
+            ["pipe-cache 1\n", &format_line(2), "pipe-cache 4 0123\n", "pipf-cache 2", "", "pipe-cache 4\n"]
         {
             fs::write(folder.path().join("format"), older_or_damaged).unwrap();
             Store::open(folder.path()).unwrap();

@@ -64,14 +64,9 @@ impl Store {
     pub fn sweep(&self, keep: &Keep<'_>, dry: bool) -> Result<Swept> {
         let is_old = |path: &Path| is_older(path, keep.grace);
         let mut swept = Swept::default();
-        for (fingerprint, folder) in self.result_folders()? {
-            if !(keep.result)(fingerprint) && is_old(&folder) {
-                swept.results += 1;
-                if !dry {
-                    fs::remove_dir_all(&folder).or_else(absent).map_err(Error::io("remove", &folder))?;
-                }
-            }
-        }
+        let (results, told) = self.sweep_results(keep.result, &is_old, dry)?;
+        swept.results = results;
+        let is_kept = |digest| (keep.blob)(digest) || told.contains(&digest);
         for path in entries(&self.root().join("resume")) {
             if is_older(&path, keep.grace.max(UNFINISHED)) {
                 swept.resume_points += 1;
@@ -80,7 +75,7 @@ impl Store {
         }
         let mut dead = Vec::new();
         self.list_files(|digest, path| {
-            if !(keep.blob)(digest) && is_old(path) {
+            if !is_kept(digest) && is_old(path) {
                 dead.push(path.to_path_buf());
             }
         })?;
@@ -93,7 +88,7 @@ impl Store {
         if !dry {
             remove_unfinished(self.root(), 0);
         }
-        let (blobs, bytes) = self.packs().retain(keep.blob, &is_old, dry)?;
+        let (blobs, bytes) = self.packs().retain(&is_kept, &is_old, dry)?;
         swept.blobs += blobs;
         swept.bytes += bytes;
         Ok(swept)
@@ -114,7 +109,7 @@ impl Store {
         Ok(Contents {
             packed: (packed.len() as u64, packed.values().sum()),
             files,
-            results: self.result_folders()?.len() as u64,
+            results: self.count_results()?,
             resume_points: count("resume"),
             damaged: count("damaged"),
             claims: count("claims"),
@@ -172,20 +167,6 @@ impl Store {
         }
         Ok(self.root().join("pins").join(name))
     }
-
-    fn result_folders(&self) -> Result<Vec<(Digest, PathBuf)>> {
-        let mut found = Vec::new();
-        for start in entries(&self.root().join("results")) {
-            let prefix = start.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            for folder in entries(&start) {
-                let rest = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-                if let Ok(digest) = format!("{prefix}{rest}").parse() {
-                    found.push((digest, folder));
-                }
-            }
-        }
-        Ok(found)
-    }
 }
 
 /// Removes files that processes were writing when they were killed, a day later.
@@ -215,7 +196,7 @@ fn remove(path: &Path, dry: bool) -> Result<()> {
 }
 
 /// What another process has removed is removed.
-fn absent(error: io::Error) -> io::Result<()> {
+pub(crate) fn absent(error: io::Error) -> io::Result<()> {
     if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) }
 }
 

@@ -6,18 +6,19 @@ mod exercise;
 use proptest::prelude::*;
 
 /// How the files of each format begin.
-const BEGINNINGS: [&[u8]; 11] = [
+const BEGINNINGS: [&[u8]; 12] = [
     b"pipe-index 1 collection\n",
     b"pipe-pack 1\n\0\0\0\0",
     b"pipe-places 1\n\0\0",
     b"pipe-items 1\n\0\0\0",
-    b"{\"class\": \"any\", ",
+    b"pipe-results 1\n\0",
     b"pipe-memo 1 ",
-    b"pipe-facts 1\n\0\0\0",
+    b"pipe-facts 2\n\0\0\0",
     b"pipe-resume 1\n",
-    b"pipe-cache 2 ",
+    b"pipe-cache 3 ",
     b"{\"record\":\"instance\",",
     b"pipe-claim 1\nhost~1~1",
+    b"{\"class\": \"any\", ",
 ];
 
 proptest! {

@@ -114,12 +114,17 @@ impl Program {
         arm_fault();
         panics::install();
         let matches = self.command().get_matches();
-        match panics::caught(|| self.begin()?.dispatch(&matches)) {
+        let code = match panics::caught(|| self.begin()?.dispatch(&matches)) {
             Err(code) => code,
             Ok(Ok(_)) if render::output_is_lost() => ExitCode::from(exit::FAILED),
             Ok(Ok(code)) => code,
             Ok(Err(error)) => render::error(&error),
+        };
+        #[cfg(debug_assertions)]
+        if !pipe_cache::faults::has_come() {
+            render::line("PIPE_FAULT: the program ended before it");
         }
+        code
     }
 
     /// All words that it knows.

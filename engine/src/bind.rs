@@ -68,6 +68,18 @@ pub(crate) struct TableSource {
 }
 
 impl Binder<'_> {
+    /// From now on each file and folder is looked at once, until [`Binder::look_again`].
+    pub(crate) fn look_once(&self) {
+        self.stats.hold();
+        self.tables.hold(true);
+    }
+
+    /// From now on files are looked at anew: they may have changed.
+    pub(crate) fn look_again(&self) {
+        self.stats.release();
+        self.tables.hold(false);
+    }
+
     /// Binds an instance. `upstream` gives the results of the instances that it refers to.
     pub(crate) fn bind(&self, instance: &Instance, upstream: Upstream<'_>) -> Result<Bound, StageError> {
         let (params, filled) = self.filled(instance, upstream)?;
@@ -107,7 +119,7 @@ impl Binder<'_> {
         instance: &Instance,
         upstream: Upstream<'_>,
     ) -> Result<(serde_json::Value, Filled), StageError> {
-        let mut params = instance.params.clone();
+        let mut params = instance.params.as_ref().clone();
         let mut filled = Filled::new();
         let is_written = |name: &str| instance.is_written(name);
         for binding in instance.inputs.iter().filter(|binding| binding.spec.fills) {
@@ -214,7 +226,7 @@ impl Binder<'_> {
                 .pipeline
                 .instances
                 .get(*instance)
-                .map(|instance| instance.selector.clone())
+                .map(|instance| instance.selector.as_ref().clone())
                 .unwrap_or_default(),
             _ => Selector::new(),
         }

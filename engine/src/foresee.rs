@@ -47,7 +47,7 @@ pub fn foresee(session: &Session<'_>, pipeline: &Pipeline, thorough: bool) -> Ve
 fn given(pipeline: &Pipeline, binding: &InputBinding, source: &InputSource, foreseen: &[Value]) -> Given {
     let maker = |position: &usize| pipeline.instances.get(*position);
     let mut selector = match source {
-        InputSource::Output { instance, .. } => maker(instance).map(|maker| maker.selector.clone()),
+        InputSource::Output { instance, .. } => maker(instance).map(|maker| maker.selector.as_ref().clone()),
         _ => None,
     }
     .unwrap_or_default();

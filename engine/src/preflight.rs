@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use rayon::prelude::*;
+
 use crate::bind::{Binder, TableSource, shown_path};
 use crate::items::rows::{NamedRows, UsedColumns};
 use crate::items::{self, rows};
@@ -9,6 +11,9 @@ use crate::manifest::problem::Problems;
 use crate::manifest::{InputBinding, InputSource, Instance, ManifestError, Pipeline, Problem};
 use crate::session::Session;
 use crate::stage::{AnyItems, InputForm, ItemSource, RowItems, StageError, Work};
+
+/// So many instances at least are looked at by one thread.
+const TOGETHER: usize = 64;
 
 /// Reads every table that lies outside the store: its columns, its rows, the files that the rows name; and lists every
 /// folder of items.
@@ -19,17 +24,23 @@ pub fn check_tables(session: &Session<'_>, pipeline: &Pipeline) -> Result<(), Ma
     let binder = session.binder(pipeline);
     let mut problems = Problems::default();
     let mut told: Vec<String> = Vec::new();
-    for instance in &pipeline.instances {
-        for binding in instance.inputs.iter() {
-            let [InputSource::Path(path)] = &*binding.sources else { continue };
-            if let Err(error) = check_input(session, &binder, instance, binding, path) {
-                let problem = problem(binding, error);
-                // Every fold reads the same table; one message is enough.
-                if !told.contains(&problem.message) {
-                    told.push(problem.message.clone());
-                    problems.add(problem);
-                }
-            }
+    let check = |instance: &Instance| -> Vec<Problem> {
+        let bindings = instance.inputs.iter();
+        let check = |binding: &InputBinding| match &*binding.sources {
+            [InputSource::Path(path)] => check_input(session, &binder, instance, binding, path)
+                .err()
+                .map(|error| problem(binding, error)),
+            _ => None,
+        };
+        bindings.filter_map(check).collect()
+    };
+    let found: Vec<Problem> =
+        pipeline.instances.par_iter().with_min_len(TOGETHER).flat_map_iter(check).collect();
+    for problem in found {
+        // Every fold reads the same table; one message is enough.
+        if !told.contains(&problem.message) {
+            told.push(problem.message.clone());
+            problems.add(problem);
         }
     }
     // What was noted saves work; a cache that cannot be written is told of by whoever needs it.

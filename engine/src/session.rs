@@ -39,6 +39,13 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// From now on each file and folder is looked at once, until a run begins to compute or verdicts are given. For what
+    /// comes together: checks before a run, and the run.
+    pub fn look_once(&self) {
+        self.stats.hold();
+        self.tables.hold(true);
+    }
+
     /// What decides identities in a pipeline.
     pub(crate) fn binder<'b>(&'b self, pipeline: &'b Pipeline) -> Binder<'b> {
         Binder {

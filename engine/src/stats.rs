@@ -28,9 +28,9 @@ struct Held {
 }
 
 impl StatCache {
-    /// Holds stats from now on, until they are let go.
+    /// Holds stats from now on, and those that are held already, until they are let go.
     pub(crate) fn hold(&self) {
-        *self.held() = Some(Held::default());
+        self.held().get_or_insert_default();
     }
 
     /// Lets go of all stats.

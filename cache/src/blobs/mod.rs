@@ -73,12 +73,14 @@ impl Store {
         Ok((digest, size))
     }
 
-    /// Makes all blobs durable that this process has stored.
+    /// Makes all blobs and results durable that this process has stored.
     ///
     /// # Errors
     /// [`Error::Io`] when the disk does not take them.
     pub fn sync(&self) -> Result<()> {
-        self.packs().sync()
+        // The blobs first: a result must not outlive what it tells of.
+        self.packs().sync()?;
+        self.results().sync()
     }
 
     /// Merges what ended processes have left in many small files.
@@ -86,7 +88,8 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the store cannot be read or written.
     pub fn tidy(&self) -> Result<()> {
-        self.packs().tidy()
+        self.packs().tidy()?;
+        self.results().tidy()
     }
 
     /// Whether a blob of that digest is there; its bytes are compared only when they are read.

@@ -80,6 +80,15 @@ pub(super) fn next_read() -> Option<Fault> {
     next(Operation::Read, &READINGS)
 }
 
+/// Whether what was planned has come to pass; true of a process that plans nothing.
+pub fn has_come() -> bool {
+    let plan = *PLAN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    plan.is_none_or(|plan| match plan.operation {
+        Operation::Write => WRITES.load(Ordering::SeqCst) >= plan.at,
+        Operation::Read => READINGS.load(Ordering::SeqCst) >= plan.at,
+    })
+}
+
 fn next(operation: Operation, count: &AtomicU64) -> Option<Fault> {
     let number = count.fetch_add(1, Ordering::SeqCst) + 1;
     let plan = (*PLAN.lock().unwrap_or_else(std::sync::PoisonError::into_inner))?;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pipe_cache::{Claimed, Digest, Index, InputMemo, ItemOutcome, Store};
 
 /// How many formats there are.
-pub const FORMATS: u8 = 11;
+pub const FORMATS: u8 = 12;
 
 const BLOB: &[u8] = b"a blob";
 
@@ -46,7 +46,12 @@ pub fn disk_file(format: u8, bytes: &[u8]) {
             assert!(store.items(key).expect("a journal").get(key, &store).is_some());
         }
         4 => {
+            place("results/m-x.results");
+            let _ = (store.result(key, "any"), store.result(key, "cpu/avx2"));
+        }
+        11 => {
             place(&format!("results/{start}/{rest}/any.json"));
+            let store = Store::open(folder.path()).expect("a store");
             let _ = (store.result(key, "any"), store.result(key, "cpu/avx2"));
         }
         5 => {
@@ -75,7 +80,7 @@ pub fn disk_file(format: u8, bytes: &[u8]) {
         9 => {
             place(&format!("listings/{key}"));
             assert_eq!(store.listing(key), None);
-            store.keep_listing(BLOB).expect("a listing");
+            store.keep_listing(&[BLOB]).expect("a listing");
         }
         _ => {
             place(&format!("claims/{key}"));

@@ -201,7 +201,7 @@ fn from_manifest(arguments: &GetArguments, running: &Running) -> Result<Source, 
     let found = pipeline.instances.iter().zip(results).map(|(instance, outputs)| Found {
         stage: instance.stage.clone(),
         kind: instance.kind.about().name.to_string(),
-        selector: instance.selector.clone(),
+        selector: instance.selector.as_ref().clone(),
         outputs,
         label: instance.label.clone(),
         given: given(instance),

@@ -18,6 +18,7 @@ pub(crate) fn plan(arguments: &PlanArguments, running: &Running) -> Result<ExitC
     check_stages(&pipeline, &arguments.force)?;
     let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.manifest.cache)?;
     let session = Session::new(running.registry(), &store, devices, true);
+    session.look_once();
     check_tables(&session, &pipeline)?;
     findings::refuse_errors(&session, &pipeline)?;
     let verdicts = assess(&session, &pipeline, Policy { force: &arguments.force, with_reasons: true });

@@ -40,6 +40,7 @@ fn run_or_refuse(arguments: &RunArguments, running: &Running) -> Result<ExitCode
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
     session::refuse_publishing_into(store.root(), &pipeline)?;
     let session = Session::new(running.registry(), &store, devices, !arguments.verify);
+    session.look_once();
     check_tables(&session, &pipeline)?;
     for warning in findings::refuse_errors(&session, &pipeline)?.iter().filter(|_| arguments.json) {
         let text = format!("{}: {}", warning.place, warning.message);

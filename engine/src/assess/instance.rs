@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use pipe_cache::{Digest, ResultRecord};
+use rayon::prelude::*;
 
 use crate::bind::{Binder, Bound, Done, Upstream};
+use crate::execute::guard::guarded;
 use crate::lookup::look_up;
 use crate::manifest::Instance;
 use crate::signature::Known;
@@ -43,9 +45,33 @@ pub(crate) struct Stale {
 }
 
 impl Binder<'_> {
-    /// The known result of an instance, where the stat signature of its inputs tells it: without reading any.
-    pub(crate) fn assess_by_stats(&self, instance: &Instance, upstream: Upstream<'_>) -> Option<UpToDate> {
-        self.known_at(instance, self.stat_signature(instance, upstream)?)
+    /// The results that are known by the stat signatures of inputs, without reading any: of the wanted instances whose
+    /// inputs are known, by position. Instances that wait for nothing are looked at together, in the threads of the
+    /// current pool.
+    pub(crate) fn known_by_stats(&self, is_wanted: &(dyn Fn(usize) -> bool + Sync)) -> Vec<Option<UpToDate>> {
+        let instances = &self.pipeline.instances;
+        let mut known: Vec<Option<UpToDate>> = instances.iter().map(|_| None).collect();
+        for layer in layers(instances) {
+            let found =
+                layer.into_par_iter().filter(|position| is_wanted(*position)).filter_map(|position| {
+                    let result = |maker: usize| Some(Arc::clone(&known.get(maker)?.as_ref()?.done));
+                    // A kind's code may run meanwhile. What cannot be told fails when it is read.
+                    let found = guarded(|| {
+                        let instance = &instances[position];
+                        let signature = self.stat_signature(instance, &result);
+                        Ok::<_, StageError>(
+                            signature.and_then(|signature| self.known_at(instance, signature)),
+                        )
+                    });
+                    Some((position, found.ok()??))
+                });
+            let found: Vec<(usize, UpToDate)> = found.collect();
+            if found.is_empty() {
+                break;
+            }
+            found.into_iter().for_each(|(position, found)| known[position] = Some(found));
+        }
+        known
     }
 
     fn known_at(&self, instance: &Instance, signature: Digest) -> Option<UpToDate> {
@@ -109,6 +135,22 @@ impl Binder<'_> {
             self.remember(signature, bound, listing);
         }
     }
+}
+
+/// The positions of instances that wait for none, of those that wait for these, and so on.
+fn layers(instances: &[Instance]) -> Vec<Vec<usize>> {
+    let mut depths: Vec<usize> = Vec::with_capacity(instances.len());
+    let mut layers: Vec<Vec<usize>> = Vec::new();
+    for (position, instance) in instances.iter().enumerate() {
+        let makers = instance.upstream().into_iter();
+        let depth = makers.filter_map(|maker| depths.get(maker)).max().map_or(0, |depth| depth + 1);
+        depths.push(depth);
+        if layers.len() <= depth {
+            layers.resize(depth + 1, Vec::new());
+        }
+        layers[depth].push(position);
+    }
+    layers
 }
 
 fn up_to_date(known: Known, record: ResultRecord) -> UpToDate {

@@ -75,9 +75,7 @@ pub fn assess(session: &Session<'_>, pipeline: &Pipeline, policy: Policy<'_>) ->
         false => History::none(&session.store),
     };
     let assessor = Assessor { binder: session.binder(pipeline), history, force: policy.force };
-    session.stats.hold();
     let verdicts = assessor.all();
-    session.stats.release();
     // What was hashed is remembered if it can be: looking must not need the right to write.
     let _ = session.memo.save();
     verdicts
@@ -92,14 +90,21 @@ struct Assessor<'a> {
 impl Assessor<'_> {
     fn all(&self) -> Vec<Verdict> {
         let instances = &self.binder.pipeline.instances;
+        self.binder.look_once();
+        let force = self.force;
+        let known = self.binder.known_by_stats(&|position| !is_forced(force, &instances[position]));
         let mut results: Vec<Option<Arc<Done>>> = Vec::with_capacity(instances.len());
         let mut verdicts = Vec::with_capacity(instances.len());
-        for instance in instances {
-            let (verdict, result) =
-                self.instance(instance, &results).unwrap_or_else(|error| (Verdict::Wrong(error), None));
+        for (instance, known) in instances.iter().zip(known) {
+            let verdict = match known {
+                Some(known) => Ok(up_to_date(known)),
+                None => self.instance(instance, &results),
+            };
+            let (verdict, result) = verdict.unwrap_or_else(|error| (Verdict::Wrong(error), None));
             verdicts.push(verdict);
             results.push(result);
         }
+        self.binder.look_again();
         verdicts
     }
 
@@ -117,12 +122,9 @@ impl Assessor<'_> {
             let reasons = self.parameter_reasons(instance);
             return Ok((Verdict::Waiting { on, reasons }, None));
         }
-        let is_forced = is_among(self.force, &instance.stage, &instance.label);
+        let is_forced = is_forced(self.force, instance);
         match self.binder.assess(instance, &result, is_forced) {
-            Ok(Assessed::UpToDate(known)) => {
-                let Done { outputs, run, .. } = known.done.as_ref().clone();
-                Ok((Verdict::UpToDate { from_run: run, outputs }, Some(known.done)))
-            }
+            Ok(Assessed::UpToDate(known)) => Ok(up_to_date(*known)),
             Ok(Assessed::Stale(stale)) => {
                 let reasons = match is_forced {
                     true => vec![Reason::Forced],
@@ -176,7 +178,7 @@ impl Assessor<'_> {
             return Vec::new();
         };
         let mut now = Preimage::default();
-        if let serde_json::Value::Object(params) = &instance.params {
+        if let serde_json::Value::Object(params) = instance.params.as_ref() {
             params.iter().for_each(|(name, value)| now.add_param(name, value));
         }
         // What an input gives to parameters that are not written is not known yet.
@@ -190,4 +192,13 @@ impl Assessor<'_> {
         let reason = |change| Reason::changed(change, (instance, &Filled::default()), self.binder.pipeline);
         changes.map(reason).collect()
     }
+}
+
+fn up_to_date(known: UpToDate) -> (Verdict, Option<Arc<Done>>) {
+    let Done { outputs, run, .. } = known.done.as_ref().clone();
+    (Verdict::UpToDate { from_run: run, outputs }, Some(known.done))
+}
+
+fn is_forced(force: &[String], instance: &Instance) -> bool {
+    is_among(force, &instance.stage, &instance.label)
 }

@@ -22,7 +22,7 @@ use crate::assess::{Assessed, Stale, UpToDate};
 use crate::bind::{Binder, Bound, Done};
 use crate::context::{Cancel, Device, Report as _};
 use crate::event::{Event, Observer};
-use crate::job::{Cause, Demand, Ending, Executed, Failure, ItemCounts, Job, Results};
+use crate::job::{Cause, Demand, Ending, Executed, Failure, ItemCounts, Job};
 use crate::lookup::class_of;
 use crate::manifest::Instance;
 use crate::record::peak_memory;
@@ -109,17 +109,6 @@ impl Worker<'_> {
         }
     }
 
-    /// An instance's known result, as far as it can be told without reading inputs.
-    pub(crate) fn known_by_stats(
-        &self,
-        position: usize,
-        results: &Results,
-    ) -> Result<Option<Executed>, Failure> {
-        let instance = self.instance(position)?;
-        let known = self.binder.assess_by_stats(instance, &|index| results.get(index)?.clone());
-        known.map(|known| self.known(known)).transpose()
-    }
-
     /// Computes an instance, unless another process has done so or does.
     fn compute_unless_busy(&self, task: Task<'_>, stale: &Stale) -> Result<Executed, Failure> {
         let Task { instance, .. } = task;
@@ -149,15 +138,7 @@ impl Worker<'_> {
         {
             self.binder.store.put(listing)?;
         }
-        Ok(Executed {
-            done: known.done,
-            listing: known.items.map(|(_, listing)| listing),
-            device: None,
-            executed: false,
-            items: ItemCounts { executed: 0, cached: known.items.map_or(0, |(count, _)| count) },
-            warnings: known.warnings,
-            scalars: known.scalars,
-        })
+        Ok(known.into())
     }
 
     /// Asks to be the one process that computes an instance.
@@ -271,4 +252,18 @@ pub(crate) fn file_label(label: &str) -> String {
     let safe = |c: char| if plain(c) && !"[]".contains(c) { c } else { '_' };
     let name: String = label.chars().map(safe).collect();
     if label.chars().all(plain) { name } else { format!("{name}-{}", Digest::of(label.as_bytes()).short()) }
+}
+
+impl From<UpToDate> for Executed {
+    fn from(known: UpToDate) -> Self {
+        Self {
+            done: known.done,
+            listing: known.items.map(|(_, listing)| listing),
+            device: None,
+            executed: false,
+            items: ItemCounts { executed: 0, cached: known.items.map_or(0, |(count, _)| count) },
+            warnings: known.warnings,
+            scalars: known.scalars,
+        }
+    }
 }

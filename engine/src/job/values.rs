@@ -74,10 +74,10 @@ impl InstanceValues {
         Some(Self {
             stage: instance.stage.clone(),
             label: instance.label.clone(),
-            selector: instance.selector.clone(),
+            selector: instance.selector.as_ref().clone(),
             kind: instance.kind.about().name.to_string(),
             code,
-            params: instance.params.clone(),
+            params: instance.params.as_ref().clone(),
             written: instance.written().map(|(name, _)| name.clone()).collect(),
             inputs: instance.inputs.iter().map(input).collect::<Option<_>>()?,
             resources: instance.resources,
@@ -101,10 +101,10 @@ impl InstanceValues {
         Some(Instance {
             stage: self.stage.clone(),
             label: self.label.clone(),
-            selector: self.selector.clone(),
+            selector: self.selector.clone().into(),
             place: Origin::Default,
             kind,
-            params: self.params.clone(),
+            params: self.params.clone().into(),
             origins: ParamOrigins::somewhere(&self.written),
             inputs: self.inputs.iter().map(input).collect::<Option<_>>()?,
             resources: self.resources,
@@ -144,7 +144,7 @@ impl Upstream {
         Self {
             position,
             label: maker.label.clone(),
-            selector: maker.selector.clone(),
+            selector: maker.selector.as_ref().clone(),
             kind: maker.kind.about().name.to_string(),
             done: Arc::clone(done),
         }
@@ -155,10 +155,10 @@ impl Upstream {
         Instance {
             stage: self.label.clone(),
             label: self.label.clone(),
-            selector: self.selector.clone(),
+            selector: self.selector.clone().into(),
             place: Origin::Default,
             kind,
-            params: Value::Object(serde_json::Map::new()),
+            params: Value::Object(serde_json::Map::new()).into(),
             origins: ParamOrigins::somewhere(&[]),
             inputs: Arc::from([]),
             resources: Resources::usual(kind.about()),

@@ -38,10 +38,10 @@ pub(super) fn bind(stages: &[StageSpec], root: &Path, problems: &mut Problems) -
             instances.push(Instance {
                 stage: spec.name.clone(),
                 label: label(&spec.name, &variant.selector),
-                selector: variant.selector.clone(),
+                selector: Arc::clone(&variant.selector),
                 place: spec.origin.clone(),
                 kind: spec.kind,
-                params: variant.params.clone(),
+                params: Arc::clone(&variant.params),
                 origins: variant.origins.clone(),
                 inputs: bound,
                 resources: spec.resources,

@@ -79,13 +79,13 @@ pub struct Instance {
     /// The name with the foreach values, such as `train[fold=0]`.
     pub label: String,
     /// The foreach values.
-    pub selector: Selector,
+    pub selector: Arc<Selector>,
     /// Where its stage is written.
     pub place: Origin,
     /// Its kind.
     pub kind: Kind,
     /// The parameters with defaults filled in.
-    pub params: Value,
+    pub params: Arc<Value>,
     /// Where each parameter comes from.
     pub origins: ParamOrigins,
     /// Its inputs by name, in the kind's order; instances that are given the same share them.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
+use rayon::prelude::*;
 use serde_json::Value;
 
 use super::node::{Content, Node, Origin};
@@ -14,11 +15,14 @@ use crate::input::Selector;
 use crate::stage::Kind;
 use pipe_plugin::canonical_text;
 
+/// So many instances at least are read by one thread.
+const TOGETHER: usize = 64;
+
 /// The parameters of one instance of a stage.
 pub(crate) struct Variant {
-    pub(crate) selector: Selector,
+    pub(crate) selector: Arc<Selector>,
     pub(crate) order: Vec<Value>,
-    pub(crate) params: Value,
+    pub(crate) params: Arc<Value>,
     pub(crate) origins: ParamOrigins,
 }
 
@@ -76,43 +80,65 @@ pub(super) fn read_variants(
     }
     let written = params.entries().iter().map(|(key, value)| (key.name.clone(), value.origin.clone()));
     let shared: Arc<BTreeMap<String, Origin>> = Arc::new(written.collect());
-    let mut variants = Vec::new();
+    let read = |choice: Vec<(&str, &Node)>| {
+        read_variant((stage, origin), params, &choice, &schema, (kind, inputs), &shared)
+    };
+    let read: Vec<Result<Variant, Problems>> =
+        product(foreach).into_par_iter().with_min_len(TOGETHER).map(read).collect();
+    let mut variants = Vec::with_capacity(read.len());
     let mut told: Vec<String> = Vec::new();
-    for choice in product(foreach) {
-        let mut all = params.clone();
-        let mut selector = Selector::new();
-        for (key, value) in &choice {
-            selector.insert((*key).to_string(), selector_text(value));
-            all.set(&[key], (*value).clone());
-        }
-        let mut found = Problems::default();
-        schema_check::check(&all, &schema, "", &mut found);
-        let canonical = match found.is_empty() {
-            true => check_values(stage, origin, &all, (kind, inputs), &mut found),
-            false => None,
-        };
-        if !found.is_empty() {
-            for mut problem in found.into_error().problems {
-                problem.message = format!(
-                    "stage `{stage}`: {}",
-                    problem.message.replace("unknown key", "unknown parameter")
-                );
-                let text = problem.to_string();
-                if !told.contains(&text) {
-                    told.push(text);
-                    problems.add(problem);
-                }
+    for variant in read {
+        let found = match variant {
+            Ok(variant) => {
+                variants.push(variant);
+                continue;
             }
-            continue;
+            Err(found) => found,
+        };
+        for mut problem in found.into_error().problems {
+            problem.message =
+                format!("stage `{stage}`: {}", problem.message.replace("unknown key", "unknown parameter"));
+            let text = problem.to_string();
+            if !told.contains(&text) {
+                told.push(text);
+                problems.add(problem);
+            }
         }
-        let Some(canonical) = canonical else { continue };
-        let own = choice.iter().map(|(key, value)| ((*key).to_string(), value.origin.clone()));
-        let origins = ParamOrigins { stage: Arc::clone(&shared), foreach: own.collect() };
-        let order = choice.iter().map(|(_, value)| value.to_json()).collect();
-        variants.push(Variant { selector, order, params: canonical, origins });
     }
     variants.sort_by(|a, b| references::compare_values(&a.order, &b.order));
     variants
+}
+
+/// The parameters of one instance, or all that is wrong with them.
+fn read_variant(
+    (stage, origin): (&str, &Origin),
+    params: &Node,
+    choice: &[(&str, &Node)],
+    schema: &Value,
+    (kind, inputs): (Kind, &[GivenInput]),
+    shared: &Arc<BTreeMap<String, Origin>>,
+) -> Result<Variant, Problems> {
+    let mut all = params.clone();
+    let mut selector = Selector::new();
+    for (key, value) in choice {
+        selector.insert((*key).to_string(), selector_text(value));
+        all.set(&[key], (*value).clone());
+    }
+    let mut found = Problems::default();
+    schema_check::check(&all, schema, "", &mut found);
+    let canonical = match found.is_empty() {
+        true => check_values(stage, origin, &all, (kind, inputs), &mut found),
+        false => None,
+    };
+    match canonical.filter(|_| found.is_empty()) {
+        None => Err(found),
+        Some(canonical) => {
+            let own = choice.iter().map(|(key, value)| ((*key).to_string(), value.origin.clone()));
+            let origins = ParamOrigins { stage: Arc::clone(shared), foreach: own.collect() };
+            let order = choice.iter().map(|(_, value)| value.to_json()).collect();
+            Ok(Variant { selector: selector.into(), order, params: canonical.into(), origins })
+        }
+    }
 }
 
 /// The parameters with defaults filled in; what is wrong with them is added to the problems.

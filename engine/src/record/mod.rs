@@ -20,8 +20,9 @@ pub(crate) use self::read::{Shared, read_own, read_shared};
 pub(crate) use self::write::RecordWriter;
 pub use self::write::end_interrupted;
 use crate::input::Selector;
+use crate::job::Executed;
 use crate::lineage::Given;
-use crate::manifest::Instance;
+use crate::manifest::{Instance, Origin, Pipeline};
 
 /// The version of records that this program writes. In version 1 the manifest was a field of the header.
 pub(crate) const VERSION: u32 = 2;
@@ -189,7 +190,7 @@ impl InstanceRecord {
             label: instance.label.clone(),
             stage: instance.stage.clone(),
             kind: instance.kind.about().name.to_string(),
-            selector: instance.selector.clone(),
+            selector: instance.selector.as_ref().clone(),
             status: InstanceStatus::Skipped,
             fingerprint: None,
             origins: BTreeMap::new(),
@@ -206,6 +207,31 @@ impl InstanceRecord {
             error: None,
             warnings: Vec::new(),
             scalars: BTreeMap::new(),
+        }
+    }
+
+    /// Of an instance that has its result.
+    pub(crate) fn ended_well(
+        instance: &Instance,
+        pipeline: &Pipeline,
+        executed: &Executed,
+        seconds: f64,
+    ) -> Self {
+        let origin = |(name, origin): (&String, &Origin)| (format!("param.{name}"), origin.to_string());
+        Self {
+            status: if executed.executed { InstanceStatus::Executed } else { InstanceStatus::Cached },
+            fingerprint: Some(executed.done.fingerprint),
+            origins: instance.written().map(origin).collect(),
+            inputs: Given::to(instance, pipeline),
+            items: executed.listing,
+            device: executed.device.map(|device| device.to_string()),
+            outputs: executed.done.outputs.clone(),
+            from_run: Some(executed.done.run.clone()),
+            items_executed: executed.items.executed,
+            items_cached: executed.items.cached,
+            warnings: executed.warnings.clone(),
+            scalars: executed.scalars.clone(),
+            ..Self::of(instance, seconds)
         }
     }
 }

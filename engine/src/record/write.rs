@@ -18,6 +18,9 @@ use crate::event::{Status, Summary};
 /// So many results that were up to date have a line each; more are a listing, which equal runs share.
 const FEW: usize = 100;
 
+/// So many lines are made together by one thread.
+const TOGETHER: usize = 256;
+
 /// Writes a run's record.
 pub(crate) struct RecordWriter {
     pub(crate) run: String,
@@ -65,15 +68,23 @@ impl RecordWriter {
         self.line(&Line::Instance(Box::new(record)))
     }
 
-    /// Writes of instances that were up to date before any work.
-    pub(crate) fn up_to_date(&self, store: &Store, records: Vec<InstanceRecord>) -> Result<(), Error> {
-        let instances = records.len();
-        let lines = records.into_par_iter().map(|record| line_of(&Line::Instance(Box::new(record))));
+    /// Writes of instances that were up to date before any work, each made to a record by `record_of`.
+    pub(crate) fn up_to_date<T: Sync>(
+        &self,
+        store: &Store,
+        known: &[T],
+        record_of: impl Fn(&T) -> InstanceRecord + Sync,
+    ) -> Result<(), Error> {
+        let lines = known.par_chunks(TOGETHER).map(|some| {
+            let mut lines = Vec::new();
+            some.iter().for_each(|one| add_line(&mut lines, &Line::Instance(Box::new(record_of(one)))));
+            lines
+        });
         let lines: Vec<Vec<u8>> = lines.collect();
-        match instances {
+        match known.len() {
             0 => Ok(()),
             1..=FEW => self.write(&lines.concat()),
-            _ => self.line(&Line::Listing { digest: store.keep_listing(&lines.concat())?, instances }),
+            instances => self.line(&Line::Listing { digest: store.keep_listing(&lines)?, instances }),
         }
     }
 
@@ -99,10 +110,15 @@ impl RecordWriter {
 }
 
 fn line_of(line: &Line) -> Vec<u8> {
-    // Writing to memory cannot fail.
-    let mut bytes = serde_json::to_vec(line).unwrap_or_default();
-    bytes.push(b'\n');
+    let mut bytes = Vec::new();
+    add_line(&mut bytes, line);
     bytes
+}
+
+fn add_line(bytes: &mut Vec<u8>, line: &Line) {
+    // Writing to memory cannot fail.
+    let _ = serde_json::to_writer(&mut *bytes, line);
+    bytes.push(b'\n');
 }
 
 /// Ends the record of a run that is left in the middle of a step, since nobody will do it then.

@@ -8,7 +8,6 @@ use pipe_cache::Error;
 use crate::event::{Event, Status, Summary};
 use crate::execute::{Worker, file_label};
 use crate::job::{Cause, Ending, Executed, Failure, ItemCounts};
-use crate::lineage::Given;
 use crate::manifest::Instance;
 use crate::record::{InstanceRecord, InstanceStatus, RecordWriter};
 
@@ -67,56 +66,45 @@ impl<'a> Account<'a> {
 
     /// An instance has its result, perhaps for the second time.
     pub(super) fn succeeded(&mut self, ending: &Ending, executed: &Executed) -> Result<(), Error> {
-        let mut record = self.ended_well(ending.position, ending.seconds, executed);
-        record.peak_memory_bytes = ending.peak_memory_bytes.filter(|_| executed.executed);
+        self.ended_well(ending.position, ending.seconds, executed);
+        let instance = &self.worker.binder.pipeline.instances[ending.position];
+        let pipeline = self.worker.binder.pipeline;
+        let mut record = InstanceRecord::ended_well(instance, pipeline, executed, ending.seconds);
+        if executed.executed {
+            record.log = self.log(instance);
+            record.peak_memory_bytes = ending.peak_memory_bytes;
+        }
         self.record.instance(record)
     }
 
     /// Instances were up to date before any work.
     pub(super) fn up_to_date(&mut self, known: &[(usize, Executed)]) -> Result<(), Error> {
-        let records = known.iter().map(|(position, known)| self.ended_well(*position, 0.0, known)).collect();
-        self.record.up_to_date(self.worker.binder.store, records)
+        known.iter().for_each(|(position, known)| self.ended_well(*position, 0.0, known));
+        let pipeline = self.worker.binder.pipeline;
+        self.record.up_to_date(self.worker.binder.store, known, |(position, known)| {
+            InstanceRecord::ended_well(&pipeline.instances[*position], pipeline, known, 0.0)
+        })
     }
 
-    /// Counts and tells what became of an instance; gives what is to be recorded of it.
-    fn ended_well(&mut self, position: usize, seconds: f64, executed: &Executed) -> InstanceRecord {
+    /// Counts and tells that an instance has its result.
+    fn ended_well(&mut self, position: usize, seconds: f64, executed: &Executed) {
         self.count(position, executed.items);
         if let Some(counts) = self.counts.get_mut(position) {
             counts.executed = Some(executed.executed || counts.executed == Some(true));
             counts.warnings = executed.warnings.len();
         }
-        let instance = &self.worker.binder.pipeline.instances[position];
-        let mut record = InstanceRecord::of(instance, seconds);
-        if executed.executed {
-            record.status = InstanceStatus::Executed;
-            record.log = self.log(instance);
-        } else {
-            record.status = InstanceStatus::Cached;
-        }
-        record.fingerprint = Some(executed.done.fingerprint);
-        record.origins =
-            instance.written().map(|(name, origin)| (format!("param.{name}"), origin.to_string())).collect();
-        record.inputs = Given::to(instance, self.worker.binder.pipeline);
-        record.items = executed.listing;
-        record.device = executed.device.map(|device| device.to_string());
-        record.outputs = executed.done.outputs.clone();
-        record.from_run = Some(executed.done.run.clone());
-        record.items_executed = executed.items.executed;
-        record.items_cached = executed.items.cached;
-        record.warnings = executed.warnings.clone();
-        record.scalars = executed.scalars.clone();
+        let stage = &self.worker.binder.pipeline.instances[position].label;
         if !executed.executed {
-            self.tell_known_warnings(&instance.label, &executed.warnings);
+            self.tell_known_warnings(stage, &executed.warnings);
         }
         self.worker.observer.event(&Event::StageFinished {
-            stage: instance.label.clone(),
+            stage: stage.clone(),
             executed: executed.executed,
             items_executed: executed.items.executed,
             items_cached: executed.items.cached,
             seconds,
             from_run: executed.done.run.clone(),
         });
-        record
     }
 
     /// An instance is computed by another process, which is told once.

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipe_cache::Error;
-use rayon::prelude::*;
 
 use self::account::Account;
 use self::board::{Board, Start};
@@ -24,7 +23,6 @@ use crate::bind::Done;
 use crate::context::{Device, Devices};
 use crate::event::Summary;
 use crate::execute::Worker;
-use crate::execute::guard::guarded;
 use crate::job::{Cause, Demand, Ending, Executed, Failure, Job, Results};
 use crate::manifest::Instance;
 use crate::naming::is_among;
@@ -97,31 +95,22 @@ impl<'a> Schedule<'a> {
         self.coordinate(executor)
     }
 
-    /// Takes the known results that can be told without reading inputs, those of instances that wait for nothing together,
-    /// before anything is computed. Each file and folder is looked at once, in the threads of the current pool. Where
-    /// inputs must be read, jobs do it.
+    /// Takes the results that are known without reading inputs, before anything is computed, looking at each file and
+    /// folder once. Where inputs must be read, jobs do it.
     pub(crate) fn take_known(&mut self) -> Result<(), Error> {
-        let worker = self.worker;
-        worker.binder.stats.hold();
-        let (mut assessed, mut all) = (BTreeSet::new(), Vec::new());
-        loop {
-            let ready: Vec<usize> =
-                self.board.ready().filter(|position| !assessed.contains(position)).collect();
-            if ready.is_empty() || self.is_stopped() {
-                break;
-            }
-            assessed.extend(ready.iter().copied());
-            let wanted = ready.into_par_iter().filter(|position| !self.is_forced(*position));
-            let known = wanted.filter_map(|position| known_now(worker, position, &self.results));
-            let known: Vec<(usize, Executed)> = known.collect();
-            for (position, known) in &known {
-                self.results[*position] = Some(Arc::clone(&known.done));
-                self.board.was_known(*position);
-            }
-            all.extend(known);
+        let Worker { binder, cancel, .. } = self.worker;
+        let is_wanted =
+            |position| self.board.takes_part(position) && !self.is_forced(position) && !cancel.is_cancelled();
+        binder.look_once();
+        let found = binder.known_by_stats(&is_wanted).into_iter().enumerate();
+        binder.look_again();
+        let known: Vec<(usize, Executed)> =
+            found.filter_map(|(position, known)| Some((position, known?.into()))).collect();
+        for (position, known) in &known {
+            self.results[*position] = Some(Arc::clone(&known.done));
+            self.board.was_known(*position);
         }
-        worker.binder.stats.release();
-        self.account.up_to_date(&all)
+        self.account.up_to_date(&known)
     }
 
     /// Gives jobs to the executor and takes their endings, until nothing is under way and nothing is left to be begun.
@@ -209,9 +198,4 @@ impl<'a> Schedule<'a> {
         let processors = instance.resources.cpus.min(self.options.jobs.max(1));
         Job { position, upstream: upstream.collect::<BTreeMap<_, _>>(), demand, device, processors }
     }
-}
-
-/// An instance's known result. What cannot be told fails when its turn comes.
-fn known_now(worker: &Worker<'_>, position: usize, results: &Results) -> Option<(usize, Executed)> {
-    Some((position, guarded(|| worker.known_by_stats(position, results)).ok()??))
 }

@@ -373,10 +373,12 @@ impl Project {
         self.store().blobs().unwrap().into_keys().collect()
     }
 
-    /// All blobs of the store.
+    /// All blobs of artifacts; results name runs and times.
     pub fn blobs(&self) -> BTreeMap<Digest, Vec<u8>> {
         let store = self.store();
-        self.digests().into_iter().map(|digest| (digest, store.read(digest).unwrap())).collect()
+        let results = store.result_blobs().unwrap();
+        let artifacts = self.digests().into_iter().filter(|digest| !results.contains(digest));
+        artifacts.map(|digest| (digest, store.read(digest).unwrap())).collect()
     }
 
     /// Flips a bit of a blob on the disk, or takes its record out of the index, so that it is gone.

@@ -1,0 +1,471 @@
+//! Which fingerprint gave which artifacts, and what it was made of.
+//!
+//! A journal leads from a fingerprint to its results, small blobs of JSON, one for each fine device class (`cpu-avx512`,
+//! `cuda-sm_90`, or `any` where the bytes do not depend on it), and to its preimage. The first result of a class stays:
+//! a later one with other bytes is a conflict, which is kept and does not count.
+
+mod former;
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::journal::{Journal, Layout, Lead, Writer};
+use crate::{Digest, Form, Store};
+
+const LAYOUT: Layout = Layout { header: b"pipe-results 1\n\0", extension: "results" };
+
+/// So many files of processes that have ended are merged.
+const MANY: usize = 8;
+
+/// What takes fewer seconds is computed again after a power failure rather than waited for at the disk.
+const LITTLE: f64 = 0.1;
+
+/// A stored artifact.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactRef {
+    /// What it is made of.
+    pub form: Form,
+    /// Digest of the file, or of the index.
+    pub digest: Digest,
+    /// How many files it has.
+    pub files: u64,
+    /// Their size together, in bytes.
+    pub bytes: u64,
+}
+
+/// The outputs that one fingerprint gave, and the run that computed them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResultRecord {
+    /// The fine device class on which it was computed.
+    pub class: String,
+    /// The artifacts by output name.
+    pub outputs: BTreeMap<String, ArtifactRef>,
+    /// The run that computed it.
+    pub run: String,
+    /// How long that took.
+    pub seconds: f64,
+    /// What whoever uses the outputs should know of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// Numbers that tell of the result in brief, such as an AUROC.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub scalars: BTreeMap<String, f64>,
+}
+
+/// What became of a result that was handed in.
+#[derive(Clone, Debug, PartialEq)]
+pub enum RecordOutcome {
+    /// It is the first of its class.
+    Stored,
+    /// The same outputs were there already.
+    Known,
+    /// Other outputs were there; they stay, and the new ones are kept beside them.
+    Conflict(Box<ResultRecord>),
+}
+
+/// What a record of the journal leads to: its number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Entry {
+    Preimage,
+    /// Of several results of a class, the one of the highest rank counts.
+    Result(u64),
+}
+
+/// The rank of a result that came when another was there.
+const CONFLICT: u64 = 0;
+
+/// The rank of a first result; those that replace it have higher ones.
+const FIRST: u64 = 1;
+
+impl Entry {
+    fn of(number: u64) -> Self {
+        match number.checked_sub(1) {
+            None => Self::Preimage,
+            Some(rank) => Self::Result(rank),
+        }
+    }
+
+    fn number(self) -> u64 {
+        match self {
+            Self::Preimage => 0,
+            Self::Result(rank) => rank.saturating_add(1),
+        }
+    }
+}
+
+/// The results of a store, as far as they have been read.
+#[derive(Debug)]
+pub(crate) struct Results(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    journal: Journal,
+    is_loaded: bool,
+    own: Option<Writer>,
+}
+
+impl Results {
+    /// The results in a folder, of which nothing has been read.
+    pub(crate) fn new(folder: PathBuf) -> Self {
+        Self(Mutex::new(State { journal: Journal::unread(folder, LAYOUT), is_loaded: false, own: None }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a fingerprint leads to; `again` takes what others have added since the last look.
+    fn leads(&self, fingerprint: Digest, again: bool) -> Result<Vec<Lead>> {
+        let mut state = self.lock();
+        if again || !state.is_loaded {
+            state.refresh()?;
+        }
+        Ok(state.journal.leads(fingerprint).collect())
+    }
+
+    fn append(&self, fingerprint: Digest, digest: Digest, entry: Entry) -> Result<()> {
+        let lead = Lead { digest, number: entry.number() };
+        let mut state = self.lock();
+        let State { journal, own, .. } = &mut *state;
+        let writer = match own {
+            Some(writer) => writer,
+            None => own.insert(journal.writer()?),
+        };
+        writer.append(fingerprint, lead)?;
+        journal.add(fingerprint, lead);
+        Ok(())
+    }
+
+    /// Makes what this process has appended durable.
+    pub(crate) fn sync(&self) -> Result<()> {
+        self.lock().own.as_ref().map_or(Ok(()), Writer::sync)
+    }
+
+    /// Merges what ended processes have left, when it is much.
+    pub(crate) fn tidy(&self) -> Result<()> {
+        let mut state = self.lock();
+        state.refresh()?;
+        if state.journal.complete_files() < MANY { Ok(()) } else { state.journal.merge(&|_| true) }
+    }
+}
+
+impl State {
+    fn refresh(&mut self) -> Result<()> {
+        self.journal.refresh()?;
+        self.is_loaded = true;
+        Ok(())
+    }
+}
+
+impl Store {
+    /// The result of a fingerprint: of the preferred class when there is one, else of the first other
+    /// class in the order of their names.
+    ///
+    /// A result that cannot be read counts as absent: computing it again is always safe.
+    pub fn result(&self, fingerprint: Digest, class: &str) -> Option<ResultRecord> {
+        let of_class = |mut found: Vec<(u64, ResultRecord)>| {
+            let preferred = found.iter().position(|(_, record)| record.class == class);
+            preferred.map(|place| found.swap_remove(place).1)
+        };
+        if let Some(record) = of_class(self.results_of(fingerprint, false).ok()?) {
+            return Some(record);
+        }
+        // Another process may have added it.
+        let mut found = self.results_of(fingerprint, true).ok()?;
+        found.sort_by(|(_, one), (_, other)| {
+            (one.class != class, &one.class).cmp(&(other.class != class, &other.class))
+        });
+        found.into_iter().next().map(|(_, record)| record)
+    }
+
+    /// Hands in a result.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be written.
+    pub fn record_result(&self, fingerprint: Digest, record: &ResultRecord) -> Result<RecordOutcome> {
+        let compared = |existing: ResultRecord| match existing.outputs == record.outputs {
+            true => RecordOutcome::Known,
+            false => RecordOutcome::Conflict(Box::new(existing)),
+        };
+        let of_class =
+            |found: Vec<(u64, ResultRecord)>| found.into_iter().find(|one| one.1.class == record.class);
+        match of_class(self.results_of(fingerprint, true)?).map(|(_, existing)| compared(existing)) {
+            Some(RecordOutcome::Conflict(existing)) => {
+                self.append_result(fingerprint, record, CONFLICT)?;
+                return Ok(RecordOutcome::Conflict(existing));
+            }
+            Some(outcome) => return Ok(outcome),
+            None => self.append_result(fingerprint, record, FIRST)?,
+        }
+        if record.seconds >= LITTLE {
+            self.sync()?;
+        }
+        // Another process may have handed in its own at the same time: both come to the same one.
+        let first = of_class(self.results_of(fingerprint, true)?).map(|(_, first)| first);
+        Ok(match first.filter(|first| first.outputs != record.outputs) {
+            Some(other) => RecordOutcome::Conflict(Box::new(other)),
+            None => RecordOutcome::Stored,
+        })
+    }
+
+    /// Puts a result in the place of one of its class that has been lost.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be written.
+    pub fn replace_result(&self, fingerprint: Digest, record: &ResultRecord) -> Result<()> {
+        let found = self.results_of(fingerprint, true)?;
+        let before = found.iter().find(|(_, found)| found.class == record.class).map(|(rank, _)| *rank);
+        self.append_result(fingerprint, record, before.map_or(FIRST, |rank| rank.saturating_add(1)))?;
+        self.sync()
+    }
+
+    /// The readable results of a fingerprint with their ranks, the ones that count first.
+    fn results_of(&self, fingerprint: Digest, again: bool) -> Result<Vec<(u64, ResultRecord)>> {
+        let mut found: Vec<(u64, Digest)> = Vec::new();
+        for lead in self.results().leads(fingerprint, again)? {
+            if let Entry::Result(rank) = Entry::of(lead.number) {
+                found.push((rank, lead.digest));
+            }
+        }
+        // Of those of one rank any will do, as long as all processes take the same.
+        found.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
+        let read = |(rank, digest)| Some((rank, serde_json::from_slice(&self.read(digest).ok()?).ok()?));
+        Ok(found.into_iter().filter_map(read).collect())
+    }
+
+    /// Appends a result, which is durable after [`Store::sync`].
+    fn append_result(&self, fingerprint: Digest, record: &ResultRecord, rank: u64) -> Result<()> {
+        let bytes =
+            serde_json::to_vec(record).map_err(|error| Error::io("write", self.root())(error.into()))?;
+        let digest = self.put(&bytes)?;
+        self.results().append(fingerprint, digest, Entry::Result(rank))
+    }
+
+    /// Keeps the preimage of a fingerprint: the JSON text that says what went into it.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be written.
+    pub fn record_preimage(&self, fingerprint: Digest, preimage: &[u8]) -> Result<()> {
+        let digest = self.put(preimage)?;
+        let lead = Lead { digest, number: Entry::Preimage.number() };
+        // It explains a result and is not needed for it, so it need not be durable.
+        match self.results().leads(fingerprint, false)?.contains(&lead) {
+            true => Ok(()),
+            false => self.results().append(fingerprint, digest, Entry::Preimage),
+        }
+    }
+
+    /// The stored preimage of a fingerprint.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when it is there and cannot be read.
+    pub fn preimage(&self, fingerprint: Digest) -> Result<Option<Vec<u8>>> {
+        for again in [false, true] {
+            for lead in self.results().leads(fingerprint, again)? {
+                if Entry::of(lead.number) == Entry::Preimage && self.contains(lead.digest) {
+                    return self.read(lead.digest).map(Some);
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// The blobs that hold results and preimages, not artifacts: results name runs and times.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a journal is there and cannot be read.
+    pub fn result_blobs(&self) -> Result<HashSet<Digest>> {
+        let mut state = self.results().lock();
+        state.refresh()?;
+        Ok(state.journal.all().map(|(_, lead)| lead.digest).collect())
+    }
+
+    /// How many fingerprints have results or preimages.
+    pub(crate) fn count_results(&self) -> Result<u64> {
+        let mut state = self.results().lock();
+        state.refresh()?;
+        Ok(state.journal.len() as u64)
+    }
+
+    /// Forgets results that are not to be kept, of those in old journals that nobody writes to. Gives how many
+    /// fingerprints are forgotten, and the blobs that belong to the others.
+    pub(crate) fn sweep_results(
+        &self,
+        keep: &dyn Fn(Digest) -> bool,
+        is_old: &dyn Fn(&Path) -> bool,
+        dry: bool,
+    ) -> Result<(u64, HashSet<Digest>)> {
+        let mut state = self.results().lock();
+        state.refresh()?;
+        let gone = state.journal.forget(keep, is_old, dry)?;
+        let others = state.journal.all().filter(|(fingerprint, _)| !gone.contains(fingerprint));
+        let blobs = others.map(|(_, lead)| lead.digest).collect();
+        Ok((gone.len() as u64, blobs))
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::listing::entries;
+
+    pub(super) fn record(class: &str, content: &[u8]) -> ResultRecord {
+        let artifact = ArtifactRef {
+            form: Form::File,
+            digest: Digest::of(content),
+            files: 1,
+            bytes: content.len() as u64,
+        };
+        ResultRecord {
+            class: class.to_string(),
+            outputs: BTreeMap::from([("model".to_string(), artifact)]),
+            run: "run".to_string(),
+            seconds: 1.5,
+            scalars: BTreeMap::new(),
+            warnings: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn ones_own_class_first_then_any() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        assert_eq!(store.result(key, "cpu/avx512"), None);
+        store.record_result(key, &record("cuda/sm_90", b"gpu")).unwrap();
+        assert_eq!(store.result(key, "cpu/avx512"), Some(record("cuda/sm_90", b"gpu")));
+        store.record_result(key, &record("cpu/avx512", b"cpu")).unwrap();
+        assert_eq!(store.result(key, "cpu/avx512"), Some(record("cpu/avx512", b"cpu")));
+    }
+
+    #[test]
+    fn a_journal_with_any_bit_flipped_gives_the_result_or_none_and_takes_it_again() {
+        let whole = record("any", b"one");
+        let key = Digest::of(b"key");
+        for position in 0..16 + 80 {
+            let folder = tempfile::tempdir().unwrap();
+            let store = Store::open(folder.path()).unwrap();
+            store.record_result(key, &whole).unwrap();
+            let path = entries(&folder.path().join("results")).remove(0);
+            let mut damaged = fs::read(&path).unwrap();
+            damaged[position] ^= 1;
+            fs::write(&path, &damaged).unwrap();
+            let store = Store::open(folder.path()).unwrap();
+            let found = store.result(key, "any");
+            assert!(found.is_none() || found.as_ref() == Some(&whole), "byte {position}: {found:?}");
+            let outcome = store.record_result(key, &whole).unwrap();
+            assert!(matches!(outcome, RecordOutcome::Stored | RecordOutcome::Known), "byte {position}");
+            assert_eq!(Store::open(folder.path()).unwrap().result(key, "any"), Some(whole.clone()));
+        }
+    }
+
+    #[test]
+    fn processes_see_what_others_hand_in_and_agree_on_which_came_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let [one, other] = [(); 2].map(|()| Store::open(folder.path()).unwrap());
+        let key = Digest::of(b"key");
+        assert_eq!((one.result(key, "any"), other.result(key, "any")), (None, None));
+        assert_eq!(one.record_result(key, &record("any", b"one")).unwrap(), RecordOutcome::Stored);
+        let outcome = other.record_result(key, &record("any", b"two")).unwrap();
+        assert_eq!(outcome, RecordOutcome::Conflict(Box::new(record("any", b"one"))));
+        // Handed in at the same time, so that neither saw the other: both take the same.
+        let both = Digest::of(b"both");
+        for (store, content) in [(&one, &b"one"[..]), (&other, b"two")] {
+            store.append_result(both, &record("any", content), FIRST).unwrap();
+        }
+        let found = [&one, &other].map(|store| store.record_result(both, &record("any", b"three")).unwrap());
+        assert!(matches!(found[0], RecordOutcome::Conflict(_)) && found[0] == found[1], "{found:?}");
+    }
+
+    #[test]
+    fn what_replaces_a_result_counts_and_stays_in_merged_journals() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Digest::of(b"key");
+        for content in [&b"one"[..], b"two", b"three"] {
+            let store = Store::open(folder.path()).unwrap();
+            store.replace_result(key, &record("any", content)).unwrap();
+            assert_eq!(store.result(key, "any"), Some(record("any", content)));
+        }
+        let store = Store::open(folder.path()).unwrap();
+        store.results().lock().journal.merge(&|_| true).unwrap();
+        assert_eq!(Store::open(folder.path()).unwrap().result(key, "any"), Some(record("any", b"three")));
+    }
+
+    #[test]
+    fn what_is_swept_is_forgotten_with_its_blobs_and_what_is_kept_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let [kept, dead] = [&b"kept"[..], b"dead"].map(Digest::of);
+        let store = Store::open(folder.path()).unwrap();
+        for key in [kept, dead] {
+            store.record_result(key, &record("any", key.as_bytes())).unwrap();
+            store.record_preimage(key, key.to_string().as_bytes()).unwrap();
+        }
+        let is_kept = |key| key == kept;
+        // Somebody writes to the journal.
+        assert_eq!(store.sweep_results(&is_kept, &|_| true, false).unwrap().0, 0);
+        let own = entries(&folder.path().join("results")).remove(0);
+        fs::rename(&own, own.with_file_name("m-0.results")).unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        assert_eq!(store.sweep_results(&is_kept, &|_| false, false).unwrap().0, 0);
+        for dry in [true, false] {
+            let (gone, blobs) = store.sweep_results(&is_kept, &|_| true, dry).unwrap();
+            assert_eq!((gone, blobs.len()), (1, 2));
+        }
+        for store in [store, Store::open(folder.path()).unwrap()] {
+            assert_eq!(store.result(dead, "any"), None);
+            assert_eq!(store.result(kept, "any"), Some(record("any", kept.as_bytes())));
+            assert_eq!(store.preimage(kept).unwrap(), Some(kept.to_string().into_bytes()));
+        }
+    }
+
+    #[test]
+    fn warnings_are_kept_with_a_result_and_a_record_without_them_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let [key, old] = [&b"key"[..], b"old"].map(Digest::of);
+        let warned = ResultRecord { warnings: vec!["few cases".to_string()], ..record("any", b"one") };
+        store.record_result(key, &warned).unwrap();
+        assert_eq!(store.result(key, "any"), Some(warned));
+        store.record_result(old, &record("any", b"one")).unwrap();
+        let bytes = serde_json::to_vec(&record("any", b"one")).unwrap();
+        assert!(!String::from_utf8(bytes).unwrap().contains("warnings"));
+        assert_eq!(store.result(old, "any"), Some(record("any", b"one")));
+    }
+
+    #[test]
+    fn other_bytes_are_a_conflict_and_the_first_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        assert_eq!(store.record_result(key, &record("any", b"one")).unwrap(), RecordOutcome::Stored);
+        assert_eq!(store.record_result(key, &record("any", b"one")).unwrap(), RecordOutcome::Known);
+        let outcome = store.record_result(key, &record("any", b"two")).unwrap();
+        assert_eq!(outcome, RecordOutcome::Conflict(Box::new(record("any", b"one"))));
+        assert_eq!(store.result(key, "any"), Some(record("any", b"one")));
+    }
+
+    #[test]
+    fn an_unreadable_record_counts_as_absent_and_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let key = Digest::of(b"key");
+        let torn = store.put(b"{ torn").unwrap();
+        store.results().append(key, torn, Entry::Result(FIRST)).unwrap();
+        assert_eq!(store.result(key, "any"), None);
+        assert_eq!(store.record_result(key, &record("any", b"two")).unwrap(), RecordOutcome::Stored);
+        assert_eq!(store.result(key, "any"), Some(record("any", b"two")));
+        // So does one whose blob is gone.
+        let blobs = store.results().leads(key, true).unwrap();
+        blobs.iter().for_each(|lead| store.packs().strike_out(lead.digest).unwrap());
+        assert_eq!(store.result(key, "any"), None);
+    }
+}
