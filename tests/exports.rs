@@ -8,8 +8,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use pipe_stages::clip::Tensors;
-use pipe_stages::clip::weights::read_tensors;
+use pipe_learning::clip::Tensors;
+use pipe_learning::clip::weights::read_tensors;
 use support::{Workspace, has_part};
 
 /// Two trained and calibrated folds.

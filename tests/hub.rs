@@ -68,7 +68,8 @@ fn sha256(bytes: &[u8]) -> String {
 
 /// Tiny towers, as a file of the hub.
 fn weights() -> Vec<u8> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/stages/tests/fixtures/model/clip_tiny.safetensors");
+    let path =
+        concat!(env!("CARGO_MANIFEST_DIR"), "/stages/learning/tests/fixtures/model/clip_tiny.safetensors");
     std::fs::read(path).unwrap()
 }
 

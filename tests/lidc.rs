@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::Path;
 
-use pipe_stages::imaging::affine::Affine;
-use pipe_stages::imaging::nifti_write::{Volume, nii_gz_bytes};
+use pipe_imaging::affine::Affine;
+use pipe_imaging::nifti_write::{Volume, nii_gz_bytes};
 use support::{Workspace, has_part};
 
 /// A database of two scans: one nodule of two readers, and one of one reader.

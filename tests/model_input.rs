@@ -290,7 +290,8 @@ fn calibrators_of_some_folds_are_refused_before_any_work() {
 fn ready_crops_are_looked_at_before_they_are_taken_over() {
     let workspace = Workspace::new();
     let fixture = |name: &str| {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("stages/tests/fixtures/torch");
+        let folder =
+            std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("stages/torch/tests/fixtures/torch");
         std::fs::read(folder.join(name)).unwrap()
     };
     workspace.write("p.toml", "[stage.import-crops]\ninputs = { crops = \"crops\" }\n");

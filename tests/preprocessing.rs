@@ -8,8 +8,8 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use pipe_stages::imaging::affine::Affine;
-use pipe_stages::imaging::nifti_write::{Volume, nii_bytes, nii_gz_bytes};
+use pipe_imaging::affine::Affine;
+use pipe_imaging::nifti_write::{Volume, nii_bytes, nii_gz_bytes};
 use support::Workspace;
 
 const SHAPE: [usize; 3] = [48, 40, 24];
@@ -79,7 +79,7 @@ fn a_header_with_its_image_gives_the_crops_of_one_file_and_both_count() {
 }
 
 fn copy_series(workspace: &Workspace, fixture: &str, to: &str) {
-    let from = Path::new("stages/tests/fixtures/dicom").join(fixture);
+    let from = Path::new("stages/imaging/tests/fixtures/dicom").join(fixture);
     workspace.copy(from.to_str().unwrap(), to);
     for name in ["expected.bin", "expected.json"] {
         fs::remove_file(workspace.path(to).join(name)).unwrap();

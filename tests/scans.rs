@@ -7,8 +7,8 @@ mod support;
 use std::fs;
 use std::path::Path;
 
-use pipe_stages::imaging::affine::Affine;
-use pipe_stages::imaging::nifti_write::{Volume, nii_bytes, nii_gz_bytes};
+use pipe_imaging::affine::Affine;
+use pipe_imaging::nifti_write::{Volume, nii_bytes, nii_gz_bytes};
 use support::Workspace;
 
 /// What `check` and `run` say of a manifest, with their exit codes.
@@ -80,7 +80,7 @@ fn a_mask_with_the_scans_voxels_must_lie_where_the_scan_lies() {
 #[test]
 fn a_slice_that_was_lost_on_the_way_is_named_though_no_gap_shows() {
     let workspace = Workspace::new();
-    let from = Path::new("stages/tests/fixtures/dicom/rle");
+    let from = Path::new("stages/imaging/tests/fixtures/dicom/rle");
     workspace.copy(from.to_str().unwrap(), "series");
     for name in ["expected.bin", "expected.json"] {
         fs::remove_file(workspace.path("series").join(name)).unwrap();

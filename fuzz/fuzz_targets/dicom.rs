@@ -1,13 +1,13 @@
 //! The DICOM reader on up to three files, which the input holds one after another, parted by a marker.
 //!
-//! Seeds: the files of `stages/tests/fixtures/dicom`, alone and joined by the marker.
+//! Seeds: the files of `stages/imaging/tests/fixtures/dicom`, alone and joined by the marker.
 
 #![no_main]
 
 use std::panic;
 
 use libfuzzer_sys::fuzz_target;
-use pipe_stages::imaging::dicom::{Content, ReadOptions, SeriesFile, read_series};
+use pipe_imaging::dicom::{Content, ReadOptions, SeriesFile, read_series};
 
 const MARKER: &[u8] = b"-next-file-";
 /// Decoders whose panics the reader catches and makes errors of.

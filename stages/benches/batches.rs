@@ -4,10 +4,10 @@
 mod workload;
 
 use divan::Bencher;
-use pipe_stages::numerics::random::RandomKey;
-use pipe_stages::slice::augmentation::{Augmentation, Augmenter};
-use pipe_stages::slice::planes::planes;
-use pipe_stages::slice::window::{Window, WindowParameters, draw_jitter};
+use pipe_learning::slice::augmentation::{Augmentation, Augmenter};
+use pipe_learning::slice::planes::planes;
+use pipe_learning::slice::window::{Window, WindowParameters, draw_jitter};
+use pipe_numerics::random::RandomKey;
 
 const NODULES: usize = 4;
 const JITTER: u16 = 5;
@@ -21,7 +21,7 @@ fn main() {
 #[divan::bench]
 fn as_they_are(bencher: Bencher<'_, '_>) {
     let whole = planes(&workload::cube(100), 100, -1000.0, 500.0).expect("planes");
-    let planes = pipe_stages::slice::augmentation::central(&whole, 100, REACH);
+    let planes = pipe_learning::slice::augmentation::central(&whole, 100, REACH);
     let window = Window::new(REACH, WindowParameters::default()).expect("sizes");
     let mut generator = RandomKey::new(1, "bench").generator();
     let mut images = vec![0.0; NODULES * window.image_values()];

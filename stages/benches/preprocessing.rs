@@ -7,12 +7,12 @@ use std::sync::LazyLock;
 
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
+use pipe_imaging::affine::Affine;
+use pipe_imaging::voxels::{Block, Voxels};
+use pipe_learning::slice::planes::{Instructions, planes_with};
 use pipe_stages::crop::geometry::{LpsPoint, ScanSpace};
 use pipe_stages::crop::reference::Grid;
 use pipe_stages::crop::sample::sample;
-use pipe_stages::imaging::affine::Affine;
-use pipe_stages::imaging::voxels::{Block, Voxels};
-use pipe_stages::slice::planes::{Instructions, planes_with};
 
 use workload::{Cohort, Workload};
 

@@ -14,8 +14,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Instant;
 
+use pipe_learning::slice::planes::{Instructions, planes_with};
 use pipe_stages::crop::geometry::LpsPoint;
-use pipe_stages::slice::planes::{Instructions, planes_with};
 
 use workload::{Cohort, Workload};
 

@@ -15,19 +15,19 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use candle_core::{DType, Device, Tensor};
-use pipe_stages::clip::architecture::Architecture;
-use pipe_stages::clip::dropout::Dropout;
-use pipe_stages::clip::initialise;
-use pipe_stages::clip::inputs::{Images, Texts};
-use pipe_stages::clip::losses::{classification, contrastive};
-use pipe_stages::clip::model::{Model, Tuning};
-use pipe_stages::clip::optimiser::AdamW;
-use pipe_stages::clip::text::Tokens;
-use pipe_stages::clip::{Operations, Tensors};
-use pipe_stages::numerics::random::{Generator, RandomKey};
-use pipe_stages::training::batches::{Examples, MakePixels, SourceError};
-use pipe_stages::training::parameters::TrainParameters;
-use pipe_stages::training::run::{FoldData, Trainer, fold_key};
+use pipe_learning::clip::architecture::Architecture;
+use pipe_learning::clip::dropout::Dropout;
+use pipe_learning::clip::initialise;
+use pipe_learning::clip::inputs::{Images, Texts};
+use pipe_learning::clip::losses::{classification, contrastive};
+use pipe_learning::clip::model::{Model, Tuning};
+use pipe_learning::clip::optimiser::AdamW;
+use pipe_learning::clip::text::Tokens;
+use pipe_learning::clip::{Operations, Tensors};
+use pipe_learning::training::batches::{Examples, MakePixels, SourceError};
+use pipe_learning::training::parameters::TrainParameters;
+use pipe_learning::training::run::{FoldData, Trainer, fold_key};
+use pipe_numerics::random::{Generator, RandomKey};
 
 /// The program's.
 #[global_allocator]

@@ -7,7 +7,7 @@ use safetensors::tensor::{Dtype, SafeTensors, TensorView, serialize};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::preprocessing::Made;
+use pipe_learning::preprocessing::Made;
 
 /// The name of the array in a file of a volume.
 const VOLUME: &str = "volume";

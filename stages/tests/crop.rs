@@ -5,11 +5,11 @@
 
 use std::path::PathBuf;
 
+use pipe_imaging::nifti::{NiftiError, Reach, ReadLimits};
+use pipe_imaging::nifti_write::{Volume, write};
+use pipe_imaging::{affine::Affine, orientation::Orientation};
 use pipe_stages::crop::geometry::LpsPoint;
 use pipe_stages::crop::{CropError, CropParameters, Crops, PointError, Sampling, crop};
-use pipe_stages::imaging::nifti::{NiftiError, Reach, ReadLimits};
-use pipe_stages::imaging::nifti_write::{Volume, write};
-use pipe_stages::imaging::{affine::Affine, orientation::Orientation};
 use safetensors::SafeTensors;
 
 /// SPEC's tolerance in HU.

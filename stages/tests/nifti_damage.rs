@@ -7,11 +7,11 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
+use pipe_imaging::nifti::{NiftiError, Reach, ReadLimits, Scan};
+use pipe_imaging::orientation::Orientation;
+use pipe_imaging::voxels::Region;
 use pipe_stages::crop::geometry::LpsPoint;
 use pipe_stages::crop::{CropParameters, crop_scan};
-use pipe_stages::imaging::nifti::{NiftiError, Reach, ReadLimits, Scan};
-use pipe_stages::imaging::orientation::Orientation;
-use pipe_stages::imaging::voxels::Region;
 
 use nifti_files::{VALUES, exercise, gzip, nifti_1, nifti_2, pair, put};
 

@@ -4,12 +4,12 @@
 
 use std::path::PathBuf;
 
-use pipe_stages::crop::geometry::LpsPoint;
-use pipe_stages::crop::{CropParameters, crop};
-use pipe_stages::slice::planes::planes;
-use pipe_stages::slice::window::{
+use pipe_learning::slice::planes::planes;
+use pipe_learning::slice::window::{
     CHANNELS, CLIP_MEAN, CLIP_STANDARD_DEVIATION, NO_JITTER, Window, WindowParameters,
 };
+use pipe_stages::crop::geometry::LpsPoint;
+use pipe_stages::crop::{CropParameters, crop};
 use safetensors::SafeTensors;
 
 const TOLERANCE: f32 = 1e-4;

@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
 
-use pipe_stages::numerics::random::RandomKey;
+use pipe_numerics::random::RandomKey;
 use pipe_stages::semantics::SEMANTIC_COLUMNS;
-use pipe_stages::statistics::bootstrap::{Bootstrap, Evaluation, Interval};
-use pipe_stages::statistics::calibration::{BetaCalibrator, CalibrationKind};
-use pipe_stages::statistics::clusters::Clusters;
-use pipe_stages::statistics::decision::Proportion;
-use pipe_stages::statistics::delong::delong;
-use pipe_stages::statistics::metrics::{auroc, average_precision, brier};
-use pipe_stages::statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
+use pipe_statistics::bootstrap::{Bootstrap, Evaluation, Interval};
+use pipe_statistics::calibration::{BetaCalibrator, CalibrationKind};
+use pipe_statistics::clusters::Clusters;
+use pipe_statistics::decision::Proportion;
+use pipe_statistics::delong::delong;
+use pipe_statistics::metrics::{auroc, average_precision, brier};
+use pipe_statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 

@@ -24,6 +24,15 @@ pub struct Kind {
     node: NodeId,
 }
 
+/// A crate cut down to what counts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cut {
+    /// The name of its library.
+    pub library: String,
+    /// Its code.
+    pub source: String,
+}
+
 /// What is known of a module's code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stamp {
@@ -102,18 +111,52 @@ impl Code {
         })
     }
 
-    /// The crate of a module cut down to what [`Code::stamp`] counts, as one file of Rust: it compiles when
-    /// nothing is missing. The module `without` is left out.
+    /// The crates of a module cut down to what [`Code::stamp`] counts, each as one file of Rust: they compile when
+    /// nothing is missing. A crate comes after those that it uses, the module's own last; crates with interface modules
+    /// are left as they are. The module `without` is left out.
     ///
     /// # Errors
     /// Code that cannot be followed.
-    pub fn cut_down(&self, kind: &Kind, without: Option<&str>) -> Result<String, Error> {
+    pub fn cut_down(&self, kind: &Kind, without: Option<&str>) -> Result<Vec<Cut>, Error> {
         let mut closure = self.sources.closure(kind.node)?;
+        let packages = self.whole_packages(&closure);
         let is_left_out =
             |id: &NodeId| self.sources.nodes.get(*id).is_some_and(|node| Some(node.path.as_str()) == without);
         closure.modules.retain(|id| !is_left_out(id));
-        let root = self.sources.nodes.get(kind.node).map_or(kind.node, |node| node.root);
-        Ok(self.sources.render(root, &closure))
+        let own = self.sources.nodes.get(kind.node).map_or(kind.node, |node| node.root);
+        let cut = |package: usize| {
+            let used = self.sources.packages.get(package)?;
+            let root = if package == 0 { own } else { self.sources.library(&used.folder)? };
+            Some(Cut { library: used.library.clone(), source: self.sources.render(root, &closure) })
+        };
+        Ok(packages.into_iter().filter_map(cut).collect())
+    }
+
+    /// The packages with modules in a closure and no interface modules, those that others use first.
+    fn whole_packages(&self, closure: &Closure) -> Vec<usize> {
+        let packages = |is_wanted: &dyn Fn(NodeId) -> bool| -> BTreeSet<usize> {
+            let nodes = self.sources.nodes.iter().enumerate();
+            nodes.filter(|(id, _)| is_wanted(*id)).map(|(_, node)| node.package).collect()
+        };
+        let used = packages(&|id| closure.modules.contains(&id));
+        let interfaces =
+            packages(&|id| self.sources.nodes.get(id).is_some_and(|node| interface::is_module(&node.path)));
+        let mut ordered = Vec::new();
+        self.add_after_what_it_uses(0, &mut ordered);
+        ordered.retain(|package| used.contains(package) && !interfaces.contains(package));
+        ordered
+    }
+
+    fn add_after_what_it_uses(&self, package: usize, ordered: &mut Vec<usize>) {
+        let Some(user) = self.sources.packages.get(package).filter(|_| !ordered.contains(&package)) else {
+            return;
+        };
+        for folder in user.dependencies.values().filter_map(|used| used.folder.as_ref()) {
+            if let Some(used) = self.sources.package_in(folder) {
+                self.add_after_what_it_uses(used, ordered);
+            }
+        }
+        ordered.push(package);
     }
 
     /// Every file read, and the folders of the sources: when one changes, stamps may.

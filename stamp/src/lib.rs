@@ -39,6 +39,6 @@ mod script;
 mod sources;
 mod tokens;
 
-pub use code::{Code, Kind, Stamp};
+pub use code::{Code, Cut, Kind, Stamp};
 pub use error::Error;
 pub use script::{FILE, write};

@@ -8,13 +8,13 @@ use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use flate2::{Decompress, FlushDecompress};
+use pipe_imaging::affine::Affine;
+use pipe_imaging::nifti::Scan;
+use pipe_imaging::nifti_write::{Volume, write};
+use pipe_imaging::orientation::Orientation;
 use pipe_stages::crop::geometry::{LpsPoint, ScanSpace};
 use pipe_stages::crop::reference::Grid;
 use pipe_stages::crop::{CropParameters, crop};
-use pipe_stages::imaging::affine::Affine;
-use pipe_stages::imaging::nifti::Scan;
-use pipe_stages::imaging::nifti_write::{Volume, write};
-use pipe_stages::imaging::orientation::Orientation;
 use rayon::prelude::*;
 use tempfile::TempDir;
 

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::examples;
 use super::outlook::{Outlook, error};
 use crate::kinds::import_crops::edge_of_file;
-use crate::preprocessing::{Preprocessing, SIZE_MM, STORE};
+use pipe_learning::preprocessing::{Preprocessing, SIZE_MM, STORE};
 
 /// So many crops are read by a thorough look, evenly over the folder.
 const LOOKED_AT: usize = 200;

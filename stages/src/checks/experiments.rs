@@ -8,13 +8,13 @@ use pipe_plugin::stage::{Finding, StageError};
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
-use crate::clip::weights::outline_tensors;
 use crate::cohort::trained_on::PATIENTS;
 use crate::experiment::model::{Merge, check_arguments, import};
 use crate::experiment::{arguments, calibrator};
 use crate::kinds::import_experiment::{CHECKPOINTS, ImportExperimentParams, input};
-use crate::preprocessing::{CLIP_MAX, CLIP_MIN, Preprocessing};
-use crate::training::parameters::TrainParameters;
+use pipe_learning::clip::weights::outline_tensors;
+use pipe_learning::preprocessing::{CLIP_MAX, CLIP_MIN, Preprocessing};
+use pipe_learning::training::parameters::TrainParameters;
 
 const ADVICE: &str =
     "give the folder that the published training wrote: args.txt, and fold_0, fold_1, … with best_both.pt";

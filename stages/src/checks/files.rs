@@ -5,7 +5,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{companions, nodules, prompts, reports, splits, words};
-use crate::training::parameters::{TrainParameters, Weighting};
+use pipe_learning::training::parameters::{TrainParameters, Weighting};
 
 /// For kind `report`: ready reports or words of features, and the prompt.
 pub fn report(_params: &Value, preview: &Preview<'_>) -> Foreseen {

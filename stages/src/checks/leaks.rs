@@ -19,8 +19,8 @@ use crate::cohort::leaks::{SharedPatient, alike_within, shared_patients};
 use crate::cohort::scans::halves;
 use crate::cohort::trained_on::PATIENTS;
 use crate::crop::signature::signature;
-use crate::imaging::nifti::Scan;
 use crate::splits::tables::read_pids;
+use pipe_imaging::nifti::Scan;
 
 /// Of files of one size, so much is compared at the start, in the middle and at the end.
 const COMPARED_BYTES: u64 = 64 << 10;

@@ -20,8 +20,8 @@ use crate::cohort::pixels::Pixels;
 use crate::kinds::calibrate::CalibrateParams;
 use crate::kinds::evaluate::EvaluateParams;
 use crate::kinds::import_experiment::ImportExperimentParams;
-use crate::preprocessing::{Preprocessing, SIZE_MM};
-use crate::training::parameters::TrainParameters;
+use pipe_learning::preprocessing::{Preprocessing, SIZE_MM};
+use pipe_learning::training::parameters::TrainParameters;
 
 /// For kind `train`.
 pub fn train(params: &Value, preview: &Preview<'_>) -> Foreseen {

@@ -6,7 +6,7 @@ use pipe_plugin::stage::{Finding, Foreseen, Given, GivenSource, StageError};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::preprocessing::Preprocessing;
+use pipe_learning::preprocessing::Preprocessing;
 
 /// What is foreseen of an instance's results; what a kind has nothing to say of is left out.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

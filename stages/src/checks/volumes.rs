@@ -9,7 +9,7 @@ use super::models::input_of_folder;
 use super::outlook::{Outlook, error, shown, table_of};
 use crate::arrays::read_made;
 use crate::cohort::like::fill_values;
-use crate::preprocessing::{GRID, GRID_1MM, Preprocessing, SLICE_PARAMETERS, VOLUME_PARAMETERS};
+use pipe_learning::preprocessing::{GRID, GRID_1MM, Preprocessing, SLICE_PARAMETERS, VOLUME_PARAMETERS};
 
 /// For kind `crop`.
 pub fn crop(params: &Value, preview: &Preview<'_>) -> Foreseen {

@@ -2,8 +2,8 @@
 
 use pipe_plugin::stage::{Finding, Preview, StageError};
 
-use crate::clip::architecture::Architecture;
-use crate::clip::weights::outline_towers;
+use pipe_learning::clip::architecture::Architecture;
+use pipe_learning::clip::weights::outline_towers;
 
 /// The dimensions of the towers that are given, or what is wrong with the file. A word, and a file that is not here yet,
 /// have none.

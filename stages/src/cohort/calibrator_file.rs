@@ -7,8 +7,8 @@ use pipe_plugin::stage::StageError;
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
-use crate::preprocessing::Preprocessing;
-use crate::statistics::calibration::BetaCalibrator;
+use pipe_learning::preprocessing::Preprocessing;
+use pipe_statistics::calibration::BetaCalibrator;
 
 const CHECKPOINT: &str = "checkpoint";
 const INPUT: &str = "input";
@@ -61,7 +61,7 @@ impl CalibratorFile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statistics::calibration::CalibrationKind;
+    use pipe_statistics::calibration::CalibrationKind;
 
     fn file(checkpoint: Option<Checkpoint>) -> CalibratorFile {
         CalibratorFile {

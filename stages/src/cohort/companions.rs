@@ -12,7 +12,7 @@ use super::calibrator_file::CalibratorFile;
 use super::model_set::FoldModel;
 use crate::checkpoint::Checkpoint;
 use crate::evaluation::decisions::Validation;
-use crate::statistics::calibration::BetaCalibrator;
+use pipe_statistics::calibration::BetaCalibrator;
 
 /// The file of a model with its validation cases.
 const VALIDATION: &str = "val_predictions.csv";

@@ -12,13 +12,13 @@ use super::planes::PlaneSet;
 use super::texts::{EncodedTexts, read_impression};
 use super::volumes::{VolumeSet, volumes_are_missing};
 use super::{Nodule, read_nodules};
-use crate::numerics::random::{Generator, RandomKey};
 use crate::splits::tables::read_pids;
 use crate::text::Tokenizer;
-use crate::training::batches::{Examples, SourceError};
-use crate::training::control::shuffled_labels;
-use crate::training::parameters::TrainParameters;
-use crate::training::text_augmentation::TextAugmentation;
+use pipe_learning::training::batches::{Examples, SourceError};
+use pipe_learning::training::control::shuffled_labels;
+use pipe_learning::training::parameters::TrainParameters;
+use pipe_learning::training::text_augmentation::TextAugmentation;
+use pipe_numerics::random::{Generator, RandomKey};
 
 /// The nodules of a fold's two parts, in the order of the table.
 pub(crate) struct Fold {

@@ -10,9 +10,9 @@ use super::model_file::ModelFile;
 use super::pixels::Pixels;
 use super::planes::PlaneSet;
 use crate::checkpoint::Checkpoint;
-use crate::clip::Tensors;
-use crate::clip::weights::parse_safetensors;
-use crate::training::prediction::Predictor;
+use pipe_learning::clip::Tensors;
+use pipe_learning::clip::weights::parse_safetensors;
+use pipe_learning::training::prediction::Predictor;
 
 /// Nodules that pass the tower together.
 const BATCH: usize = 8;

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::model_set::{DESCRIPTION, models};
-use crate::preprocessing::Preprocessing;
+use pipe_learning::preprocessing::Preprocessing;
 
 /// The input of models whose own input is to be repeated.
 pub(crate) const LIKE: InputSpec = InputSpec::new(

@@ -6,13 +6,13 @@ use pipe_plugin::input::Files;
 use pipe_plugin::stage::StageError;
 use serde::{Deserialize, Serialize};
 
-use crate::clip::architecture::Architecture;
-use crate::clip::model::{ModelSettings, Tuning};
-use crate::clip::weights::read_towers;
-use crate::clip::{Tensors, initialise};
-use crate::numerics::random::RandomKey;
-use crate::preprocessing::Preprocessing;
-use crate::training::parameters::TrainParameters;
+use pipe_learning::clip::architecture::Architecture;
+use pipe_learning::clip::model::{ModelSettings, Tuning};
+use pipe_learning::clip::weights::read_towers;
+use pipe_learning::clip::{Tensors, initialise};
+use pipe_learning::preprocessing::Preprocessing;
+use pipe_learning::training::parameters::TrainParameters;
+use pipe_numerics::random::RandomKey;
 
 /// Where a model's towers come from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,8 +1,8 @@
 //! Windows of planes as a tower's images, shifted in training.
 
-use crate::numerics::random::Generator;
-use crate::slice::window::{NO_JITTER, Window, WindowError, WindowParameters, draw_jitter};
-use crate::training::batches::{MakePixels, SourceError};
+use pipe_learning::slice::window::{NO_JITTER, Window, WindowError, WindowParameters, draw_jitter};
+use pipe_learning::training::batches::{MakePixels, SourceError};
+use pipe_numerics::random::Generator;
 
 /// Cuts, enlarges and normalises windows.
 pub(crate) struct Pixels {

@@ -7,9 +7,9 @@ use rayon::prelude::*;
 
 use super::leaks::ImageRecord;
 use crate::arrays::{read_array, read_made};
-use crate::preprocessing::Preprocessing;
-use crate::slice::augmentation::central;
-use crate::training::batches::PLANES;
+use pipe_learning::preprocessing::Preprocessing;
+use pipe_learning::slice::augmentation::central;
+use pipe_learning::training::batches::PLANES;
 
 /// Planes (9, edge, edge) of each nodule.
 pub(crate) struct PlaneSet {

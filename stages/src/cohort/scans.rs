@@ -6,8 +6,8 @@ use pipe_plugin::stage::{FileColumn, Item, ItemFile, LeadsTo, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::imaging::nifti::{NiftiError, Scan, pair_of};
-use crate::imaging::orientation;
+use pipe_imaging::nifti::{NiftiError, Scan, pair_of};
+use pipe_imaging::orientation;
 
 /// The column that names a row's scan.
 pub(crate) const COLUMN: FileColumn = FileColumn::new("image_path", LeadsTo::File).pair_of(halves);

@@ -5,8 +5,8 @@ use pipe_plugin::stage::{Item, ItemFile, StageError};
 
 use super::scans::{Orientation, REPLACE, about, advice, open};
 use crate::crop::geometry::ScanSpace;
-use crate::imaging::affine::Affine;
-use crate::imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
+use pipe_imaging::affine::Affine;
+use pipe_imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
 
 /// The files of a series' folder.
 ///

@@ -9,8 +9,8 @@ use super::Nodule;
 use super::leaks::{ImageRecord, shared_images, shared_patients};
 use super::model_file::{BaseWeights, ModelFile};
 use super::planes::PlaneRecords;
-use crate::preprocessing::{CLIP_MAX, CLIP_MIN, GRID, PAD_HU, Preprocessing, SAMPLING, SIZE_MM};
 use crate::splits::tables::read_pids;
+use pipe_learning::preprocessing::{CLIP_MAX, CLIP_MIN, GRID, PAD_HU, Preprocessing, SAMPLING, SIZE_MM};
 
 /// The file of a model that names its patients.
 pub(crate) const PATIENTS: &str = "training_patients.csv";

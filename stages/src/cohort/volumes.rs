@@ -9,10 +9,10 @@ use rayon::prelude::*;
 
 use super::planes::PlaneSet;
 use crate::arrays::read_volume;
-use crate::numerics::random::Generator;
-use crate::slice::augmentation::{Augmentation, Augmenter, Voxel as _, central};
-use crate::training::batches::SourceError;
-use crate::training::parameters::ImageAugmentation;
+use pipe_learning::slice::augmentation::{Augmentation, Augmenter, Voxel as _, central};
+use pipe_learning::training::batches::SourceError;
+use pipe_learning::training::parameters::ImageAugmentation;
+use pipe_numerics::random::Generator;
 
 /// How far the middle plane of a volume may be from the slice that was made of it.
 const TOLERANCE: f32 = 1e-3;

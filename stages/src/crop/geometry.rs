@@ -4,8 +4,8 @@
 //! [`CropBox`] keeps one contribution for each index of each axis and their sum is the position. Which
 //! contributions these are is decided in [`super::reference`] and [`super::exact`].
 
-use crate::imaging::affine::Affine;
-use crate::imaging::voxels::Region;
+use pipe_imaging::affine::Affine;
+use pipe_imaging::voxels::Region;
 
 /// A point in the patient's LPS millimetres (x to the left, y to the back, z to the head).
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -16,10 +16,10 @@ mod properties;
 
 use std::path::Path;
 
-use crate::imaging::affine::Affine;
-use crate::imaging::nifti::{NiftiError, ReadLimits, Scan};
-use crate::imaging::orientation::Orientation;
-use crate::imaging::voxels::{Block, Region};
+use pipe_imaging::affine::Affine;
+use pipe_imaging::nifti::{NiftiError, ReadLimits, Scan};
+use pipe_imaging::orientation::Orientation;
+use pipe_imaging::voxels::{Block, Region};
 
 use geometry::{CropBox, LpsPoint, ScanSpace};
 use reference::Grid;
@@ -205,7 +205,7 @@ mod tests {
     use std::io::Cursor;
 
     use super::*;
-    use crate::imaging::nifti_write::header_bytes;
+    use pipe_imaging::nifti_write::header_bytes;
 
     /// A 12³ scan of f32 voxels at 1.5 mm, zero but for one voxel near its first corner.
     fn scan_with(odd_voxel: f32) -> Scan {

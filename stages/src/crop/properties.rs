@@ -7,8 +7,8 @@ use super::exact;
 use super::geometry::{CropBox, LpsPoint, ScanSpace};
 use super::reference::Grid;
 use super::sample::{sample, sample_each};
-use crate::imaging::affine::Affine;
-use crate::imaging::voxels::{Block, Region, Voxels};
+use pipe_imaging::affine::Affine;
+use pipe_imaging::voxels::{Block, Region, Voxels};
 
 /// A scan's space and a point in it.
 fn placed(shape: [usize; 3], affine: Affine, share: [f64; 3]) -> (ScanSpace, LpsPoint) {

@@ -6,7 +6,7 @@
 //! states them; the resampled volume itself is never made.
 
 use super::geometry::{AxisSteps, Border, CropBox, LpsPoint, ScanSpace};
-use crate::imaging::affine::Affine;
+use pipe_imaging::affine::Affine;
 
 /// Slack in deciding which corner of the scan is the lowest on all axes.
 const CORNER_TOLERANCE: f64 = 1e-8;
@@ -119,7 +119,7 @@ fn is_aligned(source: [usize; 3], affine: &Affine, origin: [f64; 3], size: [f64;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imaging::voxels::Region;
+    use pipe_imaging::voxels::Region;
 
     fn lps(x: f64, y: f64, z: f64) -> LpsPoint {
         LpsPoint { x, y, z }

@@ -6,7 +6,7 @@
 
 use super::geometry::CropBox;
 use super::separable::{Line, separate};
-use crate::imaging::voxels::{Block, Region, Voxels};
+use pipe_imaging::voxels::{Block, Region, Voxels};
 
 /// The crop's `P³` values in C order over (z, y, x); `outside` where the scan has none.
 ///
@@ -182,7 +182,7 @@ mod tests {
     use super::*;
     use crate::crop::geometry::{LpsPoint, ScanSpace};
     use crate::crop::reference::Grid;
-    use crate::imaging::affine::Affine;
+    use pipe_imaging::affine::Affine;
 
     fn block(shape: [usize; 3], value: impl Fn([usize; 3]) -> i16) -> Block {
         let mut stored = Vec::new();

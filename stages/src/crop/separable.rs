@@ -7,7 +7,7 @@
 
 use super::geometry::CropBox;
 use super::sample::{Lattice, mix, near, split};
-use crate::imaging::voxels::Region;
+use pipe_imaging::voxels::Region;
 
 /// Missing neighbours kept before and behind each row, so that no position needs a test.
 const MARGIN: usize = 2;

@@ -7,7 +7,7 @@
 
 use pipe_cache::Hasher;
 
-use crate::imaging::nifti::{NiftiError, ReadLimits, Scan};
+use pipe_imaging::nifti::{NiftiError, ReadLimits, Scan};
 
 /// The signature of a scan as hexadecimal digits; `None` where one value fills all that was looked at.
 ///
@@ -72,8 +72,8 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::imaging::affine::Affine;
-    use crate::imaging::nifti_write::{Volume, Voxel, nii_gz_bytes};
+    use pipe_imaging::affine::Affine;
+    use pipe_imaging::nifti_write::{Volume, Voxel, nii_gz_bytes};
 
     fn of<T: Voxel>(voxels: &[T], scale: f64) -> Option<String> {
         let affine = Affine::from_spacing([scale; 3]);

@@ -7,8 +7,8 @@ use std::collections::HashMap;
 
 use super::predictions::{Predictions, Role};
 use super::{EvaluationError, number_text};
-use crate::statistics::clusters::Clusters;
-use crate::statistics::delong::{Comparison, delong};
+use pipe_statistics::clusters::Clusters;
+use pipe_statistics::delong::{Comparison, delong};
 
 /// Another run's ensembles.
 #[derive(Clone, Debug)]
@@ -181,7 +181,7 @@ pub fn remarks(pairs: &[ComparedPair]) -> Vec<String> {
 mod tests {
     use super::super::{Case, Fold};
     use super::*;
-    use crate::statistics::calibration::{BetaCalibrator, CalibrationKind};
+    use pipe_statistics::calibration::{BetaCalibrator, CalibrationKind};
 
     fn predictions(calibrated: bool) -> Predictions {
         let labels = [Some(true), Some(false), Some(true), None, Some(false)];

@@ -5,9 +5,9 @@
 
 use super::number_text;
 use super::predictions::{Prediction, Predictions, Role};
-use crate::statistics::clusters::Clusters;
-use crate::statistics::confusion::Confusion;
-use crate::statistics::decision::{Proportion, decide, net_benefit, threshold_at_sensitivity};
+use pipe_statistics::clusters::Clusters;
+use pipe_statistics::confusion::Confusion;
+use pipe_statistics::decision::{Proportion, decide, net_benefit, threshold_at_sensitivity};
 
 /// Validation cases of one fold with what its model says of them.
 #[derive(Clone, Debug, Default, PartialEq)]

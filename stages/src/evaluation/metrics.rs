@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::predictions::{Predictions, Role};
 use super::{Case, EvaluationError, csv_bytes, number_text};
-use crate::statistics::bootstrap::{Bootstrap, Evaluation, Interval};
+use pipe_statistics::bootstrap::{Bootstrap, Evaluation, Interval};
 
 /// The metrics of one data set.
 #[derive(Clone, Debug, PartialEq)]
@@ -239,8 +239,8 @@ fn metrics(evaluation: &Evaluation) -> [(&'static str, Metric); 6] {
 mod tests {
     use super::super::Fold;
     use super::*;
-    use crate::numerics::random::RandomKey;
-    use crate::statistics::calibration::{BetaCalibrator, CalibrationKind};
+    use pipe_numerics::random::RandomKey;
+    use pipe_statistics::calibration::{BetaCalibrator, CalibrationKind};
 
     fn score(labels: &[Option<bool>], probabilities: &[&[f64]], calibrated: bool) -> DatasetMetrics {
         let case = |(number, label): (usize, &Option<bool>)| Case {

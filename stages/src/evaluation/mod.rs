@@ -9,9 +9,9 @@
 
 use thiserror::Error;
 
-use crate::statistics::bootstrap::BootstrapError;
-use crate::statistics::calibration::BetaCalibrator;
-use crate::statistics::metrics::MetricError;
+use pipe_statistics::bootstrap::BootstrapError;
+use pipe_statistics::calibration::BetaCalibrator;
+use pipe_statistics::metrics::MetricError;
 
 pub mod comparisons;
 pub mod decisions;

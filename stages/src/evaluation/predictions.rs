@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 
 use super::{Case, EvaluationError, Fold, csv_bytes, number_text};
-use crate::statistics::clusters::Clusters;
+use pipe_statistics::clusters::Clusters;
 
 /// What a prediction is made of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -234,7 +234,7 @@ fn label_text(label: Option<bool>) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statistics::calibration::{BetaCalibrator, CalibrationKind};
+    use pipe_statistics::calibration::{BetaCalibrator, CalibrationKind};
 
     fn case(pid: &str, malignant: Option<bool>) -> Case {
         Case { pid: pid.to_owned(), nodule_id: "1".to_owned(), malignant }

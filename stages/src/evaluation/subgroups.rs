@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::EvaluationError;
 use super::metrics::DatasetMetrics;
 use super::predictions::{Predictions, Role};
-use crate::statistics::bootstrap::Bootstrap;
+use pipe_statistics::bootstrap::Bootstrap;
 
 /// What a blank cell is called.
 const BLANK: &str = "(blank)";
@@ -101,7 +101,7 @@ pub fn remarks(subgroups: &[Subgroup]) -> Vec<String> {
 mod tests {
     use super::super::{Case, Fold};
     use super::*;
-    use crate::numerics::random::RandomKey;
+    use pipe_numerics::random::RandomKey;
 
     #[test]
     fn each_value_is_scored_on_its_own_cases() {

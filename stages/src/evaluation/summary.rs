@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use super::metrics::{DatasetMetrics, FoldSpread, LabelledMetrics, Score};
 use super::predictions::Role;
-use crate::statistics::bootstrap::Interval;
+use pipe_statistics::bootstrap::Interval;
 
 /// Widest name that leaves the table within 100 columns.
 const WIDEST_NAME: usize = 38;
@@ -179,7 +179,7 @@ fn clipped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::statistics::bootstrap::{Evaluation, YoudenIntervals};
+    use pipe_statistics::bootstrap::{Evaluation, YoudenIntervals};
 
     fn interval(value: f64) -> Interval {
         Interval { value, low: value - 0.05, high: value + 0.05 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use thiserror::Error;
 
-use crate::training::parameters::TrainParameters;
+use pipe_learning::training::parameters::TrainParameters;
 
 /// Why the arguments cannot be read.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -222,8 +222,8 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::clip::lora::Projection;
-    use crate::clip::model::Tuning;
+    use pipe_learning::clip::lora::Projection;
+    use pipe_learning::clip::model::Tuning;
 
     #[test]
     fn values_may_hold_what_separates_them() {

@@ -2,10 +2,10 @@
 
 use thiserror::Error;
 
-use crate::statistics::calibration::{BetaCalibrator, CalibrationKind};
-use crate::torch::joblib::{self, JoblibError};
-use crate::torch::numpy;
-use crate::torch::pickle::{Id, Pickle, Value};
+use pipe_statistics::calibration::{BetaCalibrator, CalibrationKind};
+use pipe_torch::joblib::{self, JoblibError};
+use pipe_torch::numpy;
+use pipe_torch::pickle::{Id, Pickle, Value};
 
 /// The classes that such a file is made of, besides those of numbers.
 const CLASSES: [&str; 8] = [

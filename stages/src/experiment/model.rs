@@ -7,13 +7,13 @@ use candle_core::Tensor;
 use serde_json::Value;
 
 use super::arguments::ArgumentsError;
-use crate::clip::architecture::Architecture;
-use crate::clip::heads::HeadSettings;
-use crate::clip::lora::Tower;
-use crate::clip::model::{ModelSettings, Tuning};
-use crate::clip::weights::check_shapes;
-use crate::clip::{ModelError, Tensors};
-use crate::training::parameters::TrainParameters;
+use pipe_learning::clip::architecture::Architecture;
+use pipe_learning::clip::heads::HeadSettings;
+use pipe_learning::clip::lora::Tower;
+use pipe_learning::clip::model::{ModelSettings, Tuning};
+use pipe_learning::clip::weights::check_shapes;
+use pipe_learning::clip::{ModelError, Tensors};
+use pipe_learning::training::parameters::TrainParameters;
 
 /// Parts of attention's packed projection, in its order.
 const PARTS: [&str; 3] = ["q_proj", "k_proj", "v_proj"];

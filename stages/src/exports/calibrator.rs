@@ -1,11 +1,11 @@
 //! A calibrator as the published scripts pickle it: `betacal.BetaCalibration` over scikit-learn's logistic regression.
 
-use crate::statistics::calibration::{BetaCalibrator, CalibrationKind};
-use crate::torch::pickle_write::PickleWriter;
+use pipe_statistics::calibration::{BetaCalibrator, CalibrationKind};
+use pipe_torch::pickle_write::PickleWriter;
 
 /// The pickle that `joblib.load` reads where betacal and scikit-learn are installed.
 pub(super) fn pickle(calibrator: &BetaCalibrator) -> Vec<u8> {
-    let mut pickle = PickleWriter::new();
+    let mut pickle = PickleWriter::default();
     object(&mut pickle, "betacal", "BetaCalibration", |pickle| {
         pickle.text("parameters").text(calibrator.kind.name()).text("calibrator_");
         let class = match calibrator.kind {

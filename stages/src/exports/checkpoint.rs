@@ -9,12 +9,12 @@ use pipe_plugin::export::{Exported, Sink};
 use pipe_plugin::input::Files;
 use pipe_plugin::stage::StageError;
 
-use crate::clip::lora::{LoraSettings, Tower};
-use crate::clip::model::Tuning;
-use crate::clip::weights::parse_safetensors;
-use crate::clip::{ModelError, Tensors};
 use crate::cohort::model_file::{BaseWeights, ModelFile};
-use crate::torch::write::checkpoint;
+use pipe_learning::clip::lora::{LoraSettings, Tower};
+use pipe_learning::clip::model::Tuning;
+use pipe_learning::clip::weights::parse_safetensors;
+use pipe_learning::clip::{ModelError, Tensors};
+use pipe_torch::write::checkpoint;
 
 /// The input that gave the towers.
 const WEIGHTS: &str = "weights";

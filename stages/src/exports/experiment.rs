@@ -14,8 +14,8 @@ use crate::checkpoint::Checkpoint;
 use crate::cohort::calibrator_file::CalibratorFile;
 use crate::cohort::model_file::ModelFile;
 use crate::cohort::trained_on::{IMAGES, PATIENTS};
-use crate::preprocessing::{PAD_HU, SAMPLING, SIZE_MM};
-use crate::torch::write::checkpoint;
+use pipe_learning::preprocessing::{PAD_HU, SAMPLING, SIZE_MM};
+use pipe_torch::write::checkpoint;
 
 /// The kind whose results become `cal_k.pkl`.
 const CALIBRATE: &str = "calibrate";

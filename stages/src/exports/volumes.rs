@@ -6,10 +6,10 @@ use pipe_plugin::stage::StageError;
 
 use super::picture::montage;
 use crate::arrays::{read_array, read_made, read_volume};
-use crate::imaging::affine::Affine;
-use crate::imaging::nifti_write::{Volume, nii_gz_bytes};
-use crate::slice::planes::planes;
-use crate::torch::write::tensor;
+use pipe_imaging::affine::Affine;
+use pipe_imaging::nifti_write::{Volume, nii_gz_bytes};
+use pipe_learning::slice::planes::planes;
+use pipe_torch::write::tensor;
 
 /// The intensity window of pictures of volumes in HU, that of the published models. Pictures of slices have their own.
 const WINDOW: [f32; 2] = [-1000.0, 500.0];

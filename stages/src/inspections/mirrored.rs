@@ -21,10 +21,10 @@ use rayon::prelude::*;
 
 use crate::cohort::scans::{COORDINATES, halves};
 use crate::crop::geometry::{LpsPoint, ScanSpace};
-use crate::imaging::dicom::{Content, Geometry, SeriesFile, Tolerance, read_slices};
-use crate::imaging::nifti::{ReadLimits, Scan};
-use crate::imaging::orientation::Orientation;
-use crate::imaging::voxels::Region;
+use pipe_imaging::dicom::{Content, Geometry, SeriesFile, Tolerance, read_slices};
+use pipe_imaging::nifti::{ReadLimits, Scan};
+use pipe_imaging::orientation::Orientation;
+use pipe_imaging::voxels::Region;
 
 /// So many nodules are looked at, evenly over the table.
 const LOOKED_AT: usize = 40;

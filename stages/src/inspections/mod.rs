@@ -13,15 +13,15 @@ use serde_json::Value;
 
 use crate::cohort::scans::{self, COORDINATES};
 use crate::crop::geometry::{LpsPoint, ScanSpace};
-use crate::imaging::dicom::error::DicomError;
-use crate::imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
-use crate::imaging::nifti::{NiftiError, Scan};
-use crate::imaging::orientation::Orientation;
-use crate::imaging::placement::{Grid, displaced};
-use crate::imaging::plausibility::{self, Implausible};
 use crate::kinds::centroid::{CentroidParams, MASK, SCAN};
 use crate::kinds::crop::CropParams;
 use crate::kinds::dicom::{DicomParams, SERIES};
+use pipe_imaging::dicom::error::DicomError;
+use pipe_imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
+use pipe_imaging::nifti::{NiftiError, Scan};
+use pipe_imaging::orientation::Orientation;
+use pipe_imaging::placement::{Grid, displaced};
+use pipe_imaging::plausibility::{self, Implausible};
 
 /// Points nearer to each other than this are taken for one, in millimetres.
 const SAME_POINT: f64 = 1.0;

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::checkpoint::Checkpoint;
 use crate::cohort::calibrator_file::CalibratorFile;
 use crate::cohort::model_file::ModelFile;
-use crate::statistics::calibration::{BetaCalibrator, CalibrationError, CalibrationKind};
+use pipe_statistics::calibration::{BetaCalibrator, CalibrationError, CalibrationKind};
 
 /// The kind.
 pub struct Calibrate;

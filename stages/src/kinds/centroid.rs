@@ -11,11 +11,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::cohort::scans::{self, Orientation};
 use crate::cohort::{series, table_file};
-use crate::imaging::nifti::NiftiError;
-use crate::imaging::placement::{Grid, displaced};
 use crate::segmentation::{
     Connectivity, Each, Piece, SegmentationError, SegmentationParameters, pieces_and_left_out,
 };
+use pipe_imaging::nifti::NiftiError;
+use pipe_imaging::placement::{Grid, displaced};
 
 /// The kind.
 pub struct Centroid;

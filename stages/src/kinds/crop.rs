@@ -14,8 +14,8 @@ use crate::cohort::scans::{self, COORDINATES, Orientation};
 use crate::crop::geometry::LpsPoint;
 use crate::crop::signature::signature;
 use crate::crop::{self, CropError, CropParameters, crop_scan, origins};
-use crate::imaging::nifti::Scan;
-use crate::preprocessing::{GRID, GRID_1MM, Made, Preprocessing, VOLUME_PARAMETERS};
+use pipe_imaging::nifti::Scan;
+use pipe_learning::preprocessing::{GRID, GRID_1MM, Made, Preprocessing, VOLUME_PARAMETERS};
 
 /// The kind.
 pub struct Crop;
@@ -216,7 +216,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::imaging::orientation;
+    use pipe_imaging::orientation;
 
     #[test]
     fn the_defaults_are_those_of_the_published_models() {

@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cohort::{series, table_file};
-use crate::imaging::dicom::{Geometry, ReadOptions, Tolerance, read_series};
+use pipe_imaging::dicom::{Geometry, ReadOptions, Tolerance, read_series};
 
 /// The kind.
 pub struct Dicom;

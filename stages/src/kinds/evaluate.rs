@@ -26,10 +26,10 @@ use crate::evaluation::metrics::{self, DatasetMetrics};
 use crate::evaluation::predictions::{self, Predictions};
 use crate::evaluation::summary::{self, in_a_line, side_by_side};
 use crate::evaluation::{Case, Fold, comparisons, csv_bytes, subgroups, warnings};
-use crate::numerics::random::RandomKey;
-use crate::statistics::bootstrap::{Bootstrap, Interval};
-use crate::statistics::calibration::BetaCalibrator;
-use crate::training::prediction::Predictor;
+use pipe_learning::training::prediction::Predictor;
+use pipe_numerics::random::RandomKey;
+use pipe_statistics::bootstrap::{Bootstrap, Interval};
+use pipe_statistics::calibration::BetaCalibrator;
 
 /// The kind.
 pub struct Evaluate;

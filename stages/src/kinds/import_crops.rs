@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::arrays::{Store, write_volume};
-use crate::preprocessing::{Made, Preprocessing, SIZE_MM, STORE};
-use crate::torch::tensor::{PlainTensor, read_tensor};
+use pipe_learning::preprocessing::{Made, Preprocessing, SIZE_MM, STORE};
+use pipe_torch::tensor::{PlainTensor, read_tensor};
 
 /// The kind.
 pub struct ImportCrops;
@@ -108,7 +108,7 @@ mod tests {
     use crate::arrays::read_volume;
 
     fn imported(name: &str, store: Store) -> Result<Vec<u8>, StageError> {
-        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/torch");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/torch/tests/fixtures/torch");
         let bytes = std::fs::read(format!("{folder}/{name}.pt")).expect("a fixture");
         import(&bytes, store, &format!("{name}.pt"))
     }

@@ -10,16 +10,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::checkpoint::Checkpoint;
-use crate::clip::weights::{read_tensors, to_safetensors};
 use crate::cohort::calibrator_file::CalibratorFile;
 use crate::cohort::model_file::{BaseWeights, ModelFile};
 use crate::cohort::trained_on::{IMAGES, PATIENTS};
 use crate::experiment::model::{Merge, check_arguments, import, scaling};
 use crate::experiment::{arguments, calibrator};
-use crate::preprocessing::{CLIP_MAX, CLIP_MIN, GRID, GRID_1MM, PAD_HU, Preprocessing, SAMPLING, SIZE_MM};
 use crate::splits::tables::{read_pids, write_pids};
-use crate::statistics::calibration::BetaCalibrator;
-use crate::training::parameters::TrainParameters;
+use pipe_learning::clip::weights::{read_tensors, to_safetensors};
+use pipe_learning::preprocessing::{
+    CLIP_MAX, CLIP_MIN, GRID, GRID_1MM, PAD_HU, Preprocessing, SAMPLING, SIZE_MM,
+};
+use pipe_learning::training::parameters::TrainParameters;
+use pipe_statistics::calibration::BetaCalibrator;
 
 /// The kind.
 pub struct ImportExperiment;

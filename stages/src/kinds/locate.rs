@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::cohort::scans::{COORDINATES, Orientation, halves};
 use crate::cohort::{series, table_file};
-use crate::imaging::affine::Affine;
+use pipe_imaging::affine::Affine;
 
 /// The kind.
 pub struct Locate;

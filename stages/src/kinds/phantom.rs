@@ -4,11 +4,11 @@ use pipe_plugin::context::Context;
 use pipe_plugin::stage::{About, OutputSpec, Stage, StageError, Whole};
 use rayon::prelude::*;
 
-use crate::imaging::affine::Affine;
-use crate::imaging::nifti_write::{Volume, nii_gz_bytes};
 use crate::phantom::risk::Ceiling;
 use crate::phantom::{Nodule, Phantom as Patients, Scan};
 use crate::phantom::{PhantomParameters, dataset_csv, image_path};
+use pipe_imaging::affine::Affine;
+use pipe_imaging::nifti_write::{Volume, nii_gz_bytes};
 
 /// The kind.
 pub struct Phantom;

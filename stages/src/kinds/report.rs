@@ -12,9 +12,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::language_model::{Endpoint, Protocol, ask};
-use crate::numerics::random::RandomKey;
 use crate::reports::{NoduleFeatures, Prompt, report};
 use crate::semantics::{DIAMETER_COLUMNS, SEMANTIC_COLUMNS, SUSPICION};
+use pipe_numerics::random::RandomKey;
 
 /// The kind.
 pub struct Report;

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::arrays::{read_made, read_volume, write_array};
 use crate::cohort::like::{LIKE, fill};
-use crate::preprocessing::{CLIP_MAX, CLIP_MIN, Made};
-use crate::slice::planes::planes;
+use pipe_learning::preprocessing::{CLIP_MAX, CLIP_MIN, Made};
+use pipe_learning::slice::planes::planes;
 
 /// The kind.
 pub struct Slice;

@@ -12,10 +12,6 @@ use pipe_plugin::stage::{
 };
 use pipe_plugin::table::Table;
 
-use crate::clip::Tensors;
-use crate::clip::architecture::Architecture;
-use crate::clip::model::Model;
-use crate::clip::weights::{read_towers, to_safetensors};
 use crate::cohort::fold::{Fold, FoldRows, labels, reports_are_missing};
 use crate::cohort::model_file::{BaseWeights, ModelFile, random_towers};
 use crate::cohort::pixels::Pixels;
@@ -25,14 +21,18 @@ use crate::cohort::volumes::volumes_are_missing;
 use crate::cohort::{Nodule, label_problems};
 use crate::device::candle_device;
 use crate::semantics::SEMANTIC_COLUMNS;
-use crate::statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
-use crate::training::batches::PLANES;
-use crate::training::epoch::HistoryRow;
-use crate::training::error::TrainError;
-use crate::training::parameters::{TrainParameters, Weighting};
-use crate::training::run::{FoldData, Outcome, Progress, Trainer, fold_key};
-use crate::training::state::TrainingState;
-use crate::training::tensorboard;
+use pipe_learning::clip::Tensors;
+use pipe_learning::clip::architecture::Architecture;
+use pipe_learning::clip::model::Model;
+use pipe_learning::clip::weights::{read_towers, to_safetensors};
+use pipe_learning::training::batches::PLANES;
+use pipe_learning::training::epoch::HistoryRow;
+use pipe_learning::training::error::TrainError;
+use pipe_learning::training::parameters::{TrainParameters, Weighting};
+use pipe_learning::training::run::{FoldData, Outcome, Progress, Trainer, fold_key};
+use pipe_learning::training::state::TrainingState;
+use pipe_learning::training::tensorboard;
+use pipe_statistics::weights::{FeatureColumn, class_weights, diagnosis_weights, semantic_weights};
 
 /// The kind.
 pub struct Train;

@@ -8,9 +8,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::checkpoint::Checkpoint;
-use crate::clip::dropout::Dropout;
-use crate::clip::inputs::{Images, Texts};
-use crate::clip::text::Tokens;
 use crate::cohort::inference::{load, show};
 use crate::cohort::model_file::ModelFile;
 use crate::cohort::model_set::{FoldModel, models};
@@ -18,14 +15,17 @@ use crate::cohort::planes::PlaneRecords;
 use crate::cohort::trained_on::{refuse_known_cases, refuse_other_input};
 use crate::cohort::{Nodule, read_nodules, table_file};
 use crate::device::candle_device;
-use crate::numerics::random::RandomKey;
 use crate::semantics::SEMANTIC_COLUMNS;
-use crate::statistics::bootstrap::Bootstrap;
 use crate::text::{Tokenizer, impression};
-use crate::training::prediction::Predictor;
 use crate::zero_shot::prompts::{FeaturePrompts, ValuePrompts, parse};
 use crate::zero_shot::table::{FeatureScores, ValueMetric, csv_rows, json_value, summary, warning};
 use crate::zero_shot::{probabilities, together};
+use pipe_learning::clip::dropout::Dropout;
+use pipe_learning::clip::inputs::{Images, Texts};
+use pipe_learning::clip::text::Tokens;
+use pipe_learning::training::prediction::Predictor;
+use pipe_numerics::random::RandomKey;
+use pipe_statistics::bootstrap::Bootstrap;
 
 /// The kind.
 pub struct ZeroShot;

@@ -6,7 +6,7 @@
 
 use super::geometry::{Bounds, Point, Tube, add, coverage, distance, random_direction, scale, subtract};
 use super::texture::Texture;
-use crate::numerics::random::{Generator, RandomKey};
+use pipe_numerics::random::{Generator, RandomKey};
 
 /// Densities, HU.
 pub(super) const AIR_HU: f64 = -1000.0;

@@ -1,6 +1,6 @@
 //! Points, boxes and tapered tubes in LPS millimetres: what the anatomy is built of.
 
-use crate::numerics::random::Generator;
+use pipe_numerics::random::Generator;
 
 /// A point or a direction in LPS millimetres: to the left, to the back, to the head.
 pub type Point = [f64; 3];
@@ -153,7 +153,7 @@ impl Tube {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::random::RandomKey;
+    use pipe_numerics::random::RandomKey;
 
     #[test]
     fn distance_from_a_tapered_tube() {

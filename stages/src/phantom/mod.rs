@@ -22,10 +22,10 @@ mod texture;
 pub use parameters::PhantomParameters;
 pub use table::{dataset_csv, image_path};
 
-use crate::numerics::random::{Generator, RandomKey};
 use anatomy::{Anatomy, TISSUE_HU};
 use geometry::Point;
 use nodule::NoduleBody;
+use pipe_numerics::random::{Generator, RandomKey};
 use placement::Place;
 use render::{Grid, Object};
 use risk::RiskModel;

@@ -6,7 +6,7 @@
 use super::anatomy::TISSUE_HU;
 use super::geometry::{Bounds, Point, coverage, dot, length, random_direction, subtract, unit};
 use super::semantics::{Attributes, Consistency, Margin, Shape};
-use crate::numerics::random::Generator;
+use pipe_numerics::random::Generator;
 
 /// What ground glass adds to the lung it lies in, HU; vessels stay visible through it.
 const GLASS_RISE_HU: f64 = 330.0;
@@ -143,7 +143,7 @@ fn draw_bumps(attributes: &Attributes, generator: &mut Generator) -> Vec<Bump> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::random::RandomKey;
+    use pipe_numerics::random::RandomKey;
 
     const LUNG_HU: f64 = -860.0;
 

@@ -4,7 +4,7 @@
 use super::anatomy::{Anatomy, Lung};
 use super::geometry::{Bounds, Point, add, distance, scale, subtract, unit};
 use super::semantics::Attributes;
-use crate::numerics::random::Generator;
+use pipe_numerics::random::Generator;
 
 /// Margins to the scan's sides and to other nodules, mm, from the roomiest to what is just
 /// acceptable; each is tried in turn. The first leaves a 50 mm window around a nodule full.
@@ -79,7 +79,7 @@ fn below_pleura(lung: &Lung, pleura: Point, point: Point, depth: f64) -> Point {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::random::RandomKey;
+    use pipe_numerics::random::RandomKey;
 
     fn chest() -> (Anatomy, Bounds) {
         let anatomy = Anatomy::draw(&RandomKey::new(1, "test"));

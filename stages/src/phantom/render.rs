@@ -6,7 +6,7 @@ use super::anatomy::Anatomy;
 use super::geometry::{Bounds, Point};
 use super::nodule::NoduleBody;
 use super::signs::Stroke;
-use crate::numerics::random::Generator;
+use pipe_numerics::random::Generator;
 
 /// The voxel grid of a scan, stored from right to left, front to back, feet to head.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -141,8 +141,8 @@ impl Slice {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::random::RandomKey;
     use crate::phantom::geometry::Tube;
+    use pipe_numerics::random::RandomKey;
 
     fn grid() -> Grid {
         Grid { shape: [40, 30, 5], spacing: [0.75, 1.0, 2.5], origin: [60.0, -5.0, 10.0] }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::semantics::{Attributes, Consistency, LOG_SPREAD, Margin, TYPICAL_MM};
-use crate::numerics::random::{Generator, RandomKey};
+use pipe_numerics::random::{Generator, RandomKey};
 
 /// How many nodules the intercept is fitted on.
 const POPULATION: usize = 4000;

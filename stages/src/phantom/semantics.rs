@@ -4,7 +4,7 @@
 //! part-solid more often, ground glass holds neither calcium nor necrosis, retraction goes with spiculation.
 //! Nothing here knows of images; malignancy is `risk`'s matter.
 
-use crate::numerics::random::Generator;
+use pipe_numerics::random::Generator;
 
 /// Mean diameter of the typical nodule, mm.
 pub(super) const TYPICAL_MM: f64 = 11.5;
@@ -280,8 +280,8 @@ pub(super) fn round_tenth(value: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::random::RandomKey;
     use crate::semantics::SEMANTIC_COLUMNS;
+    use pipe_numerics::random::RandomKey;
 
     fn population() -> Vec<Attributes> {
         let mut generator = RandomKey::new(3, "test").generator();

@@ -5,7 +5,7 @@ use super::anatomy::{AIR_HU, TISSUE_HU};
 use super::geometry::{Point, Tube, add, coverage, length, random_direction, scale, subtract, unit};
 use super::nodule::NoduleBody;
 use super::semantics::{Attributes, Consistency, Margin};
-use crate::numerics::random::Generator;
+use pipe_numerics::random::Generator;
 
 /// Spikes of a spiculated nodule: enough that several lie in any plane through its centre.
 const SPIKES: usize = 60;
@@ -241,7 +241,7 @@ impl Artist<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::random::RandomKey;
+    use pipe_numerics::random::RandomKey;
 
     fn signs(change: impl Fn(&mut Attributes)) -> (NoduleBody, Signs) {
         let mut generator = RandomKey::new(1, "test").generator();

@@ -43,8 +43,8 @@ fn cells(pid: &str, nodule: &Nodule) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::random::RandomKey;
     use crate::phantom::semantics::Attributes;
+    use pipe_numerics::random::RandomKey;
 
     const HEADER: &str = "pid,nodule_id,image_path,coordX,coordY,coordZ,malignant,longest_axial_diameter_(mm),\
         short_diameter_(mm),mean_diameter,psn_longest_diameter_solid_component,nodule_margin_conspicuity,\

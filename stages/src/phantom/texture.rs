@@ -1,7 +1,7 @@
 //! The mottled density of lung tissue: smooth noise that can be asked at any point.
 
 use super::geometry::Point;
-use crate::numerics::random::Generator;
+use pipe_numerics::random::Generator;
 
 /// Lattice points along each axis; the texture repeats after that many.
 const PERIOD: usize = 32;
@@ -51,7 +51,7 @@ fn mix(a: f64, b: f64, share: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::random::RandomKey;
+    use pipe_numerics::random::RandomKey;
 
     #[test]
     fn it_is_smooth_periodic_and_of_mean_zero() {

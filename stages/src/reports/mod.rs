@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use crate::numerics::random::RandomKey;
 use crate::semantics::{
     ADDITIONAL_MARGINS, CONSISTENCY, CONSPICUITY, DIAMETER_COLUMNS, LONGEST_DIAMETER, MEAN_DIAMETER,
     NODULE_MARGINS, SEMANTIC_COLUMNS, SHAPE, SHORT_DIAMETER, SUSPICION, spelled,
 };
+use pipe_numerics::random::RandomKey;
 use wording::{Phrasing, adjective, capitalised, list, millimetres, sanitised, with_article};
 
 mod prompt;

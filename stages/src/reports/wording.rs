@@ -4,8 +4,8 @@
 //! purpose of the sentence, so that a blank in one place changes no sentence elsewhere. The module does
 //! not know which features a report mentions where.
 
-use crate::numerics::random::RandomKey;
 use crate::semantics::{ADDITIONAL_MARGINS, CONSISTENCY, CONSPICUITY, NODULE_MARGINS, SHAPE, SUSPICION};
+use pipe_numerics::random::RandomKey;
 
 /// Length of a value in a report at most, in characters.
 pub const LONGEST_VALUE: usize = 60;

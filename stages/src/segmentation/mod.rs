@@ -12,9 +12,9 @@ mod properties;
 use std::collections::BTreeMap;
 
 use crate::crop::geometry::LpsPoint;
-use crate::imaging::affine::Affine;
-use crate::imaging::nifti::{NiftiError, ReadLimits, Scan};
-use crate::imaging::orientation::Orientation;
+use pipe_imaging::affine::Affine;
+use pipe_imaging::nifti::{NiftiError, ReadLimits, Scan};
+use pipe_imaging::orientation::Orientation;
 
 use growing::{Growing, Sums};
 use runs::SliceRuns;
@@ -212,7 +212,7 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::imaging::nifti_write::{Volume, nii_gz_bytes};
+    use pipe_imaging::nifti_write::{Volume, nii_gz_bytes};
 
     /// A mask of 5 × 4 × 3 voxels of 2 × 3 × 4 mm whose first voxel lies at RAS (10, 20, 30).
     fn mask(labelled: &[([usize; 3], f32)]) -> Scan {

@@ -6,7 +6,7 @@ use std::path::Path;
 use proptest::prelude::*;
 
 use super::*;
-use crate::imaging::nifti_write::{Volume, nii_bytes};
+use pipe_imaging::nifti_write::{Volume, nii_bytes};
 
 /// (label, first voxel, voxels, sums of the indices) of each piece, by filling from each voxel that is left.
 fn filled(shape: [usize; 3], voxels: &[i16], connectivity: Connectivity) -> Vec<(u32, usize, u64, [f64; 3])> {

@@ -3,7 +3,7 @@
 //! A split is reproduced only when every draw is: the Mersenne Twister's 32-bit words, the masked
 //! rejection that makes a bounded integer of them, and the order of the swaps. `RandomState` is frozen
 //! in NumPy, so this does not change with its versions. Everything else in the workflow draws from
-//! [`crate::numerics::random`].
+//! [`pipe_numerics::random`].
 
 use rand_mt::Mt;
 

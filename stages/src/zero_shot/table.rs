@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 
 use crate::semantics::is_same_word;
-use crate::statistics::bootstrap::{Bootstrap, BootstrapError, Interval};
-use crate::statistics::clusters::Clusters;
+use pipe_statistics::bootstrap::{Bootstrap, BootstrapError, Interval};
+use pipe_statistics::clusters::Clusters;
 
 /// All that is said of one feature.
 #[derive(Clone, Debug, PartialEq)]
@@ -196,7 +196,7 @@ pub fn summary(nodules: usize, metrics: &[ValueMetric]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::numerics::random::RandomKey;
+    use pipe_numerics::random::RandomKey;
 
     fn scores() -> FeatureScores {
         let nodule = |p: f64| vec![p, 1.0 - p];

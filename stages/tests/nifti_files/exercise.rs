@@ -3,11 +3,11 @@
 use std::io::Cursor;
 use std::path::Path;
 
+use pipe_imaging::nifti::{NiftiError, Reach, ReadLimits, Scan};
+use pipe_imaging::orientation::Orientation;
+use pipe_imaging::voxels::Region;
 use pipe_stages::crop::geometry::LpsPoint;
 use pipe_stages::crop::{CropParameters, crop_scan};
-use pipe_stages::imaging::nifti::{NiftiError, Reach, ReadLimits, Scan};
-use pipe_stages::imaging::orientation::Orientation;
-use pipe_stages::imaging::voxels::Region;
 
 const MEMORY_BYTES: u64 = 1 << 20;
 /// Where a pair is cut in two, so that one input stands for both files.
