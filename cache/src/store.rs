@@ -100,7 +100,7 @@ impl Store {
         &self.packs
     }
 
-    pub(crate) fn results(&self) -> &Results {
+    pub(crate) fn result_journal(&self) -> &Results {
         &self.results
     }
 

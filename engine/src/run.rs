@@ -274,6 +274,7 @@ fn header(session: &Session<'_>, pipeline: &Pipeline, options: &RunOptions) -> R
         jobs: options.jobs,
         set: pipeline.overrides.set.clone(),
         profiles: pipeline.overrides.profiles.clone(),
+        force: options.force.clone(),
         code: session.registry.code_of_all(),
         surroundings: options.surroundings.clone(),
         elsewhere: Elsewhere::among(&pipeline.root, pipeline.instances.iter().flat_map(Instance::paths)),

@@ -80,7 +80,7 @@ impl Store {
     pub fn sync(&self) -> Result<()> {
         // The blobs first: a result must not outlive what it tells of.
         self.packs().sync()?;
-        self.results().sync()
+        self.result_journal().sync()
     }
 
     /// Merges what ended processes have left in many small files.
@@ -89,7 +89,7 @@ impl Store {
     /// [`Error::Io`] when the store cannot be read or written.
     pub fn tidy(&self) -> Result<()> {
         self.packs().tidy()?;
-        self.results().tidy()
+        self.result_journal().tidy()
     }
 
     /// Whether a blob of that digest is there; its bytes are compared only when they are read.

@@ -6,7 +6,7 @@
 
 mod former;
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -228,7 +228,7 @@ impl Store {
     /// The readable results of a fingerprint with their ranks, the ones that count first.
     fn results_of(&self, fingerprint: Digest, again: bool) -> Result<Vec<(u64, ResultRecord)>> {
         let mut found: Vec<(u64, Digest)> = Vec::new();
-        for lead in self.results().leads(fingerprint, again)? {
+        for lead in self.result_journal().leads(fingerprint, again)? {
             if let Entry::Result(rank) = Entry::of(lead.number) {
                 found.push((rank, lead.digest));
             }
@@ -244,7 +244,7 @@ impl Store {
         let bytes =
             serde_json::to_vec(record).map_err(|error| Error::io("write", self.root())(error.into()))?;
         let digest = self.put(&bytes)?;
-        self.results().append(fingerprint, digest, Entry::Result(rank))
+        self.result_journal().append(fingerprint, digest, Entry::Result(rank))
     }
 
     /// Keeps the preimage of a fingerprint: the JSON text that says what went into it.
@@ -255,9 +255,9 @@ impl Store {
         let digest = self.put(preimage)?;
         let lead = Lead { digest, number: Entry::Preimage.number() };
         // It explains a result and is not needed for it, so it need not be durable.
-        match self.results().leads(fingerprint, false)?.contains(&lead) {
+        match self.result_journal().leads(fingerprint, false)?.contains(&lead) {
             true => Ok(()),
-            false => self.results().append(fingerprint, digest, Entry::Preimage),
+            false => self.result_journal().append(fingerprint, digest, Entry::Preimage),
         }
     }
 
@@ -267,7 +267,7 @@ impl Store {
     /// [`Error::Io`] when it is there and cannot be read.
     pub fn preimage(&self, fingerprint: Digest) -> Result<Option<Vec<u8>>> {
         for again in [false, true] {
-            for lead in self.results().leads(fingerprint, again)? {
+            for lead in self.result_journal().leads(fingerprint, again)? {
                 if Entry::of(lead.number) == Entry::Preimage && self.contains(lead.digest) {
                     return self.read(lead.digest).map(Some);
                 }
@@ -276,19 +276,37 @@ impl Store {
         Ok(None)
     }
 
+    /// All fingerprints that have results or preimages, sorted.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a journal is there and cannot be read.
+    pub fn fingerprints(&self) -> Result<BTreeSet<Digest>> {
+        let mut state = self.result_journal().lock();
+        state.refresh()?;
+        Ok(state.journal.all().map(|(fingerprint, _)| fingerprint).collect())
+    }
+
+    /// The results of a fingerprint that can be read, of all classes, those that count first.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a journal is there and cannot be read.
+    pub fn results(&self, fingerprint: Digest) -> Result<Vec<ResultRecord>> {
+        Ok(self.results_of(fingerprint, false)?.into_iter().map(|(_, record)| record).collect())
+    }
+
     /// The blobs that hold results and preimages, not artifacts: results name runs and times.
     ///
     /// # Errors
     /// [`Error::Io`] when a journal is there and cannot be read.
     pub fn result_blobs(&self) -> Result<HashSet<Digest>> {
-        let mut state = self.results().lock();
+        let mut state = self.result_journal().lock();
         state.refresh()?;
         Ok(state.journal.all().map(|(_, lead)| lead.digest).collect())
     }
 
     /// How many fingerprints have results or preimages.
     pub(crate) fn count_results(&self) -> Result<u64> {
-        let mut state = self.results().lock();
+        let mut state = self.result_journal().lock();
         state.refresh()?;
         Ok(state.journal.len() as u64)
     }
@@ -301,7 +319,7 @@ impl Store {
         is_old: &dyn Fn(&Path) -> bool,
         dry: bool,
     ) -> Result<(u64, HashSet<Digest>)> {
-        let mut state = self.results().lock();
+        let mut state = self.result_journal().lock();
         state.refresh()?;
         let gone = state.journal.forget(keep, is_old, dry)?;
         let others = state.journal.all().filter(|(fingerprint, _)| !gone.contains(fingerprint));
@@ -396,7 +414,7 @@ mod tests {
             assert_eq!(store.result(key, "any"), Some(record("any", content)));
         }
         let store = Store::open(folder.path()).unwrap();
-        store.results().lock().journal.merge(&|_| true).unwrap();
+        store.result_journal().lock().journal.merge(&|_| true).unwrap();
         assert_eq!(Store::open(folder.path()).unwrap().result(key, "any"), Some(record("any", b"three")));
     }
 
@@ -459,12 +477,12 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let key = Digest::of(b"key");
         let torn = store.put(b"{ torn").unwrap();
-        store.results().append(key, torn, Entry::Result(FIRST)).unwrap();
+        store.result_journal().append(key, torn, Entry::Result(FIRST)).unwrap();
         assert_eq!(store.result(key, "any"), None);
         assert_eq!(store.record_result(key, &record("any", b"two")).unwrap(), RecordOutcome::Stored);
         assert_eq!(store.result(key, "any"), Some(record("any", b"two")));
         // So does one whose blob is gone.
-        let blobs = store.results().leads(key, true).unwrap();
+        let blobs = store.result_journal().leads(key, true).unwrap();
         blobs.iter().for_each(|lead| store.packs().strike_out(lead.digest).unwrap());
         assert_eq!(store.result(key, "any"), None);
     }

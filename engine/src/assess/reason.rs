@@ -61,7 +61,7 @@ impl Reason {
     }
 
     /// Why an instance whose preimage has not changed is computed.
-    pub(super) fn of_status(status: InstanceStatus, run: String) -> Self {
+    pub(crate) fn of_status(status: InstanceStatus, run: String) -> Self {
         match status {
             InstanceStatus::Failed => Self::Failed { run },
             InstanceStatus::Skipped => Self::NotReached,

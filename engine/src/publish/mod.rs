@@ -1,6 +1,7 @@
 //! Copying artifacts out of the store: `pipe get` here, and `publish` at a run's end in `folder`.
 
 mod conflicts;
+mod exchange;
 mod folder;
 pub(crate) mod provenance;
 

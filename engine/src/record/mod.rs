@@ -110,6 +110,9 @@ pub struct RunHeader {
     pub set: Vec<String>,
     /// `--profile` names.
     pub profiles: Vec<String>,
+    /// Stages and instances that were computed although their results were known.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub force: Vec<String>,
     /// The fingerprint of all of the binary's code.
     pub code: Digest,
     /// Program, host, repository.

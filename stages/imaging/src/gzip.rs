@@ -163,6 +163,7 @@ impl<R: BufRead> GzipReader<R> {
         Ok(0)
     }
 
+    #[allow(clippy::cast_possible_truncation, reason = "no more than the buffers hold")]
     fn inflate(&mut self, out: &mut [u8]) -> Result<usize, GzipError> {
         let input = self.stored.fill_buf()?;
         let at_end = input.is_empty();
@@ -262,6 +263,7 @@ impl<R: BufRead> GzipReader<R> {
     }
 
     /// Holds a member against its trailer.
+    #[allow(clippy::cast_possible_truncation, reason = "a trailer holds the length modulo 2³²")]
     fn check_trailer(&mut self) -> Result<(), GzipError> {
         let (member, offset) = (self.member, self.offset);
         let [a, b, c, d, rest @ ..] = self.take::<TRAILER_BYTES>()?;

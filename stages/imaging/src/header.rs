@@ -169,6 +169,11 @@ fn data_offset(fields: &Fields) -> Result<u64, FieldError> {
     };
     let offset = fields.vox_offset;
     if (least..=largest).contains(&offset) && offset.fract() == 0.0 {
+        #[allow(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a whole number of these bounds"
+        )]
         return Ok(offset as u64);
     }
     Err(FieldError::new("vox_offset", fields.layout.vox_offset, offset, expected))

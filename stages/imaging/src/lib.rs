@@ -3,6 +3,12 @@
 //! Nothing here knows of nodules, crops or samples tables. World coordinates are NIfTI's own, RAS
 //! millimetres; whoever holds LPS points converts them.
 
+// Numbers here come from files that others have written.
+#![cfg_attr(
+    not(test),
+    warn(clippy::cast_possible_truncation, clippy::cast_possible_wrap, clippy::cast_sign_loss)
+)]
+
 pub mod affine;
 pub mod dicom;
 mod error;

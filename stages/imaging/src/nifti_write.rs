@@ -150,6 +150,11 @@ pub fn header_bytes(shape: [usize; 3], affine: &Affine) -> Result<[u8; HEADER_BY
     header_of::<i16>(shape, affine)
 }
 
+#[allow(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "348, and the bits of a number of eight bytes at most"
+)]
 fn header_of<T: Voxel>(shape: [usize; 3], affine: &Affine) -> Result<[u8; HEADER_BYTES], NiftiWriteError> {
     let extents = extents(shape).ok_or(NiftiWriteError::Shape { shape })?;
     if !affine.is_finite() || affine.is_singular() {
@@ -233,6 +238,7 @@ fn in_memory(write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>) -> Result<Vec<u
     Ok(bytes)
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "the standard has no more")]
 fn single(value: f64) -> [u8; 4] {
     (value as f32).to_le_bytes()
 }

@@ -90,6 +90,7 @@ impl Source {
 
     /// Whether the file's end shows that it holds the expected bytes and nothing else, as far as can
     /// be told without reading it through. A plain file holds what its length says.
+    #[allow(clippy::cast_possible_truncation, reason = "a trailer holds the length modulo 2³²")]
     pub(super) fn ends_as_expected(&self) -> bool {
         match self.stream {
             Stream::Plain(_) => true,
@@ -135,8 +136,8 @@ impl Source {
             (Stream::Plain(_), Err(_)) => Err(self.truncated(self.stored_length)),
             (Stream::Gzip { .. }, _) => {
                 while self.position < target {
-                    let step = (target - self.position).min(BUFFER_BYTES as u64);
-                    self.fill(step as usize)?;
+                    let step = usize::try_from(target - self.position).unwrap_or(BUFFER_BYTES);
+                    self.fill(step.min(BUFFER_BYTES))?;
                 }
                 Ok(())
             }

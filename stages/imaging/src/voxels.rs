@@ -148,6 +148,7 @@ pub struct Block {
 
 impl Block {
     /// All values, scaled.
+    #[allow(clippy::cast_possible_truncation, reason = "rounded to f32, which is what is asked for")]
     pub fn values(&self) -> Vec<f32> {
         match &self.voxels {
             Voxels::Stored(stored) => stored.iter().map(|&v| self.scale(f64::from(v)) as f32).collect(),
@@ -203,6 +204,10 @@ impl BlockBuilder {
         self.block
     }
 
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "rounded to f32; whoever needs more keeps what is stored"
+    )]
     fn append(&mut self, bytes: &[u8]) {
         let (slope, intercept) = (self.block.slope, self.block.intercept);
         let swap = self.big_endian;

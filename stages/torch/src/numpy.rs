@@ -46,6 +46,11 @@ impl Number {
         Some(Self { kind, bytes, big_endian: order == ">" })
     }
 
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_possible_wrap,
+        reason = "the upper bytes are those that were not read"
+    )]
     fn value(self, bytes: &[u8]) -> Option<f64> {
         let mut whole = [0; 8];
         let low = whole.get_mut(..self.bytes)?;

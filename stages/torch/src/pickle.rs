@@ -305,7 +305,7 @@ impl<'a> Reader<'a> {
     fn remember(&mut self, code: u8) -> Result<(), PickleError> {
         let key = match code {
             b'q' | b'h' => self.array::<1>()?[0].into(),
-            0x94 => self.memo.len() as u32,
+            0x94 => u32::try_from(self.memo.len()).map_err(|_| self.malformed("too many values"))?,
             _ => u32::from_le_bytes(self.array()?),
         };
         if matches!(code, b'h' | b'j') {

@@ -73,6 +73,7 @@ fn ordered_dictionary(pickle: &mut PickleWriter) -> &mut PickleWriter {
 }
 
 /// A tensor in C order that begins at its storage's first number.
+#[allow(clippy::cast_possible_wrap, reason = "no tensor in memory has so many numbers")]
 fn describe(pickle: &mut PickleWriter, position: usize, tensor: &Tensor) {
     let sizes = |pickle: &mut PickleWriter, sizes: &[usize]| {
         pickle.tuple(|pickle| {

@@ -22,6 +22,7 @@ impl PixelFormat {
 }
 
 /// Rescales to 16-bit integers, and stops at the first value that is not one.
+#[allow(clippy::cast_possible_truncation, reason = "compared with what it was")]
 pub(super) fn to_integers(cells: &[u32], format: &PixelFormat, frame: &Frame, out: &mut [i16]) -> Fit {
     for (cell, out) in cells.iter().zip(out) {
         let value = format.value(*cell) * frame.slope + frame.intercept;
@@ -35,6 +36,7 @@ pub(super) fn to_integers(cells: &[u32], format: &PixelFormat, frame: &Frame, ou
 }
 
 /// Rescales to single precision.
+#[allow(clippy::cast_possible_truncation, reason = "rounded to f32; what does not fit is refused")]
 pub(super) fn to_reals(
     cells: &[u32],
     format: &PixelFormat,

@@ -186,11 +186,16 @@ fn even_step(slices: &[Slice], tolerance: Tolerance) -> Result<f64, DicomError> 
             position: slices[index].along,
             gap,
             expected,
-            // Saturates; less than one is none.
-            missing: (gap / expected - 0.5).max(0.0) as u64,
+            missing: whole(gap / expected - 0.5),
         });
     }
     Ok(gaps.iter().sum::<f64>() / gaps.len() as f64)
+}
+
+/// The whole part; none of what is less than one, and the most that fits of what is more.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is not negative")]
+fn whole(number: f64) -> u64 {
+    number.max(0.0) as u64
 }
 
 fn declared_step(slices: &[Slice]) -> Result<f64, DicomError> {

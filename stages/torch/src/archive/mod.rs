@@ -1,8 +1,11 @@
 //! Finds and reads the tensors of PyTorch's zip archives.
 //!
 //! Two layouts: a pickled state dict, possibly nested under `model` or `state_dict` (`torch.save`), and
-//! a pickled tree of modules (TorchScript). A single tensor is read in [`super::tensor`]. Tensors are read as values; nothing is executed. Every size
+//! a pickled tree of modules (TorchScript). A single tensor is read in [`crate::tensor`]. Tensors are read as values; nothing is executed. Every size
 //! is checked against the archive before memory is taken.
+
+mod number;
+mod placement;
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek};
@@ -11,6 +14,8 @@ use candle_core::{Device, Tensor};
 use thiserror::Error;
 use zip::{CompressionMethod, ZipArchive};
 
+pub use self::number::Number;
+pub(crate) use self::placement::{Placement, placement, tensor_arguments};
 use super::pickle::{Id, Pickle, PickleError, Value};
 
 /// Names under which checkpoints keep their state dict.
@@ -71,89 +76,6 @@ impl From<PickleError> for ArchiveError {
     fn from(error: PickleError) -> Self {
         Self::Pickle(error.to_string())
     }
-}
-
-/// Type of stored numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Number {
-    /// Half precision.
-    F16,
-    /// Half the bits of f32, cut off.
-    BF16,
-    /// Single precision.
-    F32,
-    /// Double precision.
-    F64,
-    /// Whole numbers of 8 bits with a sign.
-    I8,
-    /// Whole numbers of 8 bits without a sign.
-    U8,
-    /// Whole numbers of 16 bits.
-    I16,
-    /// Whole numbers of 32 bits.
-    I32,
-    /// Whole numbers of 64 bits.
-    I64,
-}
-
-impl Number {
-    fn of_storage(class: &str) -> Option<Self> {
-        match class {
-            "torch.HalfStorage" => Some(Self::F16),
-            "torch.BFloat16Storage" => Some(Self::BF16),
-            "torch.FloatStorage" => Some(Self::F32),
-            "torch.DoubleStorage" => Some(Self::F64),
-            "torch.CharStorage" => Some(Self::I8),
-            "torch.ByteStorage" => Some(Self::U8),
-            "torch.ShortStorage" => Some(Self::I16),
-            "torch.IntStorage" => Some(Self::I32),
-            "torch.LongStorage" => Some(Self::I64),
-            _ => None,
-        }
-    }
-
-    fn is_floating(self) -> bool {
-        matches!(self, Self::F16 | Self::BF16 | Self::F32 | Self::F64)
-    }
-
-    /// Bytes of a number.
-    fn bytes(self) -> usize {
-        match self {
-            Self::I8 | Self::U8 => 1,
-            Self::F16 | Self::BF16 | Self::I16 => 2,
-            Self::F32 | Self::I32 => 4,
-            Self::F64 | Self::I64 => 8,
-        }
-    }
-
-    /// Little-endian bytes as f32; bytes beyond the last whole number are dropped.
-    pub fn decode(self, bytes: &[u8]) -> Vec<f32> {
-        match self {
-            Self::F16 => decode(bytes, |x| half::f16::from_le_bytes(x).to_f32()),
-            Self::BF16 => decode(bytes, |x| half::bf16::from_le_bytes(x).to_f32()),
-            Self::F32 => decode(bytes, f32::from_le_bytes),
-            Self::F64 => decode(bytes, |x| f64::from_le_bytes(x) as f32),
-            Self::I8 => decode(bytes, |x| i8::from_le_bytes(x).into()),
-            Self::U8 => decode(bytes, |x| u8::from_le_bytes(x).into()),
-            Self::I16 => decode(bytes, |x| i16::from_le_bytes(x).into()),
-            Self::I32 => decode(bytes, |x| i32::from_le_bytes(x) as f32),
-            Self::I64 => decode(bytes, |x| i64::from_le_bytes(x) as f32),
-        }
-    }
-}
-
-fn decode<const SIZE: usize>(bytes: &[u8], number: impl Fn([u8; SIZE]) -> f32) -> Vec<f32> {
-    bytes.as_chunks::<SIZE>().0.iter().map(|&chunk| number(chunk)).collect()
-}
-
-/// How a tensor lies in a storage; counted in numbers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Placement {
-    number: Number,
-    pub(super) storage: String,
-    offset: usize,
-    pub(super) shape: Vec<usize>,
-    strides: Vec<usize>,
 }
 
 /// Reads every floating-point tensor of an archive as f32, by name. Other tensors are left out.
@@ -379,168 +301,5 @@ fn too_large(name: &str) -> ArchiveError {
     ArchiveError::Tensor { name: name.into(), what: "the tree of modules is larger than any model's".into() }
 }
 
-/// Arguments of `_rebuild_tensor_v2`, if the value is a tensor or a parameter that wraps one.
-pub(super) fn tensor_arguments(pickle: &Pickle, id: Id) -> Option<&[Id]> {
-    let Value::Object { class, arguments, .. } = pickle.value(id) else { return None };
-    let arguments = pickle.tuple(*arguments)?;
-    match pickle.class(*class)? {
-        "torch._utils._rebuild_tensor_v2" => Some(arguments),
-        "torch._utils._rebuild_parameter" => {
-            // One level: a parameter wraps a tensor, never another parameter.
-            let Value::Object { class, arguments, .. } = pickle.value(*arguments.first()?) else {
-                return None;
-            };
-            let inner = pickle.class(*class)? == "torch._utils._rebuild_tensor_v2";
-            if inner { pickle.tuple(*arguments) } else { None }
-        }
-        _ => None,
-    }
-}
-
-/// (storage, offset, shape, strides, …) → where the tensor lies; `None` for numbers that are not real.
-pub(super) fn placement(
-    pickle: &Pickle,
-    arguments: &[Id],
-    name: &str,
-) -> Result<Option<Placement>, ArchiveError> {
-    let malformed =
-        || ArchiveError::Tensor { name: name.into(), what: "its description is malformed".into() };
-    let &[storage, offset, shape, strides, ..] = arguments else { return Err(malformed()) };
-    let Value::Persistent(storage) = pickle.value(storage) else { return Err(malformed()) };
-    // ("storage", type, key, location, length)
-    let Some(&[_, class, key, ..]) = pickle.tuple(*storage) else { return Err(malformed()) };
-    let Some(number) = pickle.class(class).and_then(Number::of_storage) else { return Ok(None) };
-    let placement = || {
-        Some(Placement {
-            number,
-            storage: pickle.text(key)?.to_owned(),
-            offset: pickle.size(offset)?,
-            shape: pickle.sizes(shape)?,
-            strides: pickle.sizes(strides)?,
-        })
-    };
-    let placement = placement().filter(|x| x.shape.len() == x.strides.len()).ok_or_else(malformed)?;
-    Ok(Some(placement))
-}
-
-impl Placement {
-    /// What the tensor would take in the archive if it shared nothing; `None` beyond 64 bits.
-    fn bytes(&self) -> Option<u64> {
-        let number = self.number.bytes() as u64;
-        self.shape.iter().try_fold(number, |bytes, &dim| bytes.checked_mul(dim as u64))
-    }
-
-    /// The tensor's values in C order from its storage's bytes.
-    pub(super) fn values(&self, bytes: &[u8]) -> Result<Vec<f32>, String> {
-        let storage = self.number.decode(bytes);
-        let count = self.shape.iter().try_fold(1usize, |count, &dim| count.checked_mul(dim));
-        let count = count.filter(|&count| count <= storage.len());
-        let count = count.ok_or_else(|| {
-            format!("shape {:?} does not fit its storage of {} numbers", self.shape, storage.len())
-        })?;
-        if self.is_contiguous() {
-            let end = self.offset.saturating_add(count);
-            return storage
-                .get(self.offset..end)
-                .map(<[f32]>::to_vec)
-                .ok_or_else(|| self.outside(storage.len()));
-        }
-        (0..count).map(|index| self.value(&storage, index)).collect()
-    }
-
-    fn is_contiguous(&self) -> bool {
-        let mut expected: usize = 1;
-        for (&dim, &stride) in self.shape.iter().zip(&self.strides).rev() {
-            if dim != 1 && stride != expected {
-                return false;
-            }
-            // Where this would overflow, a dimension of 0 makes the tensor empty.
-            expected = expected.saturating_mul(dim);
-        }
-        true
-    }
-
-    /// The value at a position in C order.
-    fn value(&self, storage: &[f32], mut index: usize) -> Result<f32, String> {
-        let mut at = self.offset;
-        for (&dim, &stride) in self.shape.iter().zip(&self.strides).rev() {
-            at = at.saturating_add((index % dim.max(1)).saturating_mul(stride));
-            index /= dim.max(1);
-        }
-        storage.get(at).copied().ok_or_else(|| self.outside(storage.len()))
-    }
-
-    fn outside(&self, length: usize) -> String {
-        let Self { offset, shape, strides, .. } = self;
-        format!(
-            "shape {shape:?}, strides {strides:?} and offset {offset} leave its storage of {length} numbers"
-        )
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn placement(offset: usize, shape: &[usize], strides: &[usize]) -> Placement {
-        let (shape, strides) = (shape.to_vec(), strides.to_vec());
-        Placement { number: Number::F32, storage: "0".into(), offset, shape, strides }
-    }
-
-    fn bytes(values: &[f32]) -> Vec<u8> {
-        values.iter().flat_map(|x| x.to_le_bytes()).collect()
-    }
-
-    #[test]
-    fn views_are_read_in_c_order() {
-        let storage = bytes(&[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]);
-        let table: [(Placement, &[f32]); 4] = [
-            (placement(0, &[2, 3], &[3, 1]), &[0.0, 1.0, 2.0, 3.0, 4.0, 5.0]),
-            (placement(0, &[3, 2], &[1, 3]), &[0.0, 3.0, 1.0, 4.0, 2.0, 5.0]),
-            (placement(2, &[2, 1], &[1, 7]), &[2.0, 3.0]),
-            (placement(5, &[], &[]), &[5.0]),
-        ];
-        for (placement, expected) in table {
-            assert_eq!(placement.values(&storage).expect("values"), expected, "{placement:?}");
-        }
-    }
-
-    #[test]
-    fn views_that_leave_their_storage_are_errors() {
-        let storage = bytes(&[0.0; 6]);
-        let table = [
-            placement(1, &[6], &[1]),
-            placement(0, &[2, 2], &[1, 9]),
-            placement(0, &[usize::MAX, 2], &[0, 0]),
-            placement(0, &[1 << 40], &[0]),
-            placement(usize::MAX, &[2], &[2]),
-        ];
-        for placement in table {
-            assert!(placement.values(&storage).is_err(), "{placement:?}");
-        }
-    }
-
-    #[test]
-    fn an_empty_tensor_of_huge_dimensions_is_empty() {
-        let placement = placement(0, &[0, 1 << 40, 1 << 40], &[1, 1 << 40, 1]);
-        assert!(placement.values(&bytes(&[0.0])).expect("values").is_empty());
-    }
-
-    #[test]
-    fn tensors_that_share_storages_have_a_limit_together() {
-        let tensors = |count: usize, shape: &[usize]| -> BTreeMap<String, Placement> {
-            (0..count).map(|name| (name.to_string(), placement(0, shape, &vec![1; shape.len()]))).collect()
-        };
-        assert!(check_size(&tensors(4, &[25]), 100).is_ok());
-        let error = check_size(&tensors(5, &[25]), 100).expect_err("too much").to_string();
-        assert!(error.starts_with("tensor `4`: with the tensors before it"), "{error}");
-        assert!(check_size(&tensors(1, &[1 << 40, 1 << 40]), u64::MAX).is_err());
-    }
-
-    #[test]
-    fn numbers_are_decoded() {
-        assert_eq!(Number::F16.decode(&[0x00, 0x3c, 0x00, 0xc0]), [1.0, -2.0]);
-        assert_eq!(Number::BF16.decode(&[0x80, 0x3f]), [1.0]);
-        assert_eq!(Number::F64.decode(&1.5f64.to_le_bytes()), [1.5]);
-    }
-}
+mod tests;
