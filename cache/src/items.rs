@@ -61,7 +61,7 @@ impl ItemJournal {
     /// # Errors
     /// [`crate::Error::Io`] when a journal is there and cannot be read.
     pub fn refresh(&mut self) -> Result<()> {
-        self.0.refresh()
+        self.0.refresh().map(drop)
     }
 
     /// The result of an item key: of several, the first whose blob is in the store.

@@ -63,8 +63,10 @@ impl Store {
                 let path = root.to_path_buf();
                 return Err(Error::Format { path, found: version, known: FORMAT_VERSION });
             }
-            // New, or damaged; or of a former version, whose results are taken over.
-            _ => write_atomically(&path, format_line(FORMAT_VERSION).as_bytes())?,
+            // Of a former version: results are taken over, if it can be written.
+            Some(_) => drop(write_atomically(&path, format_line(FORMAT_VERSION).as_bytes())),
+            // New, or damaged.
+            None => write_atomically(&path, format_line(FORMAT_VERSION).as_bytes())?,
         }
         let root = fs::canonicalize(root).map_err(Error::io("open", root))?;
         let packs = Packs::new(root.join("packs"));

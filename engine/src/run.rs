@@ -31,6 +31,8 @@ pub fn run(
     cancel: &Cancel,
 ) -> Result<Summary, RunError> {
     let started = Instant::now();
+    // However this ends, nobody looks at old stats afterwards.
+    let _looking = Looking(session);
     check_stages(pipeline, options.only.iter().chain(&options.force))?;
     check_devices(pipeline, &session.devices)?;
     let pool = thread_pool(options.jobs)?;
@@ -72,6 +74,15 @@ pub fn run(
     headlines.into_iter().for_each(|headline| observer.event(&headline));
     observer.event(&Event::Finished(summary.clone()));
     Ok(summary)
+}
+
+/// Until its end files may be looked at once for all instances.
+struct Looking<'s, 'r>(&'s Session<'r>);
+
+impl Drop for Looking<'_, '_> {
+    fn drop(&mut self) {
+        self.0.look_again();
+    }
 }
 
 /// How often a result is restored that cannot be read.

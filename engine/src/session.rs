@@ -42,8 +42,15 @@ impl<'a> Session<'a> {
     /// From now on each file and folder is looked at once, until a run begins to compute or verdicts are given. For what
     /// comes together: checks before a run, and the run.
     pub fn look_once(&self) {
+        self.look_again();
         self.stats.hold();
         self.tables.hold(true);
+    }
+
+    /// From now on files are looked at anew.
+    pub(crate) fn look_again(&self) {
+        self.stats.release();
+        self.tables.hold(false);
     }
 
     /// What decides identities in a pipeline.

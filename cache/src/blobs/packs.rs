@@ -115,8 +115,14 @@ impl Packs {
         let mut state = self.lock();
         state.load(&self.folder)?;
         if let Some(place) = state.places.get(&digest).copied() {
-            state.mark_used(place.pack);
-            return Ok(());
+            if state.mark_used(place.pack) {
+                return Ok(());
+            }
+            // The pack has gone, and the blob with it if nobody has merged it into another.
+            state.reload(&self.folder)?;
+            if state.places.contains_key(&digest) {
+                return Ok(());
+            }
         }
         let outcome = state.append(&self.folder, digest, bytes);
         if outcome.is_err() {
@@ -242,7 +248,7 @@ impl State {
     /// after the list of packs was made.
     fn look(&mut self, folder: &Path) -> Result<bool> {
         let mut has_all = true;
-        for path in pack_paths(folder) {
+        for path in pack_paths(folder)? {
             let number = self.number(&path);
             let taken = self.packs[number as usize].taken;
             let found = match records(&index_path(&path), taken) {
@@ -298,22 +304,28 @@ impl State {
         self.unsynced.extend(self.own.take().filter(|own| !own.is_synced));
     }
 
-    /// Marks a pack as used, so that none of its blobs looks forgotten.
-    fn mark_used(&mut self, pack: u32) {
-        let Some(pack) = self.packs.get_mut(pack as usize) else { return };
+    /// Marks a pack as used, so that none of its blobs looks forgotten; says whether it is there.
+    fn mark_used(&mut self, pack: u32) -> bool {
+        let Some(pack) = self.packs.get_mut(pack as usize) else { return false };
         if pack.marked.is_some_and(|time| time.elapsed() < FRESH) {
-            return;
+            return true;
         }
-        pack.marked = Some(Instant::now());
         let now = SystemTime::now();
         let written = fs::metadata(&pack.path).and_then(|metadata| metadata.modified());
+        if written.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return false;
+        }
+        pack.marked = Some(Instant::now());
         if written.is_ok_and(|time| now.duration_since(time).is_ok_and(|age| age > FRESH)) {
             let _ = File::options().append(true).open(&pack.path).and_then(|file| file.set_modified(now));
         }
+        true
     }
 
     fn append(&mut self, folder: &Path, digest: Digest, bytes: &[u8]) -> Result<()> {
-        if self.own.as_ref().is_none_or(|own| own.length > FULL) {
+        // Another host may have merged a pack away that it took for one of an ended process.
+        let is_lost = |own: &Own| self.packs.get(own.number as usize).is_none_or(|pack| !pack.path.exists());
+        if self.own.as_ref().is_none_or(|own| own.length > FULL || is_lost(own)) {
             self.put_away();
             self.own = Some(self.begin(folder)?);
         }
@@ -383,12 +395,22 @@ fn index_path(pack: &Path) -> PathBuf {
 }
 
 /// All packs, in the order of their names.
-fn pack_paths(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let is_pack = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "pack");
-    let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(is_pack).collect();
+fn pack_paths(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = || Error::io("read", folder);
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(failed()(error)),
+    };
+    let mut paths = Vec::new();
+    for entry in entries {
+        let path = entry.map_err(failed())?.path();
+        if path.extension().is_some_and(|extension| extension == "pack") {
+            paths.push(path);
+        }
+    }
     paths.sort();
-    paths
+    Ok(paths)
 }
 
 const _: () = assert!(RECORD == 48 && BLOB_HEAD == 40);

@@ -24,6 +24,9 @@ const WRITTEN: &str = "w-";
 /// So often journals are looked for while others merge them.
 const LOOKS: usize = 16;
 
+/// A file that is so many times as large as others together is not written anew with them.
+const MUCH_LARGER: u64 = 4;
+
 /// What the files of a kind of journal begin with and are called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
@@ -74,17 +77,18 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Reads what others have added since the last look.
+    /// Reads what others have added since the last look. False when files came and went all the while, so that something
+    /// may have been missed.
     ///
     /// # Errors
     /// [`Error::Io`] when a journal is there and cannot be read.
-    pub(crate) fn refresh(&mut self) -> Result<()> {
+    pub(crate) fn refresh(&mut self) -> Result<bool> {
         for _ in 0..LOOKS {
             if self.look()? {
-                break;
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Reads what is new; false when a journal has gone meanwhile: what it held is in another one, which may have come
@@ -92,21 +96,24 @@ impl Journal {
     fn look(&mut self) -> Result<bool> {
         let mut has_all = true;
         for file in self.files()? {
-            let read = self.read.get(&file).copied().unwrap_or_default();
-            // Asked before: what its process wrote last must have been read when it is removed.
+            // Nobody writes to these any more.
+            if self.complete.contains(&file) {
+                continue;
+            }
+            // Asked before: what its process wrote last must have been read when it is removed. It is read once more from
+            // the beginning: what was in the making at an earlier look may have been skipped.
             let is_complete = is_complete(&file);
+            let read = if is_complete { 0 } else { self.read.get(&file).copied().unwrap_or_default() };
             match read_from(&file, read) {
-                Ok(bytes) if read > 0 && bytes.is_empty() => {}
+                Ok(bytes) if bytes.is_empty() => {}
                 Ok(bytes) => {
                     // A record that is being written is read when it is whole.
-                    let header = if read == 0 && !bytes.is_empty() { self.layout.header.len() } else { 0 };
+                    let header = if read == 0 { self.layout.header.len() } else { 0 };
                     let whole = bytes.len().saturating_sub(header) / RECORD * RECORD;
-                    if read > 0 || bytes.starts_with(self.layout.header) {
-                        self.records.load(bytes.get(header..).unwrap_or_default());
-                    }
+                    self.records.load(bytes.get(header..).unwrap_or_default());
                     self.read.insert(file.clone(), read + (header + whole) as u64);
                 }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Err(error) if is_gone(&error) => {
                     has_all = false;
                     continue;
                 }
@@ -121,13 +128,19 @@ impl Journal {
 
     /// All journals, in the order of their names.
     fn files(&self) -> Result<Vec<PathBuf>> {
-        let extension = self.layout.extension;
-        let is_journal = |path: &PathBuf| path.extension().is_some_and(|found| found == extension);
-        let mut files: Vec<PathBuf> = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries.flatten().map(|entry| entry.path()).filter(is_journal).collect(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(Error::io("read", &self.folder)(error)),
+        let failed = || Error::io("read", &self.folder);
+        let entries = match fs::read_dir(&self.folder) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed()(error)),
         };
+        let mut files = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(failed())?.path();
+            if path.extension().is_some_and(|found| found == self.layout.extension) {
+                files.push(path);
+            }
+        }
         files.sort();
         Ok(files)
     }
@@ -150,11 +163,6 @@ impl Journal {
     /// How many keys are known.
     pub(crate) fn len(&self) -> usize {
         self.records.first.len()
-    }
-
-    /// How many files of it nobody writes to.
-    pub(crate) fn complete_files(&self) -> usize {
-        self.complete.len()
     }
 
     /// Takes a record that has been written by this process, without reading it.
@@ -191,7 +199,7 @@ impl Journal {
         drop(writer);
         let before = self.records.count_others();
         let written = crate::io::read(&own).map_err(Error::io("read", &own))?;
-        self.records.load(written.strip_prefix(self.layout.header).unwrap_or_default());
+        self.records.load(written.get(self.layout.header.len()..).unwrap_or_default());
         let more = self.records.count_others() - before;
         if self.complete.is_empty() {
             // There is nothing else: the file itself will do.
@@ -201,28 +209,95 @@ impl Journal {
                 .map_err(Error::io("name a journal", &merged))?;
             return Ok(more);
         }
-        self.complete.insert(own);
-        self.merge(&|_| true)?;
+        let files: Vec<PathBuf> = self.complete.iter().cloned().chain([own]).collect();
+        self.put_together(&files, &|_| true)?;
         Ok(more)
     }
 
-    /// Puts what was read into one file in the place of those that nobody writes to, as far as it is to be kept.
+    /// Puts together the files that nobody writes to, when there are many. A file that is much larger than the others
+    /// together stays as it is: else each few records would be written with all that there are.
     ///
     /// # Errors
-    /// [`Error::Io`] when it cannot be written; all stay as they are then.
-    pub(crate) fn merge(&mut self, keep: &dyn Fn(Digest) -> bool) -> Result<()> {
-        self.records.first.retain(|key, _| keep(*key));
-        self.records.others.retain(|key, _| keep(*key));
-        let mut bytes = self.layout.header.to_vec();
-        self.records.write_to(&mut bytes);
-        let merged = self.merged_name(&bytes);
-        write_atomically(&merged, &bytes)?;
-        for file in std::mem::take(&mut self.complete) {
-            if file != merged {
-                let _ = fs::remove_file(file);
+    /// [`Error::Io`] when a file cannot be read, or the merged one cannot be written; all stay as they are then.
+    pub(crate) fn tidy(&mut self, many: usize) -> Result<()> {
+        if self.complete.len() < many {
+            return Ok(());
+        }
+        let length = |path: &PathBuf| Some((fs::metadata(path).ok()?.len(), path.clone()));
+        let mut sized: Vec<(u64, PathBuf)> = self.complete.iter().filter_map(length).collect();
+        sized.sort();
+        let mut total = 0;
+        let mut chosen = Vec::new();
+        for (length, path) in sized {
+            if chosen.len() >= many && length > MUCH_LARGER * total {
+                break;
+            }
+            total += length;
+            chosen.push(path);
+        }
+        self.put_together(&chosen, &|_| true)
+    }
+
+    /// Forgets keys of old files that nobody writes to, but for those that are to be kept and those that other files hold
+    /// as well. Gives the keys that go; with `dry` they stay.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when a file cannot be read or written, or not all could be seen.
+    pub(crate) fn forget(
+        &mut self,
+        keep: &dyn Fn(Digest) -> bool,
+        is_old: &dyn Fn(&Path) -> bool,
+        dry: bool,
+    ) -> Result<HashSet<Digest>> {
+        if !self.refresh()? {
+            return Err(Error::io("read", &self.folder)(io::Error::other("it changes all the while")));
+        }
+        let (old, others): (Vec<PathBuf>, Vec<PathBuf>) =
+            self.files()?.into_iter().partition(|file| self.complete.contains(file) && is_old(file));
+        let others = self.records_of(&others)?;
+        let old_records = self.records_of(&old)?;
+        let goes = |key: &Digest| !keep(*key) && !others.first.contains_key(key);
+        let gone: HashSet<Digest> = old_records.first.keys().copied().filter(goes).collect();
+        if !dry && !gone.is_empty() {
+            self.put_together(&old, &|key| !gone.contains(&key))?;
+            self.records.first.retain(|key, _| !gone.contains(key));
+            self.records.others.retain(|key, _| !gone.contains(key));
+        }
+        Ok(gone)
+    }
+
+    /// What some files say. Those that are gone are in others by now.
+    fn records_of(&self, files: &[PathBuf]) -> Result<Records> {
+        let mut records = Records::default();
+        for file in files {
+            match crate::io::read(file) {
+                Ok(bytes) => records.load(bytes.get(self.layout.header.len()..).unwrap_or_default()),
+                Err(error) if is_gone(&error) => {}
+                Err(error) => return Err(Error::io("read", file)(error)),
             }
         }
-        self.read.insert(merged.clone(), bytes.len() as u64);
+        Ok(records)
+    }
+
+    /// Puts files into one that is as old as the youngest of them, as far as they are to be kept, and removes them.
+    fn put_together(&mut self, files: &[PathBuf], keep: &dyn Fn(Digest) -> bool) -> Result<()> {
+        let written =
+            files.iter().filter_map(|file| fs::metadata(file).and_then(|found| found.modified()).ok());
+        let youngest = written.max();
+        let mut records = self.records_of(files)?;
+        records.first.retain(|key, _| keep(*key));
+        records.others.retain(|key, _| keep(*key));
+        let mut bytes = self.layout.header.to_vec();
+        records.write_to(&mut bytes);
+        let merged = self.merged_name(&bytes);
+        write_atomically(&merged, &bytes)?;
+        if let Some(time) = youngest {
+            let _ = File::options().append(true).open(&merged).and_then(|file| file.set_modified(time));
+        }
+        for file in files.iter().filter(|file| **file != merged) {
+            let _ = fs::remove_file(file);
+            self.complete.remove(file);
+        }
         self.complete.insert(merged);
         Ok(())
     }
@@ -230,34 +305,6 @@ impl Journal {
     /// Named by content, so that two processes merging the same records agree, and none replaces other ones.
     fn merged_name(&self, bytes: &[u8]) -> PathBuf {
         self.folder.join(format!("{MERGED}{}.{}", Digest::of(bytes).short(), self.layout.extension))
-    }
-
-    /// Forgets keys of old files that nobody writes to, but for those that are to be kept. Gives the keys that go; with
-    /// `dry` they stay.
-    ///
-    /// # Errors
-    /// [`Error::Io`] when a file cannot be read or written.
-    pub(crate) fn forget(
-        &mut self,
-        keep: &dyn Fn(Digest) -> bool,
-        is_old: &dyn Fn(&Path) -> bool,
-        dry: bool,
-    ) -> Result<HashSet<Digest>> {
-        let mut old = Self::unread(self.folder.clone(), self.layout);
-        for file in self.complete.iter().filter(|file| is_old(file)) {
-            match crate::io::read(file) {
-                Ok(bytes) => old.records.load(bytes.strip_prefix(self.layout.header).unwrap_or_default()),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(Error::io("read", file)(error)),
-            }
-            old.complete.insert(file.clone());
-        }
-        let gone: HashSet<Digest> = old.records.first.keys().copied().filter(|key| !keep(*key)).collect();
-        if !dry && !gone.is_empty() {
-            old.merge(keep)?;
-            *self = Self::open(self.folder.clone(), self.layout)?;
-        }
-        Ok(gone)
     }
 }
 
@@ -309,6 +356,11 @@ struct Open {
 }
 
 impl Writer {
+    /// Whether the file has been merged away by another host, which took its process for gone.
+    pub(crate) fn is_lost(&self) -> bool {
+        !self.path.exists()
+    }
+
     /// Appends a record. Its blob must be in the store already.
     ///
     /// # Errors
@@ -340,15 +392,20 @@ impl Writer {
     }
 }
 
-/// The bytes of a file from a place on.
+/// The bytes of a file from a place on. It is opened first: on a file system of other hosts only that tells how long it is.
 fn read_from(file: &Path, place: u64) -> io::Result<Vec<u8>> {
+    let mut file = crate::io::open(file)?;
     let mut bytes = Vec::new();
-    if fs::metadata(file)?.len() > place {
-        let mut file = crate::io::open(file)?;
+    if file.metadata()?.len() > place {
         file.seek(SeekFrom::Start(place))?;
         file.read_to_end(&mut bytes)?;
     }
     Ok(bytes)
+}
+
+/// Whether a file has been removed, here or by another host.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
 }
 
 /// Whether nobody writes to a journal any more.

@@ -1,44 +1,65 @@
 //! Results of before there was a journal of them: a folder for each fingerprint, with a file for each result.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
 use super::{CONFLICT, FIRST, ResultRecord};
 use crate::error::{Error, Result};
-use crate::listing::entries;
+use crate::sweep::absent;
 use crate::{Digest, Hasher, Store};
 
 impl Store {
-    /// Takes over the results that lie in folders of former versions, and removes these. What cannot be read counts as
-    /// absent.
+    /// Takes over the results that lie in folders of former versions, and removes these. What is damaged counts as absent.
+    /// Where the store cannot be written, they stay, and are not known until it can.
     ///
     /// # Errors
-    /// [`Error::Io`] when the store cannot be written; nothing is lost then.
+    /// [`Error::Io`] when something cannot be read or written; nothing is lost then.
     pub(crate) fn take_over_results(&self) -> Result<()> {
+        match self.take_over_all() {
+            Err(Error::Io { source, .. }) if cannot_be_written(&source) => Ok(()),
+            outcome => outcome,
+        }
+    }
+
+    fn take_over_all(&self) -> Result<()> {
         let starts: Vec<PathBuf> =
-            entries(&self.root().join("results")).into_iter().filter(|path| path.is_dir()).collect();
+            listed(&self.root().join("results"))?.into_iter().filter(|path| path.is_dir()).collect();
         if starts.is_empty() {
             return Ok(());
         }
-        for folder in starts.iter().flat_map(|start| entries(start)) {
-            if let Some(fingerprint) = fingerprint_of(&folder) {
-                self.take_over(fingerprint, &folder)?;
+        let mut taken = Vec::new();
+        for start in &starts {
+            for folder in listed(start)? {
+                if let Some(fingerprint) = fingerprint_of(&folder) {
+                    taken.extend(self.take_over(fingerprint, &folder)?);
+                }
             }
         }
         self.sync()?;
+        for file in &taken {
+            fs::remove_file(file).or_else(absent).map_err(Error::io("remove", file))?;
+        }
+        // What a program of before writes meanwhile is taken over at the next opening.
         for start in starts {
-            fs::remove_dir_all(&start).or_else(crate::sweep::absent).map_err(Error::io("remove", &start))?;
+            listed(&start)?.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+            let _ = fs::remove_dir(&start);
         }
         Ok(())
     }
 
-    fn take_over(&self, fingerprint: Digest, folder: &Path) -> Result<()> {
-        let mut files = entries(folder);
+    /// Takes over the results of a fingerprint; gives the files that are needed no more.
+    fn take_over(&self, fingerprint: Digest, folder: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = listed(folder)?;
         files.sort();
-        for file in files {
-            let Ok(bytes) = crate::io::read(&file) else { continue };
+        for file in &files {
+            let bytes = match crate::io::read(file) {
+                Ok(bytes) => bytes,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(Error::io("read", file)(error)),
+            };
             let name = file.file_name().unwrap_or_default().to_string_lossy();
             if name == "preimage" {
                 self.record_preimage(fingerprint, &bytes)?;
@@ -47,8 +68,23 @@ impl Store {
                 self.append_result(fingerprint, &record, rank)?;
             }
         }
-        Ok(())
+        Ok(files)
     }
+}
+
+/// What is in a folder; nothing where there is none.
+fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
+    let failed = || Error::io("read", folder);
+    match fs::read_dir(folder) {
+        Ok(entries) => entries.map(|entry| Ok(entry.map_err(failed())?.path())).collect(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        Err(error) => Err(failed()(error)),
+    }
+}
+
+fn cannot_be_written(error: &io::Error) -> bool {
+    use io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    matches!(error.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
 }
 
 /// The fingerprint that a folder is named by, after two digits in the name of the folder around it.
@@ -79,6 +115,7 @@ fn from_json(fingerprint: Digest, bytes: &[u8]) -> Option<ResultRecord> {
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
+    use crate::listing::entries;
     use crate::results::tests::record;
 
     fn write_former(store: &Store, fingerprint: Digest, (name, of): (&str, Digest), record: &ResultRecord) {

@@ -108,12 +108,15 @@ struct State {
     journal: Journal,
     is_loaded: bool,
     own: Option<Writer>,
+    /// What this process has appended.
+    appended: HashSet<(Digest, Lead)>,
 }
 
 impl Results {
     /// The results in a folder, of which nothing has been read.
     pub(crate) fn new(folder: PathBuf) -> Self {
-        Self(Mutex::new(State { journal: Journal::unread(folder, LAYOUT), is_loaded: false, own: None }))
+        let journal = Journal::unread(folder, LAYOUT);
+        Self(Mutex::new(State { journal, is_loaded: false, own: None, appended: HashSet::new() }))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -129,16 +132,22 @@ impl Results {
         Ok(state.journal.leads(fingerprint).collect())
     }
 
+    /// Appends a record, unless this process has done so. One that others have written is written again: theirs may be
+    /// about to be forgotten.
     fn append(&self, fingerprint: Digest, digest: Digest, entry: Entry) -> Result<()> {
         let lead = Lead { digest, number: entry.number() };
         let mut state = self.lock();
+        if state.appended.contains(&(fingerprint, lead)) {
+            return Ok(());
+        }
         let State { journal, own, .. } = &mut *state;
-        let writer = match own {
-            Some(writer) => writer,
+        let writer = match own.take().filter(|writer| !writer.is_lost()) {
+            Some(writer) => own.insert(writer),
             None => own.insert(journal.writer()?),
         };
         writer.append(fingerprint, lead)?;
         journal.add(fingerprint, lead);
+        state.appended.insert((fingerprint, lead));
         Ok(())
     }
 
@@ -151,7 +160,7 @@ impl Results {
     pub(crate) fn tidy(&self) -> Result<()> {
         let mut state = self.lock();
         state.refresh()?;
-        if state.journal.complete_files() < MANY { Ok(()) } else { state.journal.merge(&|_| true) }
+        state.journal.tidy(MANY)
     }
 }
 
@@ -189,29 +198,26 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the store cannot be written.
     pub fn record_result(&self, fingerprint: Digest, record: &ResultRecord) -> Result<RecordOutcome> {
-        let compared = |existing: ResultRecord| match existing.outputs == record.outputs {
-            true => RecordOutcome::Known,
-            false => RecordOutcome::Conflict(Box::new(existing)),
+        let of_class = |found: Vec<(u64, ResultRecord)>| -> Vec<(u64, ResultRecord)> {
+            found.into_iter().filter(|(_, found)| found.class == record.class).collect()
         };
-        let of_class =
-            |found: Vec<(u64, ResultRecord)>| found.into_iter().find(|one| one.1.class == record.class);
-        match of_class(self.results_of(fingerprint, true)?).map(|(_, existing)| compared(existing)) {
-            Some(RecordOutcome::Conflict(existing)) => {
-                self.append_result(fingerprint, record, CONFLICT)?;
-                return Ok(RecordOutcome::Conflict(existing));
+        if let Some((rank, first)) = of_class(self.results_of(fingerprint, true)?).into_iter().next() {
+            if first.outputs == record.outputs {
+                // Written again, so that it is not forgotten with what is old.
+                self.append_result(fingerprint, &first, rank)?;
+                return Ok(RecordOutcome::Known);
             }
-            Some(outcome) => return Ok(outcome),
-            None => self.append_result(fingerprint, record, FIRST)?,
+            self.append_result(fingerprint, record, CONFLICT)?;
+            return Ok(RecordOutcome::Conflict(Box::new(first)));
         }
+        self.append_result(fingerprint, record, FIRST)?;
         if record.seconds >= LITTLE {
             self.sync()?;
         }
-        // Another process may have handed in its own at the same time: both come to the same one.
-        let first = of_class(self.results_of(fingerprint, true)?).map(|(_, first)| first);
-        Ok(match first.filter(|first| first.outputs != record.outputs) {
-            Some(other) => RecordOutcome::Conflict(Box::new(other)),
-            None => RecordOutcome::Stored,
-        })
+        // Another process may have handed in its own at the same time.
+        let found = of_class(self.results_of(fingerprint, true)?);
+        let other = found.into_iter().map(|(_, found)| found).find(|found| found.outputs != record.outputs);
+        Ok(other.map_or(RecordOutcome::Stored, |other| RecordOutcome::Conflict(Box::new(other))))
     }
 
     /// Puts a result in the place of one of its class that has been lost.
@@ -225,18 +231,28 @@ impl Store {
         self.sync()
     }
 
-    /// The readable results of a fingerprint with their ranks, the ones that count first.
+    /// The results of a fingerprint with their ranks, the ones that count first. Those that are missing or damaged are
+    /// absent, and conflicts are none.
     fn results_of(&self, fingerprint: Digest, again: bool) -> Result<Vec<(u64, ResultRecord)>> {
         let mut found: Vec<(u64, Digest)> = Vec::new();
         for lead in self.result_journal().leads(fingerprint, again)? {
-            if let Entry::Result(rank) = Entry::of(lead.number) {
+            if let Entry::Result(rank) = Entry::of(lead.number)
+                && rank != CONFLICT
+            {
                 found.push((rank, lead.digest));
             }
         }
         // Of those of one rank any will do, as long as all processes take the same.
         found.sort_by(|one, other| other.0.cmp(&one.0).then(one.1.cmp(&other.1)));
-        let read = |(rank, digest)| Some((rank, serde_json::from_slice(&self.read(digest).ok()?).ok()?));
-        Ok(found.into_iter().filter_map(read).collect())
+        let mut results = Vec::with_capacity(found.len());
+        for (rank, digest) in found {
+            match self.read(digest) {
+                Ok(bytes) => results.extend(serde_json::from_slice(&bytes).ok().map(|record| (rank, record))),
+                Err(Error::Missing { .. } | Error::Damaged { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(results)
     }
 
     /// Appends a result, which is durable after [`Store::sync`].
@@ -252,13 +268,9 @@ impl Store {
     /// # Errors
     /// [`Error::Io`] when the store cannot be written.
     pub fn record_preimage(&self, fingerprint: Digest, preimage: &[u8]) -> Result<()> {
-        let digest = self.put(preimage)?;
-        let lead = Lead { digest, number: Entry::Preimage.number() };
         // It explains a result and is not needed for it, so it need not be durable.
-        match self.result_journal().leads(fingerprint, false)?.contains(&lead) {
-            true => Ok(()),
-            false => self.result_journal().append(fingerprint, digest, Entry::Preimage),
-        }
+        let digest = self.put(preimage)?;
+        self.result_journal().append(fingerprint, digest, Entry::Preimage)
     }
 
     /// The stored preimage of a fingerprint.
@@ -320,8 +332,8 @@ impl Store {
         dry: bool,
     ) -> Result<(u64, HashSet<Digest>)> {
         let mut state = self.result_journal().lock();
-        state.refresh()?;
         let gone = state.journal.forget(keep, is_old, dry)?;
+        state.is_loaded = true;
         let others = state.journal.all().filter(|(fingerprint, _)| !gone.contains(fingerprint));
         let blobs = others.map(|(_, lead)| lead.digest).collect();
         Ok((gone.len() as u64, blobs))
@@ -369,6 +381,7 @@ mod tests {
     fn a_journal_with_any_bit_flipped_gives_the_result_or_none_and_takes_it_again() {
         let whole = record("any", b"one");
         let key = Digest::of(b"key");
+        // A byte of the header loses nothing.
         for position in 0..16 + 80 {
             let folder = tempfile::tempdir().unwrap();
             let store = Store::open(folder.path()).unwrap();
@@ -402,6 +415,13 @@ mod tests {
         }
         let found = [&one, &other].map(|store| store.record_result(both, &record("any", b"three")).unwrap());
         assert!(matches!(found[0], RecordOutcome::Conflict(_)) && found[0] == found[1], "{found:?}");
+        // A conflict is never the result, even where the first is gone.
+        let [first, second] = [&b"first"[..], b"second"].map(|content| record("any", content));
+        let lone = Digest::of(b"lone");
+        one.record_result(lone, &first).unwrap();
+        one.record_result(lone, &second).unwrap();
+        one.packs().strike_out(Digest::of(&serde_json::to_vec(&first).unwrap())).unwrap();
+        assert_eq!(one.result(lone, "any"), None);
     }
 
     #[test]
@@ -414,8 +434,26 @@ mod tests {
             assert_eq!(store.result(key, "any"), Some(record("any", content)));
         }
         let store = Store::open(folder.path()).unwrap();
-        store.result_journal().lock().journal.merge(&|_| true).unwrap();
+        store.result_journal().lock().journal.tidy(1).unwrap();
         assert_eq!(Store::open(folder.path()).unwrap().result(key, "any"), Some(record("any", b"three")));
+    }
+
+    #[test]
+    fn what_a_process_of_now_hands_in_again_is_not_forgotten_with_what_is_old() {
+        let folder = tempfile::tempdir().unwrap();
+        let key = Digest::of(b"key");
+        let killed = Store::open(folder.path()).unwrap();
+        killed.record_preimage(key, b"preimage").unwrap();
+        killed.record_result(key, &record("any", b"one")).unwrap();
+        let own = entries(&folder.path().join("results")).remove(0);
+        let old = own.with_file_name("m-0.results");
+        fs::rename(own, &old).unwrap();
+        let running = Store::open(folder.path()).unwrap();
+        running.record_preimage(key, b"preimage").unwrap();
+        assert_eq!(running.record_result(key, &record("any", b"one")).unwrap(), RecordOutcome::Known);
+        let collector = Store::open(folder.path()).unwrap();
+        let (gone, blobs) = collector.sweep_results(&|_| false, &|path| path == old, false).unwrap();
+        assert_eq!((gone, blobs.len()), (0, 2));
     }
 
     #[test]

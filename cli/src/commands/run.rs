@@ -46,7 +46,11 @@ fn run_or_refuse(arguments: &RunArguments, running: &Running) -> Result<ExitCode
         let text = format!("{}: {}", warning.place, warning.message);
         observer.event(&Event::Warning { stage: None, text });
     }
+    let may_wait = !pipeline.hub_files().is_empty();
     hub::place_all(&mut pipeline)?;
+    if may_wait {
+        session.look_once();
+    }
     let options = options(arguments, surroundings(&pipeline.root, running), executor);
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);

@@ -93,6 +93,8 @@ impl Assessor<'_> {
         self.binder.look_once();
         let force = self.force;
         let known = self.binder.known_by_stats(&|position| !is_forced(force, &instances[position]));
+        // What is bound in full must not be older than its stats.
+        self.binder.tables.hold(false);
         let mut results: Vec<Option<Arc<Done>>> = Vec::with_capacity(instances.len());
         let mut verdicts = Vec::with_capacity(instances.len());
         for (instance, known) in instances.iter().zip(known) {

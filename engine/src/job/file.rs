@@ -172,7 +172,8 @@ impl JobFile {
             }
         };
         store.sync()?;
-        // What was hashed is remembered if it can be; the result does not need it.
+        // What saves work is done if it can be; the result does not need it.
+        let _ = store.tidy();
         let _ = session.memo.save();
         let refuse = |error: serde_json::Error| JobError::Shape {
             path: path.to_path_buf(),

@@ -22,8 +22,12 @@ pub struct TableCache {
 type Key = (PathBuf, String);
 
 impl TableCache {
-    /// From now on a table that was read is taken as it was, until this is said to be over.
+    /// From now on a table that is read is taken as it was then, until this is said to be over. What was read before is
+    /// forgotten, so that no table is older than the hold.
     pub fn hold(&self, is_held: bool) {
+        if is_held && !self.is_held.load(Ordering::Relaxed) {
+            self.tables.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        }
         self.is_held.store(is_held, Ordering::Relaxed);
     }
 
@@ -77,9 +81,12 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &open()));
         write("pid\n2\n");
         cache.hold(true);
-        assert!(Arc::ptr_eq(&first, &open()));
+        let second = open();
+        assert_ne!(*second, *first);
+        write("pid\n3\n");
+        assert!(Arc::ptr_eq(&second, &open()));
         cache.hold(false);
-        assert_ne!(*open(), *first);
+        assert_ne!(*open(), *second);
         fs::remove_file(&path).unwrap();
         assert!(matches!(cache.open(&path, "t.csv"), Err(TableError::Unreadable { .. })));
     }

@@ -20,7 +20,7 @@ impl Packs {
     pub(crate) fn tidy(&self) -> Result<()> {
         self.sync()?;
         let length = |path: PathBuf| Some((fs::metadata(&path).ok()?.len(), path));
-        let mut small: Vec<(u64, PathBuf)> = complete_packs(&self.folder)
+        let mut small: Vec<(u64, PathBuf)> = complete_packs(&self.folder)?
             .into_iter()
             .filter_map(length)
             .filter(|(length, _)| *length < FULL)
@@ -47,7 +47,7 @@ impl Packs {
         dry: bool,
     ) -> Result<(u64, u64)> {
         let mut gone = (0, 0);
-        for path in complete_packs(&self.folder).into_iter().filter(|path| is_old(path)) {
+        for path in complete_packs(&self.folder)?.into_iter().filter(|path| is_old(path)) {
             let Some(records) = present(index_of(&path)).map_err(Error::io("read", &path))? else { continue };
             let dead: Vec<&Record> = records.iter().filter(|record| !keep(record.digest)).collect();
             gone.0 += dead.len() as u64;
@@ -111,12 +111,12 @@ fn present<T>(found: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 /// The packs that nobody appends to any more.
-fn complete_packs(folder: &Path) -> Vec<PathBuf> {
+fn complete_packs(folder: &Path) -> Result<Vec<PathBuf>> {
     let is_complete = |path: &PathBuf| {
         let name = path.file_name().map(|name| name.to_string_lossy()).unwrap_or_default();
         name.starts_with(MERGED) || is_abandoned(path, WRITTEN)
     };
-    pack_paths(folder).into_iter().filter(is_complete).collect()
+    Ok(pack_paths(folder)?.into_iter().filter(is_complete).collect())
 }
 
 /// The records of a pack: of its index, or of itself where it has none.
