@@ -7,7 +7,7 @@ mod support;
 use regex::Regex;
 use support::Workspace;
 
-const COMMANDS: [&[&str]; 20] = [
+const COMMANDS: [&[&str]; 21] = [
     &[],
     &["run"],
     &["check"],
@@ -17,6 +17,7 @@ const COMMANDS: [&[&str]; 20] = [
     &["predict"],
     &["runs"],
     &["show"],
+    &["why"],
     &["gc"],
     &["cache"],
     &["cache", "stats"],

@@ -33,6 +33,8 @@ pub(crate) enum Command {
     Runs(RunsArguments),
     /// Tell what a run did
     Show(ShowArguments),
+    /// Tell why a stage ran or did not, or what the bytes of a file follow from
+    Why(WhyArguments),
     /// Remove from the cache what no recent run and no pin reaches
     Gc(GcArguments),
     /// Count, verify, pin or share what is in the cache
@@ -233,6 +235,7 @@ impl Command {
             Self::Get(options) => options.output.json,
             Self::Runs(options) => options.output.json,
             Self::Show(options) => options.output.json,
+            Self::Why(options) => options.output.json,
             Self::Gc(options) => options.output.json,
             Self::Cache(options) => options.output.json,
             Self::Stages(options) => options.output.json,
@@ -281,6 +284,27 @@ pub(crate) struct PlanArguments {
     /// List the stages with known results too
     #[arg(long)]
     pub(crate) all: bool,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct WhyArguments {
+    /// A stage or an instance such as train[fold=0]; or a file, published or copied anywhere, or the BLAKE3 digest of one
+    pub(crate) target: String,
+    /// The run, by id, a unique beginning of it, or `latest`; or a manifest, of which nothing is run
+    pub(crate) run: Option<String>,
+    /// Override a value of the manifest, as `pipe run` does
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Apply a named set of overrides of the manifest
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
+    /// The device of a run of the manifest: cpu, cuda or cuda:N
+    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
+    pub(crate) device: DeviceArgument,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }

@@ -7,6 +7,7 @@ pub mod assess;
 mod bind;
 pub mod event;
 mod execute;
+pub mod explain;
 pub mod foresee;
 pub mod gc;
 mod graph;

@@ -13,4 +13,5 @@ pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod show;
 pub(crate) mod stages;
+pub(crate) mod why;
 pub(crate) mod worker;

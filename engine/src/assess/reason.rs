@@ -37,6 +37,8 @@ pub enum Reason {
     ResultLost,
     /// An input is no longer in the cache.
     InputLost,
+    /// What it takes from other stages is to be computed, and may give other bytes.
+    InputsMayChange,
 }
 
 impl Reason {
@@ -93,6 +95,7 @@ impl fmt::Display for Reason {
             Self::NotReached => f.write_str("it was not reached in the last run"),
             Self::ResultLost => f.write_str("its result is no longer in the cache"),
             Self::InputLost => f.write_str("an input is missing from the cache and is computed again"),
+            Self::InputsMayChange => f.write_str("what it takes from other stages may change"),
             Self::Changed { change, stage, origin } => {
                 if matches!(change, Change::Parameter { .. }) {
                     write!(f, "{stage}.")?;

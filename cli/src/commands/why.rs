@@ -1,0 +1,213 @@
+//! `pipe why`: what changed, and what bytes follow from.
+
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::path::Path;
+use std::process::ExitCode;
+
+use pipe_cache::{Digest, Store};
+use pipe_engine::assess::{Policy, assess};
+use pipe_engine::explain::{
+    Cause, Fate, Ingredient, IngredientSource, Product, Traced, Why, expected, makers, why,
+};
+use pipe_engine::preflight::check_tables;
+use pipe_engine::run::check_stages;
+use pipe_engine::session::Session;
+use pipe_engine::view::VERSION;
+use serde_json::json;
+
+use crate::arguments::{ManifestArguments, WhyArguments};
+use crate::error::CliError;
+use crate::{Running, findings, render, session};
+
+pub(crate) fn explain(arguments: WhyArguments, running: &Running) -> Result<ExitCode, CliError> {
+    let is_json = arguments.output.json;
+    let run = arguments.run.as_deref().unwrap_or("latest");
+    let found = if run.ends_with(".toml") {
+        before_a_run(arguments, running)?
+    } else {
+        let store = session::nearest_store(&arguments.cache)?;
+        if let Some(digest) = digest_of(&arguments.target)? {
+            return of_bytes(&arguments, &store, digest);
+        }
+        let found = why(&store, run, &arguments.target)?;
+        if found.is_empty() {
+            let WhyArguments { target, .. } = &arguments;
+            let message = format!("run {run} has no stage or instance {target}, and no file is called so");
+            return Err(CliError::refused(message, format!("`pipe show {run}` lists what the run has")));
+        }
+        found
+    };
+    match is_json {
+        true => render::json(&json!({ "version": VERSION, "instances": found })),
+        false => render::out_fitted(&instances_in_words(&found)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The digest that a target is, or that of the file that it names; `None` for the name of a stage.
+fn digest_of(target: &str) -> Result<Option<Digest>, CliError> {
+    if let Ok(digest) = target.parse() {
+        return Ok(Some(digest));
+    }
+    let path = Path::new(target);
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let read = File::open(path).and_then(Digest::of_reader);
+    let (digest, _) = read.map_err(|error| {
+        CliError::refused(format!("{target} cannot be read: {error}"), "name a file that can be read")
+    })?;
+    Ok(Some(digest))
+}
+
+/// What a run of a manifest would do with instances, and why.
+fn before_a_run(arguments: WhyArguments, running: &Running) -> Result<Vec<Why>, CliError> {
+    let WhyArguments { target, run, set, profile, device, cache, .. } = arguments;
+    let manifest = run.unwrap_or_default().into();
+    let given = ManifestArguments { manifest, set, profile, cache };
+    let pipeline = session::pipeline(&given, running.registry())?;
+    check_stages(&pipeline, [&target])?;
+    let devices = session::devices(device, running)?;
+    let (store, _temporary) = session::store_to_look_at(&pipeline, &given.cache)?;
+    let session = Session::new(running.registry(), &store, devices, true);
+    session.look_once();
+    check_tables(&session, &pipeline)?;
+    findings::refuse_errors(&session, &pipeline)?;
+    let verdicts = assess(&session, &pipeline, Policy { force: &[], with_reasons: true });
+    Ok(expected(&pipeline, &verdicts, &target))
+}
+
+fn of_bytes(arguments: &WhyArguments, store: &Store, digest: Digest) -> Result<ExitCode, CliError> {
+    let traced = makers(store, digest)?;
+    if traced.products.is_empty() && traced.used_by.is_empty() {
+        let message = format!(
+            "no result in {} holds the bytes of {}, and none has them as an input (digest {digest})",
+            store.root().display(),
+            arguments.target
+        );
+        let advice = "they were changed, or made by something else, or their result has been collected";
+        return Err(CliError::refused(message, advice));
+    }
+    match arguments.output.json {
+        true => render::json(&json!({ "version": VERSION, "bytes": traced })),
+        false => render::out_fitted(&bytes_in_words(&traced)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Instances that came to the same for the same causes are told together.
+fn instances_in_words(found: &[Why]) -> String {
+    let mut told: Vec<(String, Vec<&str>)> = Vec::new();
+    for why in found {
+        let text = lines(why).join("\n");
+        match told.iter_mut().find(|(known, _)| *known == text) {
+            Some((_, labels)) => labels.push(&why.instance),
+            None => told.push((text, vec![&why.instance])),
+        }
+    }
+    let text = |(text, labels): (String, Vec<&str>)| format!("{} {text}", labels.join(", "));
+    told.into_iter().map(text).collect::<Vec<String>>().join("\n")
+}
+
+/// What became of an instance, and a line for each way from a first cause to it.
+fn lines(why: &Why) -> Vec<String> {
+    let run = why.run.as_deref().unwrap_or_default();
+    let since = why.since.as_ref().map(|since| format!(", compared with run {since}")).unwrap_or_default();
+    let mut lines = vec![match &why.fate {
+        Fate::Computed => format!("was computed in run {run}{since}:"),
+        Fate::Known { from_run, .. } if why.run.is_none() => format!("is known from run {from_run}"),
+        Fate::Known { from_run, .. } if why.causes.is_empty() => {
+            format!(
+                "was known in run {run}: nothing that counts has changed since run {from_run} computed it"
+            )
+        }
+        Fate::Known { from_run, .. } => {
+            format!("was known in run {run}, from run {from_run}; it differs from what was before{since}:")
+        }
+        Fate::Failed { error } if why.run.is_none() => format!("cannot be computed: {error}"),
+        Fate::Failed { error } => format!("failed in run {run}: {error}{since}"),
+        Fate::Expected => "would be computed:".to_string(),
+        Fate::Waiting => "would be computed if what it takes from others changes:".to_string(),
+        Fate::NotReached { reason } => format!("was not reached in run {run}: {reason}"),
+    }];
+    let mut seen = BTreeSet::new();
+    let ways = why.causes.iter().flat_map(ways).filter(|way| seen.insert(way.clone()));
+    lines.extend(ways.map(|way| format!("  {way}")));
+    if let Fate::Known { computed: Some(computed), .. } = &why.fate {
+        let first = format!("  {} ", computed.instance);
+        let more = self::lines(computed).into_iter().enumerate();
+        lines.extend(
+            more.map(|(place, line)| if place == 0 { format!("{first}{line}") } else { format!("  {line}") }),
+        );
+    }
+    lines
+}
+
+/// The ways from first causes to one: `slice.window 500 → 400 (p.toml:31) → slice was computed → input slices changed`.
+fn ways(cause: &Cause) -> Vec<String> {
+    let through = |why: &Why| -> Vec<String> {
+        let what = match &why.fate {
+            Fate::Known { .. } => "has another known result",
+            Fate::Failed { .. } => "failed",
+            Fate::NotReached { .. } => "was not reached",
+            Fate::Expected | Fate::Waiting => "would be computed",
+            Fate::Computed => "was computed",
+        };
+        let step = format!("{} {what} → {}", why.instance, cause.text);
+        let before: Vec<String> = why.causes.iter().flat_map(ways).collect();
+        match before.is_empty() {
+            true => vec![step],
+            false => before.into_iter().map(|way| format!("{way} → {step}")).collect(),
+        }
+    };
+    let ways: Vec<String> = cause.upstream.iter().flat_map(through).collect();
+    if ways.is_empty() { vec![cause.text.clone()] } else { ways }
+}
+
+fn bytes_in_words(traced: &Traced) -> String {
+    let mut lines = vec![format!("blake3 {}", traced.digest)];
+    for product in &traced.products {
+        let file = product.file.as_ref().map(|file| format!("{file} in ")).unwrap_or_default();
+        let output = product.output.as_deref().unwrap_or_default();
+        lines.push(format!("{file}output {output} of {}", name_of(product)));
+        add_inputs(product, 1, &mut lines);
+    }
+    lines.extend(traced.used_by.iter().map(|used| format!("used as {used}")));
+    lines.join("\n")
+}
+
+fn name_of(product: &Product) -> String {
+    let instance = product.instance.clone().unwrap_or_else(|| format!("a {}", product.kind));
+    format!("{instance} (kind {}), computed in run {}", product.kind, product.run)
+}
+
+fn add_inputs(product: &Product, depth: usize, lines: &mut Vec<String>) {
+    let indent = "  ".repeat(depth);
+    for Ingredient { input, written, sources, counts } in &product.inputs {
+        lines.push(format!("{indent}{input} = {written}{}", in_brackets(counts)));
+        for source in sources {
+            match source {
+                IngredientSource::Made(made) => {
+                    lines.push(format!("{indent}  {}", name_of(made)));
+                    add_inputs(made, depth + 2, lines);
+                }
+                IngredientSource::Output(output) => {
+                    lines.push(format!("{indent}  {output}, told above or not kept"))
+                }
+                IngredientSource::Path(path) if path.as_os_str() != written.as_str() => {
+                    lines.push(format!("{indent}  {}", path.display()));
+                }
+                IngredientSource::Path(_) | IngredientSource::Word(_) | IngredientSource::Hub(_) => {}
+            }
+        }
+    }
+}
+
+fn in_brackets(counts: &[String]) -> String {
+    match counts {
+        [] => String::new(),
+        [one] => format!(" ({one})"),
+        [first, more @ ..] => format!(" ({first} and {} more)", more.len()),
+    }
+}

@@ -1,0 +1,182 @@
+//! `pipe why`: each single change is named as what it is, down to where it was written; bytes lead to what they follow from.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+
+use serde_json::Value;
+use support::Workspace;
+
+const PIPELINE: &str = "[pipeline]\nseed = 1\n\
+                        [stage.report]\nparams = { stream = \"a\" }\n\
+                        inputs = { dataset = \"nodules.csv\", dir = \"texts\" }\npublish = \"out\"\n\
+                        [stage.text-encode]\ninputs = { reports = \"@report\" }\n\
+                        [stage.other]\nuses = \"phantom\"\nparams = { patients = 2, shape = [72, 72, 36] }\n";
+
+fn workspace() -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
+    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
+    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
+    workspace.write("p.toml", PIPELINE);
+    run(&workspace, &[]);
+    workspace
+}
+
+fn run(workspace: &Workspace, more: &[&str]) {
+    std::thread::sleep(std::time::Duration::from_millis(80));
+    workspace.pipe_ok(&[&["run", "p.toml"], more].concat());
+}
+
+/// The causes that are told of a stage, one for each way.
+fn causes(workspace: &Workspace, target: &[&str]) -> Vec<String> {
+    let told = workspace.pipe_ok(&[&["why"], target].concat()).stdout;
+    let (first, rest) = told.split_once('\n').unwrap_or((&told, ""));
+    assert!(!first.is_empty());
+    rest.lines().map(|line| line.trim().to_string()).collect()
+}
+
+#[test]
+fn each_single_change_is_named_and_nothing_else() {
+    type Change = fn(&Workspace);
+    let through = "→ report was computed → input reports changed (@report, p.toml:8)";
+    let changes: [(&str, Change, &[&str], &str, String); 8] = [
+        (
+            "a parameter",
+            |w| w.write("p.toml", PIPELINE.replace("stream = \"a\"", "stream = \"b\"")),
+            &[],
+            "report",
+            "report.stream \"a\" → \"b\" (p.toml:4)".to_string(),
+        ),
+        (
+            "a parameter on the command line",
+            |_| {},
+            &["--set", "report.stream=c"],
+            "report",
+            "report.stream \"a\" → \"c\" (--set report.stream=c)".to_string(),
+        ),
+        (
+            "a text, seen from what builds on it",
+            |w| w.write("texts/2_1.txt", "Findings: two.\n\nImpression: third.\n"),
+            &[],
+            "text-encode",
+            format!("items changed (2_1: dir changed) {through}"),
+        ),
+        (
+            "a row",
+            |w| w.write("nodules.csv", "pid,nodule_id\n1,1\n"),
+            &[],
+            "text-encode",
+            format!("items changed (1 items are gone) {through}"),
+        ),
+        (
+            "a number",
+            |w| w.write("p.toml", PIPELINE.replace("patients = 2", "patients = 3")),
+            &[],
+            "other",
+            "other.patients 2 → 3 (p.toml:11)".to_string(),
+        ),
+        (
+            "the seed",
+            |w| w.write("p.toml", PIPELINE.replace("seed = 1", "seed = 2")),
+            &[],
+            "other",
+            "seed 1 → 2 (p.toml:2)".to_string(),
+        ),
+        ("a wish", |_| {}, &["--force", "report"], "report", "--force".to_string()),
+        (
+            "a lost result",
+            |w| fs::remove_dir_all(w.path(".pipe/results")).unwrap(),
+            &[],
+            "report",
+            "its result is no longer in the cache".to_string(),
+        ),
+    ];
+    for (what, change, set, target, expected) in changes {
+        let workspace = workspace();
+        change(&workspace);
+        run(&workspace, set);
+        assert_eq!(causes(&workspace, &[target]), [expected], "{what}");
+    }
+}
+
+#[test]
+fn a_change_is_followed_through_training_to_its_origin() {
+    let workspace = Workspace::with_training(1);
+    run(&workspace, &[]);
+    workspace.write("p.toml", workspace.read("p.toml").replace("size_mm = 60", "size_mm = 64"));
+    let before = causes(&workspace, &["train", "p.toml"]);
+    let first = "crop.size_mm 60 → 64 (p.toml:4) → crop would be computed → ";
+    assert!(!before.is_empty() && before.iter().all(|way| way.starts_with(first)), "{before:?}");
+    run(&workspace, &[]);
+    let ways = causes(&workspace, &["train"]);
+    let [way] = &ways[..] else { panic!("{ways:?}") };
+    assert!(
+        way.starts_with("crop.size_mm 60 → 64 (p.toml:4) → crop was computed → items changed ("),
+        "{way}"
+    );
+    assert!(way.contains(" → slice was computed → input slices changed (@slice, p.toml:"), "{way}");
+    // As values, too.
+    let json: Value = serde_json::from_str(&workspace.pipe_ok(&["why", "train", "--json"]).stdout).unwrap();
+    let cause = &json["instances"][0]["causes"][0];
+    assert_eq!((&cause["reason"]["change"]["input"], &json["version"]), (&"slices".into(), &1.into()));
+    assert_eq!(cause["upstream"][0]["causes"][0]["upstream"][0]["instance"], "crop");
+    // Back again: known, and still another result than the run before had.
+    workspace.write("p.toml", workspace.read("p.toml").replace("size_mm = 64", "size_mm = 60"));
+    run(&workspace, &[]);
+    let told = workspace.pipe_ok(&["why", "crop"]).stdout;
+    assert!(
+        told.contains("crop was known in run") && told.contains("crop.size_mm 64 → 60 (p.toml:4)"),
+        "{told}"
+    );
+    let told = workspace.pipe_ok(&["why", "phantom"]).stdout;
+    assert!(told.contains("nothing that counts has changed since run"), "{told}");
+    assert!(told.contains("it had not run before"), "{told}");
+}
+
+#[test]
+fn a_stage_that_failed_says_so_and_is_the_reason_of_the_next_try() {
+    let workspace = workspace();
+    let split = "[stage.split]\nparams = { n_splits = 2 }\ninputs = { dataset = \"@other\" }\n";
+    workspace.write("p.toml", format!("{PIPELINE}{split}"));
+    for reason in ["it had not run before", "it failed in run "] {
+        assert_eq!(workspace.pipe(&["run", "p.toml"]).code, 1);
+        let told = workspace.pipe_ok(&["why", "split"]).stdout;
+        assert!(told.starts_with("split failed in run ") && told.contains(reason), "{told}");
+    }
+    let told = workspace.pipe_ok(&["why", "report"]).stdout;
+    assert!(told.starts_with("report was known in run "), "{told}");
+}
+
+#[test]
+fn bytes_lead_to_run_stage_and_inputs_wherever_they_were_copied() {
+    let workspace = workspace();
+    let told = workspace.pipe_ok(&["why", "out/1_1.txt"]).stdout;
+    for expected in [
+        "1_1.txt in output reports of report (kind report), computed in run ",
+        "dataset = nodules.csv (2 items)",
+        "dir = texts",
+    ] {
+        assert!(told.contains(expected), "{expected}: {told}");
+    }
+    let digest = told.lines().next().unwrap().strip_prefix("blake3 ").unwrap().to_string();
+    assert_eq!(workspace.pipe_ok(&["why", &digest]).stdout, told);
+    fs::copy(workspace.path("out/1_1.txt"), workspace.path("copy.txt")).unwrap();
+    assert_eq!(workspace.pipe_ok(&["why", "copy.txt"]).stdout, told);
+    workspace.write("copy.txt", "other bytes");
+    let refused = workspace.pipe(&["why", "copy.txt"]);
+    assert_eq!(refused.code, 2);
+    assert!(
+        refused.stderr.contains("no result in") && refused.stderr.contains("copy.txt"),
+        "{}",
+        refused.stderr
+    );
+    let refused = workspace.pipe(&["why", "nothing"]);
+    assert!(
+        refused.code == 2 && refused.stderr.contains("no stage or instance nothing"),
+        "{}",
+        refused.stderr
+    );
+}
