@@ -134,6 +134,39 @@ fn a_change_is_followed_through_training_to_its_origin() {
     let told = workspace.pipe_ok(&["why", "phantom"]).stdout;
     assert!(told.contains("nothing that counts has changed since run"), "{told}");
     assert!(told.contains("it had not run before"), "{told}");
+    // A run between that came to crop only: what matters to train is what it used last.
+    workspace.write("p.toml", workspace.read("p.toml").replace("size_mm = 60", "size_mm = 68"));
+    run(&workspace, &["--only", "crop"]);
+    run(&workspace, &[]);
+    let ways = causes(&workspace, &["train"]);
+    let first = "crop.size_mm 60 → 68 (p.toml:4) → crop has another known result → items changed (";
+    assert!(ways.len() == 1 && ways[0].starts_with(first), "{ways:?}");
+}
+
+#[test]
+fn of_gathered_inputs_each_is_followed_to_its_own_maker() {
+    let workspace = Workspace::with_two_folds(10);
+    let evaluate = "[stage.evaluate]\nparams = { draws = 20 }\n\
+        inputs = { dataset = \"@other\", slices = \"@other-slice\", models = \"@train\", \
+        calibrators = \"@calibrate\", weights = \"random\" }\n";
+    workspace.write("p.toml", workspace.read("p.toml") + evaluate);
+    run(&workspace, &[]);
+    run(&workspace, &["--set", "train.lr=2e-5"]);
+    let json: Value =
+        serde_json::from_str(&workspace.pipe_ok(&["why", "evaluate", "--json"]).stdout).unwrap();
+    let causes = json["instances"][0]["causes"].as_array().unwrap();
+    for (input, maker) in [("models", "train"), ("calibrators", "calibrate")] {
+        for fold in 0..2 {
+            let name = format!("{input}[fold={fold}]");
+            let cause = causes.iter().find(|cause| cause["reason"]["change"]["input"] == name.as_str());
+            let upstream = cause.unwrap()["upstream"].as_array().unwrap();
+            let makers: Vec<&str> = upstream.iter().map(|why| why["instance"].as_str().unwrap()).collect();
+            assert_eq!(makers, [format!("{maker}[fold={fold}]")], "{name}");
+        }
+    }
+    let ways = self::causes(&workspace, &["evaluate"]);
+    assert_eq!(ways.len(), 1, "{ways:?}");
+    assert!(ways[0].contains("(--set train.lr=2e-5) → train[fold=0] was computed → "), "{ways:?}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ mod support;
 use regex::Regex;
 use support::Workspace;
 
-const COMMANDS: [&[&str]; 21] = [
+const COMMANDS: [&[&str]; 22] = [
     &[],
     &["run"],
     &["check"],
@@ -18,6 +18,7 @@ const COMMANDS: [&[&str]; 21] = [
     &["runs"],
     &["show"],
     &["why"],
+    &["diff"],
     &["gc"],
     &["cache"],
     &["cache", "stats"],

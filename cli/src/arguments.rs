@@ -35,6 +35,8 @@ pub(crate) enum Command {
     Show(ShowArguments),
     /// Tell why a stage ran or did not, or what the bytes of a file follow from
     Why(WhyArguments),
+    /// Tell what differs between two runs: what was asked for, code, inputs, results
+    Diff(DiffArguments),
     /// Remove from the cache what no recent run and no pin reaches
     Gc(GcArguments),
     /// Count, verify, pin or share what is in the cache
@@ -236,6 +238,7 @@ impl Command {
             Self::Runs(options) => options.output.json,
             Self::Show(options) => options.output.json,
             Self::Why(options) => options.output.json,
+            Self::Diff(options) => options.output.json,
             Self::Gc(options) => options.output.json,
             Self::Cache(options) => options.output.json,
             Self::Stages(options) => options.output.json,
@@ -303,6 +306,18 @@ pub(crate) struct WhyArguments {
     /// The device of a run of the manifest: cpu, cuda or cuda:N
     #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
     pub(crate) device: DeviceArgument,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DiffArguments {
+    /// The run to compare with, by id, a unique beginning of it, or `latest`
+    pub(crate) first: String,
+    /// The other run
+    pub(crate) second: String,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
     #[command(flatten)]

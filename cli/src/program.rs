@@ -175,6 +175,7 @@ impl Running {
             Command::Cache(options) => commands::cache::cache(&options),
             Command::Runs(options) => commands::runs::runs(&options),
             Command::Show(options) => commands::show::show(&options),
+            Command::Diff(options) => commands::diff::compare(&options),
             Command::Why(options) => commands::why::explain(options, self),
             Command::Stages(options) => commands::stages::stages(&options, self),
             Command::Schema => commands::schema::schema(self.registry()),

@@ -11,6 +11,7 @@ use crate::stage::{Kind, Work};
 pub struct Registry {
     kinds: Vec<Kind>,
     code: BTreeMap<&'static str, Digest>,
+    crates: BTreeMap<String, String>,
 }
 
 /// Why kinds cannot be used: a mistake in a program's table of kinds.
@@ -55,7 +56,8 @@ impl Registry {
                 (about.name, hasher.finish())
             })
             .collect();
-        Ok(Self { kinds, code })
+        let used = kinds.iter().flat_map(|kind| kind.about().code.crates.iter().copied()).collect();
+        Ok(Self { kinds, code, crates: locked.versions(&used) })
     }
 
     /// All kinds.
@@ -76,6 +78,11 @@ impl Registry {
     /// A kind's code fingerprint.
     pub fn code(&self, name: &str) -> Digest {
         self.code.get(name).copied().unwrap_or_else(|| Digest::of(b""))
+    }
+
+    /// The versions of the crates outside the workspace that kinds use.
+    pub fn crates(&self) -> &BTreeMap<String, String> {
+        &self.crates
     }
 
     /// The fingerprint of all code together, for the run record.

@@ -287,6 +287,7 @@ fn header(session: &Session<'_>, pipeline: &Pipeline, options: &RunOptions) -> R
         profiles: pipeline.overrides.profiles.clone(),
         force: options.force.clone(),
         code: session.registry.code_of_all(),
+        crates: session.registry.crates().clone(),
         surroundings: options.surroundings.clone(),
         elsewhere: Elsewhere::among(&pipeline.root, pipeline.instances.iter().flat_map(Instance::paths)),
     }

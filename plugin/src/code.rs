@@ -72,6 +72,16 @@ impl LockedCrates {
         Ok(Self { packages })
     }
 
+    /// The versions of the named crates; of several of one name, all.
+    pub fn versions(&self, crates: &BTreeSet<&str>) -> BTreeMap<String, String> {
+        let locked = crates.iter().filter_map(|name| self.packages.get(*name));
+        let version = |packages: &Vec<Package>| {
+            let versions: Vec<&str> = packages.iter().map(|package| package.version.as_str()).collect();
+            Some((packages.first()?.name.clone(), versions.join(", ")))
+        };
+        locked.filter_map(version).collect()
+    }
+
     /// A digest of the named crates and all that they depend on. A name means every locked version of it.
     pub fn digest(&self, crates: &[&str]) -> Digest {
         let mut seen = BTreeSet::new();

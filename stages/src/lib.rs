@@ -2,7 +2,7 @@
 //!
 //! [`kinds`] has one module for each kind, in data-flow order: what it takes, what it gives, its parameters.
 //! The other modules and the crates beside this one (`imaging`, `learning`, `numerics`, `statistics`, `torch`) do the computing; of the
-//! plugin API they know at most inputs and errors, and `language_model` its turns.
+//! plugin API they know inputs, errors, canonical texts and foreign formats, and `language_model` its turns.
 
 mod arrays;
 pub mod checkpoint;

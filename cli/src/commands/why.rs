@@ -131,9 +131,8 @@ fn lines(why: &Why) -> Vec<String> {
         Fate::Waiting => "would be computed if what it takes from others changes:".to_string(),
         Fate::NotReached { reason } => format!("was not reached in run {run}: {reason}"),
     }];
-    let mut seen = BTreeSet::new();
-    let ways = why.causes.iter().flat_map(ways).filter(|way| seen.insert(way.clone()));
-    lines.extend(ways.map(|way| format!("  {way}")));
+    let ways = by_root(why.causes.iter().flat_map(ways));
+    lines.extend(ways.into_iter().map(|way| format!("  {}", way.text)));
     if let Fate::Known { computed: Some(computed), .. } = &why.fate {
         let first = format!("  {} ", computed.instance);
         let more = self::lines(computed).into_iter().enumerate();
@@ -144,25 +143,43 @@ fn lines(why: &Why) -> Vec<String> {
     lines
 }
 
-/// The ways from first causes to one: `slice.window 500 → 400 (p.toml:31) → slice was computed → input slices changed`.
-fn ways(cause: &Cause) -> Vec<String> {
-    let through = |why: &Why| -> Vec<String> {
-        let what = match &why.fate {
-            Fate::Known { .. } => "has another known result",
-            Fate::Failed { .. } => "failed",
-            Fate::NotReached { .. } => "was not reached",
-            Fate::Expected | Fate::Waiting => "would be computed",
-            Fate::Computed => "was computed",
-        };
-        let step = format!("{} {what} → {}", why.instance, cause.text);
-        let before: Vec<String> = why.causes.iter().flat_map(ways).collect();
-        match before.is_empty() {
-            true => vec![step],
-            false => before.into_iter().map(|way| format!("{way} → {step}")).collect(),
-        }
+/// A way from a first cause to what came of it: `slice.window 500 → 400 (p.toml:31) → slice was computed → input slices
+/// changed`.
+struct Way {
+    root: String,
+    text: String,
+}
+
+/// A way for each first cause of a cause.
+fn ways(cause: &Cause) -> Vec<Way> {
+    let ways = by_root(cause.upstream.iter().flat_map(|why| ways_through(why, cause)));
+    match ways.is_empty() {
+        true => vec![Way { root: cause.text.clone(), text: cause.text.clone() }],
+        false => ways,
+    }
+}
+
+fn ways_through(why: &Why, cause: &Cause) -> Vec<Way> {
+    let what = match &why.fate {
+        Fate::Known { .. } => "has another known result",
+        Fate::Failed { .. } => "failed",
+        Fate::NotReached { .. } => "was not reached",
+        Fate::Expected | Fate::Waiting => "would be computed",
+        Fate::Computed => "was computed",
     };
-    let ways: Vec<String> = cause.upstream.iter().flat_map(through).collect();
-    if ways.is_empty() { vec![cause.text.clone()] } else { ways }
+    let step = format!("{} {what} → {}", why.instance, cause.text);
+    let before = by_root(why.causes.iter().flat_map(ways));
+    if before.is_empty() {
+        return vec![Way { root: step.clone(), text: step }];
+    }
+    let longer = |way: Way| Way { text: format!("{} → {step}", way.text), root: way.root };
+    before.into_iter().map(longer).collect()
+}
+
+/// One way for each first cause: in a graph of many paths there would be too many to be read.
+fn by_root(ways: impl Iterator<Item = Way>) -> Vec<Way> {
+    let mut roots = BTreeSet::new();
+    ways.filter(|way| roots.insert(way.root.clone())).collect()
 }
 
 fn bytes_in_words(traced: &Traced) -> String {

@@ -37,6 +37,15 @@ pub enum Reason {
     ResultLost,
     /// An input is no longer in the cache.
     InputLost,
+    /// Its result was known on another class of device only.
+    OtherClass {
+        /// The class of the run before.
+        before: String,
+        /// The class of this run.
+        after: String,
+    },
+    /// It is made of something else than before, and what that was is no longer kept.
+    NotKept,
     /// What it takes from other stages is to be computed, and may give other bytes.
     InputsMayChange,
 }
@@ -95,6 +104,10 @@ impl fmt::Display for Reason {
             Self::NotReached => f.write_str("it was not reached in the last run"),
             Self::ResultLost => f.write_str("its result is no longer in the cache"),
             Self::InputLost => f.write_str("an input is missing from the cache and is computed again"),
+            Self::OtherClass { before, after } => write!(f, "device class {before} → {after}"),
+            Self::NotKept => {
+                f.write_str("it is made of something else, and what it was made of is no longer kept")
+            }
             Self::InputsMayChange => f.write_str("what it takes from other stages may change"),
             Self::Changed { change, stage, origin } => {
                 if matches!(change, Change::Parameter { .. }) {

@@ -46,6 +46,7 @@ impl Worker<'_> {
         guarded(|| stage.run(&bound.params, &mut context))?;
         let unchanged = bound.inputs.values().flatten().try_for_each(Input::check_unchanged);
         unchanged.map_err(StageError::from)?;
+        refuse_undeclared(staging.path(), instance)?;
         let mut outputs = BTreeMap::new();
         for spec in about.outputs {
             let folder = staging.path().join(spec.name);
@@ -89,6 +90,24 @@ impl Worker<'_> {
         let digest = store.put(&builder.finish()?.to_bytes())?;
         Ok(ArtifactRef { form: index_form, digest, files: names.len() as u64, bytes })
     }
+}
+
+/// Refuses what a kind has written to an output that it does not declare: it would be lost without a word.
+fn refuse_undeclared(staging: &Path, instance: &Instance) -> Result<(), StageError> {
+    let about = instance.kind.about();
+    for entry in fs::read_dir(staging).map_err(Error::io("read", staging))? {
+        let name = entry.map_err(Error::io("read", staging))?.file_name();
+        if !about.outputs.iter().any(|spec| name == spec.name) {
+            let message = format!(
+                "kind {} wrote to an output `{}`, which it does not declare",
+                about.name,
+                name.display()
+            );
+            return Err(StageError::message(message)
+                .advise("this is a mistake of the kind: declare the output in its `About`"));
+        }
+    }
+    Ok(())
 }
 
 fn list_files(folder: &Path, prefix: &str, names: &mut Vec<String>) -> Result<(), StageError> {

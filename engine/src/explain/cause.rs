@@ -9,6 +9,7 @@ use pipe_cache::{ArtifactRef, Store};
 use serde::Serialize;
 
 use crate::assess::Reason;
+use crate::input::NAME;
 use crate::lineage::{Change, Given, ItemChanges, Preimage, Source};
 use crate::naming::Named;
 use crate::record::{
@@ -79,12 +80,13 @@ pub struct Cause {
 /// # Errors
 /// When there is no such run or its record cannot be read.
 pub fn why(store: &Store, run: &str, target: &str) -> Result<Vec<Why>, RecordError> {
-    let explainer = Explainer { store, runs: RefCell::default(), ids: run_ids(store)? };
+    let ids = run_ids(store)?;
+    let explainer = Explainer { store, ids, runs: RefCell::default(), known: RefCell::default() };
     let run = explainer.read(run)?;
     let named = Named::read(target);
     let instances: Vec<&InstanceRecord> =
         run.record.instances.iter().filter(|one| named.means(&one.stage, &one.label)).collect();
-    Ok(instances.into_iter().map(|one| explainer.explain(&run, one, &mut BTreeSet::new())).collect())
+    Ok(instances.into_iter().map(|one| explainer.explain(&run, one, None)).collect())
 }
 
 /// A run, and where its instances stand.
@@ -108,13 +110,18 @@ struct Explainer<'a> {
     /// All runs, the last one first.
     ids: Vec<String>,
     runs: RefCell<HashMap<String, Rc<Run>>>,
+    /// What has been found out, by instance and the run that it is compared with.
+    known: RefCell<HashMap<Asked, Option<Why>>>,
 }
+
+/// An instance of a run, and the run that it is compared with; none for the last one before that knew the instance.
+type Asked = (String, String, Option<String>);
 
 /// What an instance was in an earlier run.
 struct Before {
     run: Rc<Run>,
     record: InstanceRecord,
-    preimage: Preimage,
+    preimage: Option<Preimage>,
 }
 
 impl Explainer<'_> {
@@ -131,39 +138,39 @@ impl Explainer<'_> {
         Ok(run)
     }
 
-    /// `told` holds the instances on the way here: what refers to itself ends.
-    fn explain(&self, run: &Rc<Run>, record: &InstanceRecord, told: &mut BTreeSet<(String, String)>) -> Why {
+    /// Why an instance has its result, compared with a run or else with the last one before that knew it. Upstream it is
+    /// compared with the same run: what matters there is what is other for whoever asks.
+    fn explain(&self, run: &Rc<Run>, record: &InstanceRecord, since: Option<&Rc<Run>>) -> Why {
         let id = run.header().run.clone();
-        let is_new = told.insert((id.clone(), record.label.clone()));
-        let before = self.before(run, &record.label);
-        let causes = if is_new { self.causes(run, record, before.as_ref(), told) } else { Vec::new() };
-        let fate = match record.status {
-            InstanceStatus::Executed => Fate::Computed,
-            InstanceStatus::Failed => Fate::Failed { error: record.error.clone().unwrap_or_default() },
-            InstanceStatus::Skipped => Fate::NotReached { reason: record.error.clone().unwrap_or_default() },
-            InstanceStatus::Cached => {
-                let from_run = record.from_run.clone().unwrap_or_default();
-                let computed = self.computed(&from_run, record, told).filter(|_| causes.is_empty());
-                Fate::Known { from_run, computed: computed.map(Box::new) }
-            }
+        let compared = since.map(|since| since.header().run.clone());
+        let asked = (id.clone(), record.label.clone(), compared);
+        if let Some(known) = self.known.borrow().get(&asked) {
+            // What refers to itself ends.
+            return known.clone().unwrap_or_else(|| Why::without_causes(record, &id));
+        }
+        self.known.borrow_mut().insert(asked.clone(), None);
+        let before = match since {
+            Some(since) => self.instance_in(since, &record.label),
+            None => self.before(run, &record.label),
         };
-        let since = before.map(|before| before.run.header().run.clone());
-        Why { instance: record.label.clone(), run: Some(id), fate, since, causes }
+        let mut why = Why::without_causes(record, &id);
+        why.causes = self.causes(run, record, before.as_ref());
+        why.since = before.map(|before| before.run.header().run.clone());
+        if let (Fate::Known { from_run, computed }, true) = (&mut why.fate, why.causes.is_empty()) {
+            *computed = self.computed(from_run, record).map(Box::new);
+        }
+        self.known.borrow_mut().insert(asked, Some(why.clone()));
+        why
     }
 
     /// Why a known result was computed, in the run that did.
-    fn computed(
-        &self,
-        run: &str,
-        known: &InstanceRecord,
-        told: &mut BTreeSet<(String, String)>,
-    ) -> Option<Why> {
+    fn computed(&self, run: &str, known: &InstanceRecord) -> Option<Why> {
         let run = self.read(run).ok()?;
         let is_it = |one: &&InstanceRecord| {
             one.fingerprint == known.fingerprint && one.status == InstanceStatus::Executed
         };
         let record = run.record.instances.iter().find(is_it)?;
-        Some(self.explain(&run, record, told))
+        Some(self.explain(&run, record, None))
     }
 
     /// The runs of a run's pipeline before it, the last one first.
@@ -175,71 +182,64 @@ impl Explainer<'_> {
         earlier.filter(of_pipeline).take(RUNS_LOOKED_AT)
     }
 
-    /// The instance in the last run of the pipeline before this one that has a preimage of it.
+    /// The instance in the last run of the pipeline before this one that came so far as to know its inputs.
     fn before(&self, run: &Run, label: &str) -> Option<Before> {
-        self.earlier(run).find_map(|id| {
-            let run = self.read(id).ok()?;
-            let record = run.instance(label)?.clone();
-            let preimage = self.preimage(&record)?;
-            Some(Before { run, record, preimage })
-        })
+        self.earlier(run).find_map(|id| self.instance_in(&self.read(id).ok()?, label))
+    }
+
+    fn instance_in(&self, run: &Rc<Run>, label: &str) -> Option<Before> {
+        let record = run.instance(label).filter(|one| one.fingerprint.is_some())?.clone();
+        let preimage = self.preimage(&record);
+        Some(Before { run: Rc::clone(run), record, preimage })
     }
 
     fn preimage(&self, record: &InstanceRecord) -> Option<Preimage> {
         Preimage::from_json(&self.store.preimage(record.fingerprint?).ok()??)
     }
 
-    fn causes(
-        &self,
-        run: &Rc<Run>,
-        record: &InstanceRecord,
-        before: Option<&Before>,
-        told: &mut BTreeSet<(String, String)>,
-    ) -> Vec<Cause> {
-        let Some(now) = self.preimage(record) else { return Vec::new() };
-        let Some(before) = before else { return self.causes_of_first(run, record) };
-        let mut changes = now.changes_since(&before.preimage);
-        let items = self.item_changes(record, &before.record).filter(|_| changes.is_empty());
-        changes.extend(items.map(Change::Items));
-        let mut causes = Vec::with_capacity(changes.len());
-        for change in changes {
-            let inputs = match &change {
-                Change::Input { input, .. } => vec![input.split('[').next().unwrap_or(input).to_string()],
-                Change::Items(_) => now.items.iter().flat_map(|items| items.made_of.clone()).collect(),
-                _ => Vec::new(),
-            };
-            let reason = reason(change, record, run.header());
-            let upstream = self.upstream(run, record, &inputs, &before.run, told);
-            causes.push(Cause { text: reason.to_string(), reason, upstream });
+    fn causes(&self, run: &Rc<Run>, record: &InstanceRecord, before: Option<&Before>) -> Vec<Cause> {
+        let is_known = record.status == InstanceStatus::Cached;
+        let Some(before) = before else {
+            let new = Cause { text: "it had not run before".to_string(), ..Cause::of(Reason::New) };
+            return if is_known || record.fingerprint.is_none() { Vec::new() } else { vec![new] };
+        };
+        if record.fingerprint != before.record.fingerprint && record.fingerprint.is_some() {
+            return self.differences(run, record, before);
         }
-        if causes.is_empty() && record.status != InstanceStatus::Cached {
-            let is_forced =
-                run.header().force.iter().any(|name| Named::read(name).means(&record.stage, &record.label));
-            let run = before.run.header().run.clone();
-            causes.push(Cause::of(match is_forced {
-                true => Reason::Forced,
-                false => Reason::of_status(before.record.status, run),
-            }));
-        }
-        causes
-    }
-
-    /// Why an instance was computed of which nothing before is known.
-    fn causes_of_first(&self, run: &Run, record: &InstanceRecord) -> Vec<Cause> {
-        if record.status == InstanceStatus::Cached {
+        if is_known || record.fingerprint.is_none() {
             return Vec::new();
         }
-        let is_same = |id: &String| {
-            let run = self.read(id).ok()?;
-            Some(run.instance(&record.label)?.fingerprint == record.fingerprint)
+        let header = run.header();
+        let is_meant = |name: &String| Named::read(name).means(&record.stage, &record.label);
+        let [then, now] = [before.run.header(), header].map(|header| header.device_class.clone());
+        vec![if header.force.iter().any(is_meant) {
+            Cause::of(Reason::Forced)
+        } else if then != now && record.device.is_some() {
+            Cause::of(Reason::OtherClass { before: then, after: now })
+        } else {
+            Cause::of(Reason::of_status(before.record.status, before.run.header().run.clone()))
+        }]
+    }
+
+    /// What decides an instance's result and is other than it was.
+    fn differences(&self, run: &Rc<Run>, record: &InstanceRecord, before: &Before) -> Vec<Cause> {
+        let (Some(now), Some(old)) = (self.preimage(record), &before.preimage) else {
+            return vec![Cause::of(Reason::NotKept)];
         };
-        match self.earlier(run).find_map(is_same) {
-            // What it was made of then is gone with the results.
-            Some(true) => vec![Cause::of(Reason::ResultLost)],
-            Some(false) | None => {
-                vec![Cause { text: "it had not run before".to_string(), ..Cause::of(Reason::New) }]
-            }
+        let mut changes = now.changes_since(old);
+        if changes.is_empty() {
+            let Some(items) = self.item_changes(record, &before.record) else {
+                return vec![Cause::of(Reason::NotKept)];
+            };
+            changes.push(Change::Items(items));
         }
+        let cause = |change: Change| {
+            let makers = makers_behind(&change, record, &now);
+            let upstream = self.upstream(run, &makers, &before.run);
+            let reason = reason(change, record, run.header());
+            Cause { text: reason.to_string(), reason, upstream }
+        };
+        changes.into_iter().map(cause).collect()
     }
 
     fn item_changes(&self, now: &InstanceRecord, before: &InstanceRecord) -> Option<ItemChanges> {
@@ -248,24 +248,79 @@ impl Explainer<'_> {
         (!changes.is_empty()).then_some(changes)
     }
 
-    /// Why the instances that give these inputs gave other bytes than before, those that did.
-    fn upstream(
-        &self,
-        run: &Rc<Run>,
-        record: &InstanceRecord,
-        inputs: &[String],
-        before: &Run,
-        told: &mut BTreeSet<(String, String)>,
-    ) -> Vec<Why> {
-        let given = record.inputs.iter().filter(|given| inputs.contains(&given.input));
-        let makers: BTreeSet<&String> = given.flat_map(makers_of).collect();
+    /// Why instances gave other bytes than in an earlier run, those that did.
+    fn upstream(&self, run: &Rc<Run>, makers: &BTreeSet<&String>, before: &Rc<Run>) -> Vec<Why> {
         let outputs = |run: &Run, label: &str| -> BTreeMap<String, ArtifactRef> {
             run.instance(label).map(|one| one.outputs.clone()).unwrap_or_default()
         };
-        let is_other = |label: &&String| outputs(run, label) != outputs(before, label);
-        let makers = makers.into_iter().filter(is_other).filter_map(|label| run.instance(label));
-        makers.map(|maker| self.explain(run, maker, told)).collect()
+        let is_other = |label: &&&String| outputs(run, label) != outputs(before, label);
+        let makers = makers.iter().filter(is_other).filter_map(|label| run.instance(label));
+        makers.map(|maker| self.explain(run, maker, Some(before))).collect()
     }
+}
+
+impl Why {
+    fn without_causes(record: &InstanceRecord, run: &str) -> Self {
+        let told = || record.error.clone().unwrap_or_default();
+        let fate = match record.status {
+            InstanceStatus::Executed => Fate::Computed,
+            InstanceStatus::Failed => Fate::Failed { error: told() },
+            InstanceStatus::Skipped => Fate::NotReached { reason: told() },
+            InstanceStatus::Cached => {
+                Fate::Known { from_run: record.from_run.clone().unwrap_or_default(), computed: None }
+            }
+        };
+        let (instance, run) = (record.label.clone(), Some(run.to_string()));
+        Self { instance, run, fate, since: None, causes: Vec::new() }
+    }
+}
+
+/// The instances whose outputs a change may come from.
+fn makers_behind<'a>(change: &Change, record: &'a InstanceRecord, now: &Preimage) -> BTreeSet<&'a String> {
+    let given: Vec<&Given> = match change {
+        Change::Input { input, .. } => given_to(input, record),
+        Change::Items(_) => {
+            let made_of = now.items.iter().flat_map(|items| &items.made_of);
+            made_of.flat_map(|input| given_to(input, record)).collect()
+        }
+        // A parameter that nobody wrote may be filled in by an input.
+        Change::Parameter { name, .. } if written(name, record).is_none() => {
+            record.inputs.iter().filter(|given| given.fills).collect()
+        }
+        _ => Vec::new(),
+    };
+    let selector = match change {
+        Change::Input { input, .. } => selector_of(input),
+        _ => Vec::new(),
+    };
+    let is_chosen = |label: &&String| {
+        let values = selector.iter().filter(|(key, _)| *key != NAME);
+        let labels = selector_of(label);
+        values.clone().all(|pair| labels.is_empty() || labels.contains(pair))
+    };
+    given.into_iter().flat_map(makers_of).filter(is_chosen).collect()
+}
+
+/// What was given to an input that is called as preimages do: `model[fold=1]`, `dataset[name=lidc]`.
+fn given_to<'a>(input: &str, record: &'a InstanceRecord) -> Vec<&'a Given> {
+    let name = input.split('[').next().unwrap_or(input);
+    let selector = selector_of(input);
+    let of_name = selector.iter().find(|(key, _)| *key == NAME).map(|(_, value)| *value);
+    let is_it =
+        |given: &&Given| given.input == name && (of_name.is_none() || given.name.as_deref() == of_name);
+    record.inputs.iter().filter(is_it).collect()
+}
+
+/// The pairs in brackets behind a name: `[fold=1,seed=2]`.
+fn selector_of(text: &str) -> Vec<(&str, &str)> {
+    let values =
+        text.strip_suffix(']').and_then(|text| text.split_once('[')).map_or("", |(_, values)| values);
+    values.split(',').filter_map(|pair| pair.split_once('=')).collect()
+}
+
+/// Where a parameter, or the table that it is a field of, is written.
+fn written<'a>(name: &str, record: &'a InstanceRecord) -> Option<&'a String> {
+    record.origins.get(&format!("param.{}", name.split('.').next().unwrap_or(name)))
 }
 
 /// The instances whose outputs are given to an input.
@@ -284,18 +339,17 @@ impl Cause {
 }
 
 /// A change with where the value of that run was written, as its record tells.
-fn reason(change: Change, record: &InstanceRecord, header: &RunHeader) -> Reason {
+pub(super) fn reason(change: Change, record: &InstanceRecord, header: &RunHeader) -> Reason {
     let origin = match &change {
+        // Records of attempts that failed did not always tell where parameters are written.
+        Change::Parameter { .. } if record.inputs.is_empty() && record.origins.is_empty() => None,
         Change::Parameter { name, .. } => {
-            let param = name.split('.').next().unwrap_or(name);
-            let written = record.origins.get(&format!("param.{param}")).cloned();
-            let filled =
-                || record.inputs.iter().find(|given| given.fills).and_then(|given| given.origin.clone());
-            written.or_else(filled).or_else(|| Some("default".to_string()))
+            let fills = || record.inputs.iter().any(|given| given.fills);
+            let unwritten = || if fills() { "default, or filled in by an input" } else { "default" };
+            written(name, record).cloned().or_else(|| Some(unwritten().to_string()))
         }
         Change::Input { input, after: Some(_), .. } => {
-            let input = input.split('[').next().unwrap_or(input);
-            let given = record.inputs.iter().find(|given| given.input == input);
+            let given = given_to(input, record).into_iter().next();
             given.map(|given| match &given.origin {
                 Some(origin) => format!("{}, {origin}", given.written),
                 None => given.written.clone(),

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 pub use self::head::{RunHead, RunState, read_head};
 pub(crate) use self::measures::{peak_memory, utc};
-pub use self::read::{RecordError, RunRecord, read_run, run_ids};
+pub use self::read::{RecordError, RunRecord, read_manifest, read_run, run_ids};
 pub(crate) use self::read::{Shared, read_own, read_shared};
 pub(crate) use self::write::RecordWriter;
 pub use self::write::end_interrupted;
@@ -115,6 +115,9 @@ pub struct RunHeader {
     pub force: Vec<String>,
     /// The fingerprint of all of the binary's code.
     pub code: Digest,
+    /// The versions of the crates that its kinds use.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub crates: BTreeMap<String, String>,
     /// Program, host, repository.
     pub surroundings: Surroundings,
     /// The manifest's inputs that do not lie in the project, or that links lead away from where they are given.
@@ -213,6 +216,16 @@ impl InstanceRecord {
         }
     }
 
+    /// Of an instance that has no result, with what it was given.
+    pub(crate) fn given(instance: &Instance, pipeline: &Pipeline, seconds: f64) -> Self {
+        let origin = |(name, origin): (&String, &Origin)| (format!("param.{name}"), origin.to_string());
+        Self {
+            origins: instance.written().map(origin).collect(),
+            inputs: Given::to(instance, pipeline),
+            ..Self::of(instance, seconds)
+        }
+    }
+
     /// Of an instance that has its result.
     pub(crate) fn ended_well(
         instance: &Instance,
@@ -220,12 +233,9 @@ impl InstanceRecord {
         executed: &Executed,
         seconds: f64,
     ) -> Self {
-        let origin = |(name, origin): (&String, &Origin)| (format!("param.{name}"), origin.to_string());
         Self {
             status: if executed.executed { InstanceStatus::Executed } else { InstanceStatus::Cached },
             fingerprint: Some(executed.done.fingerprint),
-            origins: instance.written().map(origin).collect(),
-            inputs: Given::to(instance, pipeline),
             items: executed.listing,
             device: executed.device.map(|device| device.to_string()),
             outputs: executed.done.outputs.clone(),
@@ -234,7 +244,7 @@ impl InstanceRecord {
             items_cached: executed.items.cached,
             warnings: executed.warnings.clone(),
             scalars: executed.scalars.clone(),
-            ..Self::of(instance, seconds)
+            ..Self::given(instance, pipeline, seconds)
         }
     }
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use pipe_cache::{Digest, Error, Store};
 use rayon::prelude::*;
+use serde_json::Value;
 
 use super::head::{RunHead, header_of};
 use super::{InstanceRecord, InstanceStatus, Line};
@@ -184,6 +185,23 @@ pub fn read_run(store: &Store, name: &str) -> Result<RunRecord, RecordError> {
     }
     run.instances.into_iter().for_each(|record| instances.add(record));
     Ok(RunRecord { instances: instances.list, ..run })
+}
+
+/// The merged manifest of a run, with variables replaced; null where its record has none.
+///
+/// # Errors
+/// When the record cannot be read.
+pub fn read_manifest(run: &RunHead) -> Result<Value, RecordError> {
+    let path = run.path();
+    let unreadable =
+        |error: io::Error| RecordError::Unreadable { path: path.clone(), problem: error.to_string() };
+    let bytes = fs::read(&path).map_err(unreadable)?;
+    let lines = bytes.split(|byte| *byte == b'\n').take(2);
+    let values = lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok());
+    // In version 1 it was a field of the header.
+    let fields =
+        values.flat_map(|value| [value.get("resolved").cloned(), value.get("manifest_resolved").cloned()]);
+    Ok(fields.flatten().next().unwrap_or(Value::Null))
 }
 
 /// As [`read_run`], but without the instances that stand elsewhere.

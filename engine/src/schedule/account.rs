@@ -127,7 +127,7 @@ impl<'a> Account<'a> {
         self.count(position, failure.before.items);
         let instance = &self.worker.binder.pipeline.instances[position];
         let interrupted = failure.cause == Cause::Interrupted;
-        let mut record = InstanceRecord::of(instance, ending.seconds);
+        let mut record = InstanceRecord::given(instance, self.worker.binder.pipeline, ending.seconds);
         record.log = self.log(instance);
         record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
         record.fingerprint = failure.before.fingerprint;

@@ -31,7 +31,7 @@ use pipe_engine::table::Table;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-const CODE: CodeStamp = CodeStamp { source: "test", crates: &[] };
+pub const CODE: CodeStamp = CodeStamp { source: "test", crates: &[] };
 
 /// Repeats each row's file as often as its `times` column says.
 pub struct Repeat;
@@ -245,7 +245,7 @@ pub struct Project {
     pub jobs: usize,
     pub cache: PathBuf,
     pub devices: Devices,
-    registry: Registry,
+    pub registry: Registry,
 }
 
 /// What a run did.
