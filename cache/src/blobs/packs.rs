@@ -21,6 +21,7 @@ use crate::Digest;
 use crate::atomic::{create_folder, create_to_append, sync_folder, write_atomically};
 use crate::error::{Error, Result};
 use crate::io::{before_rename, open, sync, write_all};
+use crate::listing::{all_entries, is_gone};
 use crate::owner::own_mark;
 
 /// Longest blob that goes into a pack, in bytes.
@@ -253,9 +254,9 @@ impl State {
             let taken = self.packs[number as usize].taken;
             let found = match records(&index_path(&path), taken) {
                 Ok(found) => found,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => match index_of_pack(&path) {
+                Err(error) if is_gone(&error) => match index_of_pack(&path) {
                     Ok(found) => found.into_iter().skip(taken as usize).map(Some).collect(),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    Err(error) if is_gone(&error) => {
                         has_all = false;
                         continue;
                     }
@@ -387,7 +388,7 @@ fn renew_index(pack: &Path, keep: &dyn Fn(Digest) -> bool) -> Result<()> {
 
 /// Whether a pack is gone, or shorter than its index says.
 fn is_cut_short(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::UnexpectedEof)
+    is_gone(error) || error.kind() == io::ErrorKind::UnexpectedEof
 }
 
 fn index_path(pack: &Path) -> PathBuf {
@@ -396,21 +397,8 @@ fn index_path(pack: &Path) -> PathBuf {
 
 /// All packs, in the order of their names.
 fn pack_paths(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = || Error::io("read", folder);
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(failed()(error)),
-    };
-    let mut paths = Vec::new();
-    for entry in entries {
-        let path = entry.map_err(failed())?.path();
-        if path.extension().is_some_and(|extension| extension == "pack") {
-            paths.push(path);
-        }
-    }
-    paths.sort();
-    Ok(paths)
+    let is_pack = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "pack");
+    Ok(all_entries(folder)?.into_iter().filter(is_pack).collect())
 }
 
 const _: () = assert!(RECORD == 48 && BLOB_HEAD == 40);

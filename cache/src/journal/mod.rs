@@ -15,6 +15,7 @@ use crate::Digest;
 use crate::atomic::{create_folder, create_to_append, sync_folder, write_atomically};
 use crate::error::{Error, Result};
 use crate::io::{before_rename, sync, write_all};
+use crate::listing::{all_entries, is_gone};
 use crate::owner::{is_abandoned, own_mark};
 use crate::records::{RECORD, decode_all, encode};
 
@@ -128,21 +129,9 @@ impl Journal {
 
     /// All journals, in the order of their names.
     fn files(&self) -> Result<Vec<PathBuf>> {
-        let failed = || Error::io("read", &self.folder);
-        let entries = match fs::read_dir(&self.folder) {
-            Ok(entries) => entries,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            Err(error) => return Err(failed()(error)),
-        };
-        let mut files = Vec::new();
-        for entry in entries {
-            let path = entry.map_err(failed())?.path();
-            if path.extension().is_some_and(|found| found == self.layout.extension) {
-                files.push(path);
-            }
-        }
-        files.sort();
-        Ok(files)
+        let is_journal =
+            |path: &PathBuf| path.extension().is_some_and(|found| found == self.layout.extension);
+        Ok(all_entries(&self.folder)?.into_iter().filter(is_journal).collect())
     }
 
     /// What a key leads to, in the order in which it was read.
@@ -401,11 +390,6 @@ fn read_from(file: &Path, place: u64) -> io::Result<Vec<u8>> {
         file.read_to_end(&mut bytes)?;
     }
     Ok(bytes)
-}
-
-/// Whether a file has been removed, here or by another host.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::StaleNetworkFileHandle)
 }
 
 /// Whether nobody writes to a journal any more.

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{CONFLICT, FIRST, ResultRecord};
 use crate::error::{Error, Result};
+use crate::listing::{all_entries, is_gone};
 use crate::sweep::absent;
 use crate::{Digest, Hasher, Store};
 
@@ -26,13 +27,13 @@ impl Store {
 
     fn take_over_all(&self) -> Result<()> {
         let starts: Vec<PathBuf> =
-            listed(&self.root().join("results"))?.into_iter().filter(|path| path.is_dir()).collect();
+            all_entries(&self.root().join("results"))?.into_iter().filter(|path| path.is_dir()).collect();
         if starts.is_empty() {
             return Ok(());
         }
         let mut taken = Vec::new();
         for start in &starts {
-            for folder in listed(start)? {
+            for folder in all_entries(start)? {
                 if let Some(fingerprint) = fingerprint_of(&folder) {
                     taken.extend(self.take_over(fingerprint, &folder)?);
                 }
@@ -44,7 +45,7 @@ impl Store {
         }
         // What a program of before writes meanwhile is taken over at the next opening.
         for start in starts {
-            listed(&start)?.iter().for_each(|folder| drop(fs::remove_dir(folder)));
+            all_entries(&start)?.iter().for_each(|folder| drop(fs::remove_dir(folder)));
             let _ = fs::remove_dir(&start);
         }
         Ok(())
@@ -52,12 +53,11 @@ impl Store {
 
     /// Takes over the results of a fingerprint; gives the files that are needed no more.
     fn take_over(&self, fingerprint: Digest, folder: &Path) -> Result<Vec<PathBuf>> {
-        let mut files = listed(folder)?;
-        files.sort();
+        let files = all_entries(folder)?;
         for file in &files {
             let bytes = match crate::io::read(file) {
                 Ok(bytes) => bytes,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if is_gone(&error) => continue,
                 Err(error) => return Err(Error::io("read", file)(error)),
             };
             let name = file.file_name().unwrap_or_default().to_string_lossy();
@@ -69,16 +69,6 @@ impl Store {
             }
         }
         Ok(files)
-    }
-}
-
-/// What is in a folder; nothing where there is none.
-fn listed(folder: &Path) -> Result<Vec<PathBuf>> {
-    let failed = || Error::io("read", folder);
-    match fs::read_dir(folder) {
-        Ok(entries) => entries.map(|entry| Ok(entry.map_err(failed())?.path())).collect(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(error) => Err(failed()(error)),
     }
 }
 

@@ -2,32 +2,46 @@
 
 use std::process::ExitCode;
 
-use pipe_engine::assess::{ItemCount, Policy, assess};
+use pipe_engine::assess::{ItemCount, Policy, Verdict, assess};
+use pipe_engine::manifest::Pipeline;
 use pipe_engine::preflight::check_tables;
 use pipe_engine::run::check_stages;
 use pipe_engine::session::Session;
 use pipe_engine::view::{PlanView, PlannedInstance, PlannedState, ReasonView};
 
-use crate::arguments::PlanArguments;
+use crate::arguments::{DeviceArgument, ManifestArguments, PlanArguments};
 use crate::error::CliError;
 use crate::{Running, findings, render, session};
 
 pub(crate) fn plan(arguments: &PlanArguments, running: &Running) -> Result<ExitCode, CliError> {
-    let devices = session::devices(arguments.device, running)?;
-    let pipeline = session::pipeline(&arguments.manifest, running.registry())?;
-    check_stages(&pipeline, &arguments.force)?;
-    let (store, _temporary) = session::store_to_look_at(&pipeline, &arguments.manifest.cache)?;
-    let session = Session::new(running.registry(), &store, devices, true);
-    session.look_once();
-    check_tables(&session, &pipeline)?;
-    findings::refuse_errors(&session, &pipeline)?;
-    let verdicts = assess(&session, &pipeline, Policy { force: &arguments.force, with_reasons: true });
+    let PlanArguments { manifest, force, device, .. } = arguments;
+    let (pipeline, verdicts) = verdicts(manifest, *device, (force, force), running)?;
     let view = PlanView::new(&pipeline, verdicts).map_err(CliError::Input)?;
     match arguments.output.json {
         true => render::json(&view),
         false => render::out_fitted(&text(&view, arguments.all)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// A manifest's pipeline and what is to become of its instances, some of which are `forced`. `named` are names that have to be
+/// stages of it.
+pub(super) fn verdicts(
+    manifest: &ManifestArguments,
+    device: DeviceArgument,
+    (named, forced): (&[String], &[String]),
+    running: &Running,
+) -> Result<(Pipeline, Vec<Verdict>), CliError> {
+    let devices = session::devices(device, running)?;
+    let pipeline = session::pipeline(manifest, running.registry())?;
+    check_stages(&pipeline, named)?;
+    let (store, _temporary) = session::store_to_look_at(&pipeline, &manifest.cache)?;
+    let session = Session::new(running.registry(), &store, devices, true);
+    session.look_once();
+    check_tables(&session, &pipeline)?;
+    findings::refuse_errors(&session, &pipeline)?;
+    let verdicts = assess(&session, &pipeline, Policy { force: forced, with_reasons: true });
+    Ok((pipeline, verdicts))
 }
 
 fn text(view: &PlanView, all: bool) -> String {

@@ -6,19 +6,16 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use pipe_cache::{Digest, Store};
-use pipe_engine::assess::{Policy, assess};
 use pipe_engine::explain::{
     Cause, Fate, Ingredient, IngredientSource, Product, Traced, Why, expected, makers, why,
 };
-use pipe_engine::preflight::check_tables;
-use pipe_engine::run::check_stages;
-use pipe_engine::session::Session;
 use pipe_engine::view::VERSION;
 use serde_json::json;
 
 use crate::arguments::{ManifestArguments, WhyArguments};
+use crate::commands::plan;
 use crate::error::CliError;
-use crate::{Running, findings, render, session};
+use crate::{Running, render, session};
 
 pub(crate) fn explain(arguments: WhyArguments, running: &Running) -> Result<ExitCode, CliError> {
     let is_json = arguments.output.json;
@@ -66,15 +63,8 @@ fn before_a_run(arguments: WhyArguments, running: &Running) -> Result<Vec<Why>, 
     let WhyArguments { target, run, set, profile, device, cache, .. } = arguments;
     let manifest = run.unwrap_or_default().into();
     let given = ManifestArguments { manifest, set, profile, cache };
-    let pipeline = session::pipeline(&given, running.registry())?;
-    check_stages(&pipeline, [&target])?;
-    let devices = session::devices(device, running)?;
-    let (store, _temporary) = session::store_to_look_at(&pipeline, &given.cache)?;
-    let session = Session::new(running.registry(), &store, devices, true);
-    session.look_once();
-    check_tables(&session, &pipeline)?;
-    findings::refuse_errors(&session, &pipeline)?;
-    let verdicts = assess(&session, &pipeline, Policy { force: &[], with_reasons: true });
+    let named = std::slice::from_ref(&target);
+    let (pipeline, verdicts) = plan::verdicts(&given, device, (named, &[]), running)?;
     Ok(expected(&pipeline, &verdicts, &target))
 }
 

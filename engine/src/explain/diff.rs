@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::cause::{Cause, reason};
 use crate::assess::Reason;
-use crate::lineage::{Change, ItemChanges, Preimage};
+use crate::lineage::{Change, ItemChanges, Preimage, differences};
 use crate::record::{
     InstanceRecord, InstanceStatus, RecordError, RunHeader, RunRecord, read_manifest, read_run,
 };
@@ -94,10 +94,10 @@ pub fn diff(store: &Store, first: &str, second: &str) -> Result<RunDiff, RecordE
     let are_told = !old_crates.is_empty() && !new_crates.is_empty();
     let mut diff = RunDiff {
         runs: [before.run.clone(), after.run.clone()],
-        asked: differences(asked(before), asked(after)),
-        surroundings: differences(surroundings(before), surroundings(after)),
-        crates: if are_told { differences(old_crates, new_crates) } else { Vec::new() },
-        manifest: differences(old, new),
+        asked: changed(asked(before), asked(after)),
+        surroundings: changed(surroundings(before), surroundings(after)),
+        crates: if are_told { changed(old_crates, new_crates) } else { Vec::new() },
+        manifest: changed(old, new),
         instances: Vec::new(),
         same: 0,
         without_result: 0,
@@ -174,14 +174,11 @@ fn flat(value: &Value) -> BTreeMap<String, Value> {
     found
 }
 
-fn differences(mut before: BTreeMap<String, Value>, mut after: BTreeMap<String, Value>) -> Vec<Difference> {
-    let names: BTreeSet<String> = before.keys().chain(after.keys()).cloned().collect();
-    let sides = names.into_iter().map(|name| {
-        let (before, after) = (before.remove(&name), after.remove(&name));
-        Difference { name, before, after }
-    });
-    // Values are one when their texts are: 1 and 1.0.
+/// Values that are not the same. They are one when their texts are: 1 and 1.0.
+fn changed(before: BTreeMap<String, Value>, after: BTreeMap<String, Value>) -> Vec<Difference> {
     let text = |value: &Option<Value>| value.as_ref().map(canonical_text);
+    let sides = differences(before, after).into_iter();
+    let sides = sides.map(|(name, before, after)| Difference { name, before, after });
     sides.filter(|one| text(&one.before) != text(&one.after)).collect()
 }
 
@@ -236,16 +233,14 @@ fn causes(store: &Store, before: &InstanceRecord, after: &InstanceRecord, header
 }
 
 fn differing(before: &BTreeMap<String, ArtifactRef>, after: &BTreeMap<String, ArtifactRef>) -> Vec<String> {
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
+    differences(before.clone(), after.clone()).into_iter().map(|(name, ..)| name).collect()
 }
 
 fn scalars(before: &InstanceRecord, after: &InstanceRecord) -> Vec<ScalarDiff> {
-    let names: BTreeSet<&String> = before.scalars.keys().chain(after.scalars.keys()).collect();
-    let sides = names.into_iter().map(|name| ScalarDiff {
-        name: name.clone(),
-        before: before.scalars.get(name).copied(),
-        after: after.scalars.get(name).copied(),
-    });
-    sides.filter(|one| one.before.map(f64::to_bits) != one.after.map(f64::to_bits)).collect()
+    let bits = |record: &InstanceRecord| -> BTreeMap<String, u64> {
+        record.scalars.iter().map(|(name, value)| (name.clone(), value.to_bits())).collect()
+    };
+    let side = |bits: Option<u64>| bits.map(f64::from_bits);
+    let found = differences(bits(before), bits(after)).into_iter();
+    found.map(|(name, before, after)| ScalarDiff { name, before: side(before), after: side(after) }).collect()
 }

@@ -18,7 +18,8 @@ pub struct Traced {
     pub digest: Digest,
     /// The results that hold it.
     pub products: Vec<Product>,
-    /// The preimages that it counts in as an input: kind and input, with the instance where a record tells it.
+    /// The preimages that it counts in as a whole file or folder: input, kind, fingerprint. Columns of tables and files of items are
+    /// not looked through.
     pub used_by: Vec<String>,
 }
 

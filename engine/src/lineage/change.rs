@@ -122,7 +122,7 @@ impl Preimage {
 }
 
 /// What differs between two maps, in the order of the keys.
-fn differences<K: Ord + Clone, V: PartialEq>(
+pub(crate) fn differences<K: Ord + Clone, V: PartialEq>(
     mut before: BTreeMap<K, V>,
     mut after: BTreeMap<K, V>,
 ) -> Vec<(K, Option<V>, Option<V>)> {

@@ -10,6 +10,7 @@ mod given;
 mod items;
 mod preimage;
 
+pub(crate) use self::change::differences;
 pub use self::change::{Change, Part};
 pub use self::given::{Given, Source};
 pub use self::items::{ItemChange, ItemChanges};

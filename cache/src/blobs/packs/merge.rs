@@ -13,6 +13,7 @@ use crate::blobs::pack_file::{
 };
 use crate::error::{Error, Result};
 use crate::io::open;
+use crate::listing::is_gone;
 use crate::owner::is_abandoned;
 
 impl Packs {
@@ -105,7 +106,7 @@ impl Packs {
 fn present<T>(found: io::Result<T>) -> io::Result<Option<T>> {
     match found {
         Ok(found) => Ok(Some(found)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_gone(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -123,7 +124,7 @@ fn complete_packs(folder: &Path) -> Result<Vec<PathBuf>> {
 fn index_of(pack: &Path) -> io::Result<Vec<Record>> {
     match records(&index_path(pack), 0) {
         Ok(records) => Ok(records.into_iter().flatten().collect()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => index_of_pack(pack),
+        Err(error) if is_gone(&error) => index_of_pack(pack),
         Err(error) => Err(error),
     }
 }
