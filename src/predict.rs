@@ -16,6 +16,7 @@ use pipe_cli::{CliError, Running};
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Observer, Status};
 use pipe_engine::manifest::Overrides;
+use pipe_engine::record::RecordEnder;
 use pipe_engine::run::{ExecutorChoice, RunOptions, run as run_pipeline};
 use pipe_engine::session::Session;
 use serde_json::{Value, json};
@@ -88,6 +89,7 @@ pub(crate) fn run(matches: &ArgMatches, running: &Running) -> Result<ExitCode, C
         executor: ExecutorChoice::Local,
         secrets: secrets(),
         surroundings: surroundings(folder.path(), running),
+        ender: RecordEnder::default(),
     };
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);

@@ -7,7 +7,7 @@ mod support;
 use regex::Regex;
 use support::Workspace;
 
-const COMMANDS: [&[&str]; 22] = [
+const COMMANDS: [&[&str]; 23] = [
     &[],
     &["run"],
     &["check"],
@@ -19,6 +19,7 @@ const COMMANDS: [&[&str]; 22] = [
     &["show"],
     &["why"],
     &["diff"],
+    &["audit"],
     &["gc"],
     &["cache"],
     &["cache", "stats"],

@@ -33,6 +33,7 @@ mod store;
 mod sweep;
 
 pub use atomic::{append, create_folder, create_new_folder, create_to_append, write_atomically};
+pub use blobs::Condition;
 pub use claims::{Claim, Claimed, Touched, Writer, process_mark};
 pub use digest::{Digest, Hasher, ParseDigestError};
 pub use error::{Error, Result};

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use pipe_cache::Digest;
 use pipe_engine::context::Device;
 use pipe_engine::manifest::Overrides;
 
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Why(WhyArguments),
     /// Tell what differs between two runs: what was asked for, code, inputs, results
     Diff(DiffArguments),
+    /// Find out whether a run's numbers follow from its inputs, and whether both are as they were
+    Audit(AuditArguments),
     /// Remove from the cache what no recent run and no pin reaches
     Gc(GcArguments),
     /// Count, verify, pin or share what is in the cache
@@ -239,6 +242,7 @@ impl Command {
             Self::Show(options) => options.output.json,
             Self::Why(options) => options.output.json,
             Self::Diff(options) => options.output.json,
+            Self::Audit(options) => options.output.json,
             Self::Gc(options) => options.output.json,
             Self::Cache(options) => options.output.json,
             Self::Stages(options) => options.output.json,
@@ -318,6 +322,23 @@ pub(crate) struct DiffArguments {
     pub(crate) first: String,
     /// The other run
     pub(crate) second: String,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct AuditArguments {
+    /// A run, by id, a unique beginning of it, or `latest`; or a published folder, or a file that a run gave
+    #[arg(default_value = "latest")]
+    pub(crate) target: String,
+    /// The head that an earlier audit told: the cache must still have it
+    #[arg(long, value_name = "DIGEST")]
+    pub(crate) head: Option<Digest>,
+    /// The folder that the manifest's paths are read against now, if the project was moved
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
     #[command(flatten)]

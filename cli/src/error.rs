@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use pipe_engine::audit::TargetError;
 use pipe_engine::job::JobError;
 use pipe_engine::manifest::ManifestError;
 use pipe_engine::publish::CopyError;
@@ -15,6 +16,8 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// Something is wrong that was found before the first stage.
     pub const REFUSED: u8 = 2;
+    /// An audit found something.
+    pub const FOUND: u8 = 3;
     /// The run was interrupted.
     pub const INTERRUPTED: u8 = 130;
 }
@@ -34,6 +37,9 @@ pub enum CliError {
     /// A run's record cannot be told.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// There is nothing to audit.
+    #[error(transparent)]
+    Audit(#[from] TargetError),
     /// Artifacts cannot be copied.
     #[error(transparent)]
     Copy(#[from] CopyError),
@@ -69,6 +75,8 @@ impl CliError {
         match self {
             CliError::Copy(_) | CliError::Run(RunError::Broken(_)) => exit::FAILED,
             CliError::Other { code, .. } => *code,
+            // Of bytes that nothing gave, that is what was found.
+            CliError::Audit(TargetError::Unknown { .. }) => exit::FOUND,
             _ => exit::REFUSED,
         }
     }
@@ -115,6 +123,17 @@ impl CliError {
             }
             CliError::Record(RecordError::Ambiguous { .. }) => {
                 Some("give more of the id; `pipe runs` tells what each of them did".to_string())
+            }
+            CliError::Audit(TargetError::Unknown { .. }) => Some(
+                "the file was changed, or made by something else, or its result has been collected; \
+                 name the cache with --cache"
+                    .to_string(),
+            ),
+            CliError::Audit(TargetError::NoAccount { .. }) => {
+                Some("name a run, or a folder that a stage was published to".to_string())
+            }
+            CliError::Audit(TargetError::OtherCache { .. }) => {
+                Some("name the cache that has the run, with --cache".to_string())
             }
             CliError::Record(RecordError::Unknown { .. }) => Some("`pipe runs` lists the runs".to_string()),
             _ => None,

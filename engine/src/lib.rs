@@ -4,6 +4,7 @@
 //! stage kinds and an [`event::Observer`], and asks it to check, plan or run a manifest.
 
 pub mod assess;
+pub mod audit;
 mod bind;
 pub mod event;
 mod execute;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::record::Surroundings;
+use crate::record::{RecordEnder, Surroundings};
 use crate::requests::Secrets;
 
 /// How to run.
@@ -24,6 +24,8 @@ pub struct RunOptions {
     pub secrets: Secrets,
     /// Written into the record.
     pub surroundings: Surroundings,
+    /// Ends the record when whoever runs it gives up.
+    pub ender: RecordEnder,
 }
 
 /// Where instances are computed.

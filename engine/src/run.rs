@@ -38,7 +38,8 @@ pub fn run(
     let pool = thread_pool(options.jobs)?;
     let store = &session.store;
     let record = RecordWriter::create(store)?;
-    record.header(header(session, pipeline, options))?;
+    record.can_be_ended_by(&options.ender);
+    record.header(store, header(session, pipeline, options))?;
     record.manifest(&pipeline.resolved)?;
     let selected = selected(pipeline, &options.only);
     observer.event(&Event::Started {
@@ -277,6 +278,7 @@ fn header(session: &Session<'_>, pipeline: &Pipeline, options: &RunOptions) -> R
         process: None,
         pipeline: pipeline.name.clone(),
         manifest: lossy(&pipeline.manifest),
+        root: Some(lossy(&pipeline.root)),
         started: utc(SystemTime::now()),
         seed: pipeline.seed,
         seed_origin: Some(pipeline.seed_origin.to_string()),
@@ -290,6 +292,7 @@ fn header(session: &Session<'_>, pipeline: &Pipeline, options: &RunOptions) -> R
         crates: session.registry.crates().clone(),
         surroundings: options.surroundings.clone(),
         elsewhere: Elsewhere::among(&pipeline.root, pipeline.instances.iter().flat_map(Instance::paths)),
+        after: Vec::new(),
     }
 }
 

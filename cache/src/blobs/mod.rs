@@ -28,6 +28,17 @@ const TRIES: usize = 8;
 /// From that many blobs on it is quicker to list the folders than to look for each file.
 const MANY: usize = 512;
 
+/// How a blob is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// Its bytes have its digest; they are so many.
+    Whole(u64),
+    /// Its bytes have another digest.
+    Damaged,
+    /// It is not there.
+    Missing,
+}
+
 impl Store {
     /// Stores bytes and returns their digest. Small blobs are durable after [`Store::sync`].
     ///
@@ -176,13 +187,32 @@ impl Store {
     /// # Errors
     /// As [`Store::read`].
     pub fn verify(&self, digest: Digest) -> Result<u64> {
-        if self.packs().contains(digest) {
-            return Ok(self.read(digest)?.len() as u64);
+        match self.condition(digest)? {
+            Condition::Whole(size) => Ok(size),
+            Condition::Missing => Err(Error::Missing { digest }),
+            Condition::Damaged if self.packs().contains(digest) => Ok(self.read(digest)?.len() as u64),
+            Condition::Damaged => Err(self.set_aside(digest)),
+        }
+    }
+
+    /// Compares a blob with its digest and leaves it as it is.
+    ///
+    /// # Errors
+    /// [`Error::Io`] when the store cannot be read.
+    pub fn condition(&self, digest: Digest) -> Result<Condition> {
+        let of = |found: Digest, size| match found == digest {
+            true => Condition::Whole(size),
+            false => Condition::Damaged,
+        };
+        if let Some(bytes) = self.packs().read(digest)? {
+            return Ok(of(Digest::of(&bytes), bytes.len() as u64));
         }
         let path = self.blob_path(digest);
-        let file = open(&path).map_err(|error| read_error(digest, &path, error))?;
-        let (found, size) = Digest::of_reader(file).map_err(Error::io("read", &path))?;
-        if found == digest { Ok(size) } else { Err(self.set_aside(digest)) }
+        match open(&path).and_then(Digest::of_reader) {
+            Ok((found, size)) => Ok(of(found, size)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Condition::Missing),
+            Err(error) => Err(Error::io("read", &path)(error)),
+        }
     }
 
     /// An artifact's index.

@@ -1,5 +1,6 @@
 //! One file for each verb.
 
+pub(crate) mod audit;
 pub(crate) mod cache;
 pub(crate) mod check;
 pub(crate) mod completions;

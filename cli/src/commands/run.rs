@@ -8,7 +8,7 @@ use std::time::Duration;
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Observer, Status, Summary};
 use pipe_engine::preflight::check_tables;
-use pipe_engine::record::{GitState, Surroundings, end_interrupted};
+use pipe_engine::record::{GitState, RecordEnder, Surroundings};
 use pipe_engine::run::{ExecutorChoice, RunOptions, WorkerCommand, run as run_pipeline};
 use pipe_engine::session::Session;
 
@@ -55,7 +55,8 @@ fn run_or_refuse(arguments: &RunArguments, running: &Running) -> Result<ExitCode
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);
     // Without a handler an interrupt still leaves a good cache; it only ends less politely.
-    let _ = ctrlc::set_handler(move || interrupt(&signalled));
+    let ender = options.ender.clone();
+    let _ = ctrlc::set_handler(move || interrupt(&signalled, &ender));
     let noting = Noting { observer: observer.as_ref(), runs: store.runs() };
     let summary = run_pipeline(&session, &pipeline, &options, &noting, &cancel)?;
     Ok(exit_code(&summary))
@@ -89,6 +90,7 @@ fn options(arguments: &RunArguments, surroundings: Surroundings, executor: Execu
         secrets: session::secrets(),
         executor,
         surroundings,
+        ender: RecordEnder::default(),
     }
 }
 
@@ -125,14 +127,13 @@ fn exit_code(summary: &Summary) -> ExitCode {
 
 /// Asks the run to stop; ends it when it does not, for what is kept is whole at any moment.
 #[allow(clippy::exit, reason = "a step that does not listen cannot be left otherwise")]
-pub(super) fn interrupt(cancel: &Cancel) {
+pub(super) fn interrupt(cancel: &Cancel, ender: &RecordEnder) {
     cancel.cancel();
-    std::thread::spawn(|| {
+    let ender = ender.clone();
+    std::thread::spawn(move || {
         std::thread::sleep(PATIENCE);
         // A record without an end would say that the run was killed.
-        if let Some(folder) = panics::run_folder() {
-            let _ = end_interrupted(&folder);
-        }
+        let _ = ender.end_interrupted();
         render::line("interrupted in the middle of a step: the next run computes it again");
         std::process::exit(i32::from(exit::INTERRUPTED));
     });

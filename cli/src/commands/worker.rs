@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Observer};
 use pipe_engine::job::JobFile;
+use pipe_engine::record::RecordEnder;
 use pipe_engine::registry::Registry;
 
 use super::run::interrupt;
@@ -18,13 +19,13 @@ pub(crate) fn worker(arguments: &WorkerArguments, registry: &Registry) -> Result
     let cancel = Cancel::default();
     let signalled = cancel.clone();
     // Without a handler an interrupt still leaves a good cache; it only ends less politely.
-    let _ = ctrlc::set_handler(move || interrupt(&signalled));
+    let _ = ctrlc::set_handler(move || interrupt(&signalled, &RecordEnder::default()));
     if arguments.attached {
         let left = cancel.clone();
         std::thread::spawn(move || {
             // Nothing is ever written there: reading ends when whoever started this process is gone or lets it go.
             let _ = std::io::stdin().read_to_end(&mut Vec::new());
-            interrupt(&left);
+            interrupt(&left, &RecordEnder::default());
         });
     }
     job.perform(&arguments.job, registry, session::secrets(), &Lines, &cancel)?;

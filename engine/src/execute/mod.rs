@@ -29,6 +29,11 @@ use crate::record::peak_memory;
 use crate::requests::{Secrets, Turns};
 use crate::stage::{StageError, Work};
 
+/// Where in a run's folder instances' logs are, each named by its label.
+pub(crate) const LOGS: &str = "logs";
+/// Where in a run's folder each instance's side files are, in a folder named by its label.
+pub(crate) const SIDE: &str = "side";
+
 /// What does jobs in this process.
 #[derive(Clone)]
 pub(crate) struct Worker<'a> {
@@ -157,7 +162,7 @@ impl Worker<'_> {
         let store = self.binder.store;
         let fingerprint = bound.fingerprint;
         store.record_preimage(fingerprint, &bound.preimage.to_json())?;
-        let log = self.run_folder.join("logs").join(format!("{}.log", file_label(&instance.label)));
+        let log = self.run_folder.join(LOGS).join(format!("{}.log", file_label(&instance.label)));
         let reporter = Reporter::new(&instance.label, log, self.observer);
         let started = Instant::now();
         let class = class_of(instance, &self.binder);

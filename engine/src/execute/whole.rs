@@ -8,7 +8,7 @@ use pipe_cache::{ArtifactRef, Error, Form, IndexBuilder, ResumePoint};
 
 use super::guard::guarded;
 use super::reporter::Reporter;
-use super::{Worker, file_label};
+use super::{SIDE, Worker, file_label};
 use crate::bind::Bound;
 use crate::context::{Context, ContextParts, Device};
 use crate::input::Input;
@@ -36,7 +36,7 @@ impl Worker<'_> {
         let mut context = Context::new(ContextParts {
             inputs: &bound.inputs,
             outputs: staging.path(),
-            side: self.run_folder.join("side").join(file_label(&instance.label)),
+            side: self.run_folder.join(SIDE).join(file_label(&instance.label)),
             seed: if about.random { self.binder.pipeline.seed } else { 0 },
             device: attempt.device,
             reporter: attempt.reporter,

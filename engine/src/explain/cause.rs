@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::assess::Reason;
 use crate::input::NAME;
-use crate::lineage::{Change, Given, ItemChanges, Preimage, Source};
+use crate::lineage::{Change, Given, ItemChanges, Preimage, Source, given_to, selector_of};
 use crate::naming::Named;
 use crate::record::{
     InstanceRecord, InstanceStatus, RecordError, RunHeader, RunRecord, read_head, read_run, run_ids,
@@ -278,10 +278,10 @@ impl Why {
 /// The instances whose outputs a change may come from.
 fn makers_behind<'a>(change: &Change, record: &'a InstanceRecord, now: &Preimage) -> BTreeSet<&'a String> {
     let given: Vec<&Given> = match change {
-        Change::Input { input, .. } => given_to(input, record),
+        Change::Input { input, .. } => given_to(input, &record.inputs),
         Change::Items(_) => {
             let made_of = now.items.iter().flat_map(|items| &items.made_of);
-            made_of.flat_map(|input| given_to(input, record)).collect()
+            made_of.flat_map(|input| given_to(input, &record.inputs)).collect()
         }
         // A parameter that nobody wrote may be filled in by an input.
         Change::Parameter { name, .. } if written(name, record).is_none() => {
@@ -299,23 +299,6 @@ fn makers_behind<'a>(change: &Change, record: &'a InstanceRecord, now: &Preimage
         values.clone().all(|pair| labels.is_empty() || labels.contains(pair))
     };
     given.into_iter().flat_map(makers_of).filter(is_chosen).collect()
-}
-
-/// What was given to an input that is called as preimages do: `model[fold=1]`, `dataset[name=lidc]`.
-fn given_to<'a>(input: &str, record: &'a InstanceRecord) -> Vec<&'a Given> {
-    let name = input.split('[').next().unwrap_or(input);
-    let selector = selector_of(input);
-    let of_name = selector.iter().find(|(key, _)| *key == NAME).map(|(_, value)| *value);
-    let is_it =
-        |given: &&Given| given.input == name && (of_name.is_none() || given.name.as_deref() == of_name);
-    record.inputs.iter().filter(is_it).collect()
-}
-
-/// The pairs in brackets behind a name: `[fold=1,seed=2]`.
-fn selector_of(text: &str) -> Vec<(&str, &str)> {
-    let values =
-        text.strip_suffix(']').and_then(|text| text.split_once('[')).map_or("", |(_, values)| values);
-    values.split(',').filter_map(|pair| pair.split_once('=')).collect()
 }
 
 /// Where a parameter, or the table that it is a field of, is written.
@@ -349,11 +332,8 @@ pub(super) fn reason(change: Change, record: &InstanceRecord, header: &RunHeader
             written(name, record).cloned().or_else(|| Some(unwritten().to_string()))
         }
         Change::Input { input, after: Some(_), .. } => {
-            let given = given_to(input, record).into_iter().next();
-            given.map(|given| match &given.origin {
-                Some(origin) => format!("{}, {origin}", given.written),
-                None => given.written.clone(),
-            })
+            let given = given_to(input, &record.inputs).into_iter().next();
+            given.map(Given::described)
         }
         Change::Seed { .. } => header.seed_origin.clone(),
         Change::Device { .. } => Some("command line".to_string()),

@@ -107,17 +107,13 @@ pub fn diff(store: &Store, first: &str, second: &str) -> Result<RunDiff, RecordE
     let mut seen = BTreeSet::new();
     for label in labels.filter(|label| seen.insert(*label)) {
         let pair = [old.get(label).copied(), new.get(label).copied()];
-        match (instance_diff(store, label, pair, after), pair[1].is_some_and(has_result)) {
+        match (instance_diff(store, label, pair, after), pair[1].is_some_and(InstanceRecord::has_result)) {
             (Some(one), _) => diff.instances.push(one),
             (None, true) => diff.same += 1,
             (None, false) => diff.without_result += 1,
         }
     }
     Ok(diff)
-}
-
-fn has_result(record: &InstanceRecord) -> bool {
-    matches!(record.status, InstanceStatus::Executed | InstanceStatus::Cached)
 }
 
 fn by_label(run: &RunRecord) -> BTreeMap<&str, &InstanceRecord> {
@@ -197,7 +193,7 @@ fn instance_diff(
         scalars: Vec::new(),
     };
     // Computed or known is one: it has its result.
-    let fate = |one: Option<&InstanceRecord>| one.map(|one| (has_result(one), one.error.clone()));
+    let fate = |one: Option<&InstanceRecord>| one.map(|one| (one.has_result(), one.error.clone()));
     let is_same_fate = fate(pair[0]) == fate(pair[1]);
     if let [Some(before), Some(after)] = pair {
         diff.causes = causes(store, before, after, header);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::bind::shown_path;
+use crate::input::NAME;
 use crate::manifest::{InputBinding, InputSource, Instance, Origin, Pipeline};
 
 /// What was given to an input, and where it is written so.
@@ -52,6 +53,19 @@ impl Given {
         instance.inputs.iter().map(|binding| Self::by(binding, pipeline)).collect()
     }
 
+    /// What was written and where, in words.
+    pub(crate) fn described(&self) -> String {
+        match &self.origin {
+            Some(origin) => format!("{}, {origin}", self.written),
+            None => self.written.clone(),
+        }
+    }
+
+    /// Whether all of it comes from other instances.
+    pub(crate) fn is_within(&self) -> bool {
+        self.sources.iter().all(|source| matches!(source, Source::Output { .. }))
+    }
+
     fn by(binding: &InputBinding, pipeline: &Pipeline) -> Self {
         let origin = (binding.origin != Origin::Default).then(|| binding.origin.to_string());
         Self {
@@ -77,4 +91,21 @@ impl Source {
             },
         }
     }
+}
+
+/// What was given to an input that is called as preimages do: `model[fold=1]`, `dataset[name=lidc]`.
+pub(crate) fn given_to<'a>(input: &str, given: &'a [Given]) -> Vec<&'a Given> {
+    let name = input.split('[').next().unwrap_or(input);
+    let selector = selector_of(input);
+    let of_name = selector.iter().find(|(key, _)| *key == NAME).map(|(_, value)| *value);
+    let is_it =
+        |given: &&Given| given.input == name && (of_name.is_none() || given.name.as_deref() == of_name);
+    given.iter().filter(is_it).collect()
+}
+
+/// The pairs in brackets behind a name: `[fold=1,seed=2]`.
+pub(crate) fn selector_of(text: &str) -> Vec<(&str, &str)> {
+    let values =
+        text.strip_suffix(']').and_then(|text| text.split_once('[')).map_or("", |(_, values)| values);
+    values.split(',').filter_map(|pair| pair.split_once('=')).collect()
 }

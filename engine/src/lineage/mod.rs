@@ -13,5 +13,6 @@ mod preimage;
 pub(crate) use self::change::differences;
 pub use self::change::{Change, Part};
 pub use self::given::{Given, Source};
+pub(crate) use self::given::{given_to, selector_of};
 pub use self::items::{ItemChange, ItemChanges};
 pub use self::preimage::{Content, ItemSummary, Preimage, Used};

@@ -198,6 +198,29 @@ impl Node {
         }
     }
 
+    /// A value of which it is not known where it was written. What TOML has not is left out.
+    pub fn from_json(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        let content = match value {
+            Value::Null => Content::Array(Vec::new()),
+            Value::Bool(truth) => Content::Boolean(*truth),
+            Value::Number(number) => match number.as_i64() {
+                Some(whole) => Content::Integer(whole),
+                None => Content::Float(number.as_f64().unwrap_or(f64::NAN)),
+            },
+            Value::String(text) => Content::Text(text.clone()),
+            Value::Array(values) => Content::Array(values.iter().map(Self::from_json).collect()),
+            Value::Object(fields) => {
+                let written = fields.iter().filter(|(_, value)| !value.is_null());
+                let entry = |(name, value): (&String, &Value)| {
+                    (Key { name: name.clone(), origin: Origin::Default }, Self::from_json(value))
+                };
+                Content::Table(written.map(entry).collect())
+            }
+        };
+        Self::new(content, Origin::Default)
+    }
+
     /// Sets the value under a path of keys, making tables on the way.
     pub fn set(&mut self, path: &[&str], value: Node) {
         let Some((first, rest)) = path.split_first() else {

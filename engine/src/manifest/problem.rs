@@ -80,6 +80,13 @@ impl Problems {
         self.0.is_empty()
     }
 
+    /// All but those of these codes.
+    #[must_use]
+    pub fn but_for(mut self, codes: [&str; 2]) -> Self {
+        self.0.retain(|problem| !codes.contains(&problem.code));
+        self
+    }
+
     /// Returns the value if there is no problem.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
-//! From a manifest file to a pipeline.
+//! From a manifest file, or from what a record keeps of one, to a pipeline.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::document::document_schema;
-use super::layers::{self, Overrides};
+use super::layers::{self, Layers, Overrides};
 use super::node::{Content, Node, Origin};
 use super::pipeline::{InputSource, Instance, Pipeline};
 use super::problem::{ManifestError, Problem, Problems};
@@ -12,6 +13,7 @@ use super::{instances, references, schema_check, stage_table, sweep};
 use crate::bind::shown_path;
 use crate::graph;
 use crate::publish::{plain_path, publisher_of, refuse_conflicts};
+use crate::record::RunHeader;
 use crate::registry::Registry;
 
 /// The seed of a manifest that states none.
@@ -28,6 +30,42 @@ pub fn load_pipeline(
 ) -> Result<Pipeline, ManifestError> {
     let mut problems = Problems::default();
     let layers = layers::load(path, overrides, &mut problems)?;
+    let sweep = sweep::check(&layers.unresolved, registry, &mut problems);
+    let (pipeline, problems) = resolve(layers, (path, overrides), registry, problems)?;
+    problems.or(Pipeline { sweep, ..pipeline })
+}
+
+/// The pipeline of a run that is over, out of what its record keeps of the manifest: with variables and overrides put in,
+/// and without the places where values were written. Inputs that are gone stay in it; they are missed when they are read.
+/// Paths are read against `root`.
+///
+/// # Errors
+/// What this program's kinds do not understand.
+pub fn recorded_pipeline(
+    header: &RunHeader,
+    manifest: &serde_json::Value,
+    root: &Path,
+    registry: &Registry,
+) -> Result<Pipeline, ManifestError> {
+    let tree = Node::from_json(manifest);
+    let root = fs::canonicalize(root).unwrap_or_else(|_| root.to_path_buf());
+    let layers = Layers { unresolved: tree.clone(), tree, root, unused_variables: Vec::new() };
+    let overrides = Overrides { set: header.set.clone(), profiles: header.profiles.clone() };
+    let about = (header.manifest.as_path(), &overrides);
+    let (pipeline, problems) = resolve(layers, about, registry, Problems::default())?;
+    problems.but_for(INPUT_GONE).or(Pipeline { resolved: manifest.clone(), ..pipeline })
+}
+
+/// What is told of inputs that are not there.
+const INPUT_GONE: [&str; 2] = ["missing-file", "unreadable"];
+
+/// The pipeline of a value tree, and all that is wrong with it.
+fn resolve(
+    layers: Layers,
+    (path, overrides): (&Path, &Overrides),
+    registry: &Registry,
+    mut problems: Problems,
+) -> Result<(Pipeline, Problems), ManifestError> {
     schema_check::check(&layers.tree, &document_schema(), "", &mut problems);
     // Everything is looked at even so: a wrong key in one place must not hide an unknown stage in another.
     let stages = stage_table::read_stages(&layers.tree, registry, &mut problems);
@@ -41,7 +79,6 @@ pub fn load_pipeline(
         return Err(problems.into_error());
     }
     let instances = instances::bind(&stages, &layers.root, &mut problems);
-    let sweep = sweep::check(&layers.unresolved, registry, &mut problems);
     let pipeline_table = layers.tree.get("pipeline");
     let text = |key: &str| pipeline_table.and_then(|table| table.get(key)?.as_text());
     let stem = path.file_stem().map_or("pipeline".into(), |stem| stem.to_string_lossy());
@@ -53,7 +90,7 @@ pub fn load_pipeline(
     };
     let seed_origin = seed_node.map_or(Origin::Default, |node| node.origin.clone());
     let publish = read_publish(&layers.tree, &layers.root, &instances, &mut problems);
-    problems.or(Pipeline {
+    let pipeline = Pipeline {
         name,
         manifest: path.to_path_buf(),
         root: layers.root,
@@ -64,8 +101,9 @@ pub fn load_pipeline(
         publish,
         resolved: layers.tree.to_json(),
         unused_variables: layers.unused_variables,
-        sweep,
-    })
+        sweep: Vec::new(),
+    };
+    Ok((pipeline, problems))
 }
 
 /// The folders that stages are published to: one for each, within the project or elsewhere, but never the project's

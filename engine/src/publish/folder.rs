@@ -134,12 +134,12 @@ impl From<CopyError> for CannotExchange {
 }
 
 /// A stage's outputs as files of a folder.
-struct Set<'a> {
+pub(super) struct Set<'a> {
     stage: &'a str,
     folder: &'a Path,
-    copies: Vec<Copy>,
+    pub(super) copies: Vec<Copy>,
     /// What is known of the instances, without files.
-    about: Provenance,
+    pub(super) about: Provenance,
 }
 
 /// How a folder compares with the set that is to be there.
@@ -176,7 +176,7 @@ struct Outcome {
 }
 
 impl<'a> Set<'a> {
-    fn of(
+    pub(super) fn of(
         binder: &Binder<'_>,
         stage: &'a str,
         folder: &'a Path,
@@ -198,7 +198,7 @@ impl<'a> Set<'a> {
     }
 
     /// A file's name within the folder.
-    fn name(&self, path: &Path) -> String {
+    pub(super) fn name(&self, path: &Path) -> String {
         let within = path.strip_prefix(self.folder).unwrap_or(path);
         let parts = within.components().map(|part| part.as_os_str().to_string_lossy().into_owned());
         parts.collect::<Vec<_>>().join("/")
@@ -376,6 +376,6 @@ fn sha256_of(path: &Path) -> Result<String, CopyError> {
     Ok(hex(&hasher.finalize()))
 }
 
-fn hex(bytes: &[u8]) -> String {
+pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

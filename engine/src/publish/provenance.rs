@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use pipe_cache::Digest;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::bind::{Binder, Done};
 use crate::manifest::Instance;
@@ -90,7 +91,7 @@ impl Provenance {
             run: runs.max().unwrap_or_default(),
             pipeline: pipeline.name.clone(),
             manifest: pipeline.manifest.display().to_string(),
-            manifest_blake3: Digest::of(pipeline.resolved.to_string().as_bytes()),
+            manifest_blake3: digest_of(&pipeline.resolved),
             set: pipeline.overrides.set.clone(),
             profiles: pipeline.overrides.profiles.clone(),
             seed: pipeline.seed,
@@ -121,9 +122,23 @@ impl Provenance {
 
     /// Whether another account is of the same results of the same instances.
     pub(super) fn is_of_same_results(&self, other: &Self) -> bool {
+        self.is_of_instances(other) && self.digests() == other.digests()
+    }
+
+    /// Whether another account is of the same fingerprints of the same instances.
+    pub(super) fn is_of_instances(&self, other: &Self) -> bool {
         let of = |one: &Self| {
             one.instances.iter().map(|one| (one.instance.clone(), one.fingerprint)).collect::<Vec<_>>()
         };
-        self.stage == other.stage && of(self) == of(other) && self.digests() == other.digests()
+        self.stage == other.stage && of(self) == of(other)
     }
+
+    /// Whether it was written by a run of that manifest, with all that it extends, overrides and variables put in.
+    pub(crate) fn is_of_manifest(&self, resolved: &Value) -> bool {
+        self.manifest_blake3 == digest_of(resolved)
+    }
+}
+
+fn digest_of(resolved: &Value) -> Digest {
+    Digest::of(resolved.to_string().as_bytes())
 }

@@ -188,7 +188,7 @@ mod tests {
     fn a_record_of_a_newer_program_is_told_as_such() {
         let (_folder, store) = store_with(&format!("{}\n", header(VERSION + 1)));
         let told = read_head(&store, "r").unwrap_err().to_string();
-        assert!(told.ends_with("is of version 3; this program reads up to 2"), "{told}");
+        assert!(told.ends_with("is of version 4; this program reads up to 3"), "{told}");
         let (_folder, store) = store_with(&format!("{}\n", header(1)));
         assert_eq!(read_head(&store, "r").unwrap().header.pipeline, "p");
     }

@@ -3,6 +3,7 @@
 mod head;
 mod measures;
 mod read;
+mod seal;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,17 +16,19 @@ use serde_json::Value;
 
 pub use self::head::{RunHead, RunState, read_head};
 pub(crate) use self::measures::{peak_memory, utc};
-pub use self::read::{RecordError, RunRecord, read_manifest, read_run, run_ids};
+pub use self::read::{RecordError, RunRecord, read_manifest, read_run, read_seals, run_ids};
 pub(crate) use self::read::{Shared, read_own, read_shared};
+pub use self::seal::Sealed;
+pub use self::write::RecordEnder;
 pub(crate) use self::write::RecordWriter;
-pub use self::write::end_interrupted;
 use crate::input::Selector;
 use crate::job::Executed;
 use crate::lineage::Given;
 use crate::manifest::{Instance, Origin, Pipeline};
 
-/// The version of records that this program writes. In version 1 the manifest was a field of the header.
-pub(crate) const VERSION: u32 = 2;
+/// The version of records that this program writes. Since version 3 each line has a [seal](Sealed). In version 1 the
+/// manifest was a field of the header.
+pub(crate) const VERSION: u32 = 3;
 
 /// Facts about the place of a run, which the binary finds out and the engine writes down.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -75,6 +78,15 @@ impl Elsewhere {
     }
 }
 
+/// A run and the seal that its record ended with at some time.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunAndHead {
+    /// The run's id.
+    pub run: String,
+    /// The seal of the last line.
+    pub head: Digest,
+}
+
 /// The first line of a record.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct RunHeader {
@@ -93,6 +105,9 @@ pub struct RunHeader {
     pub pipeline: String,
     /// The manifest as it was given.
     pub manifest: PathBuf,
+    /// The folder that the manifest's paths were read against; none in records of before version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<PathBuf>,
     /// When the run began, UTC.
     pub started: String,
     /// The seed.
@@ -123,6 +138,10 @@ pub struct RunHeader {
     /// The manifest's inputs that do not lie in the project, or that links lead away from where they are given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub elsewhere: Vec<Elsewhere>,
+    /// The latest runs when this one began, as far as their records went then: so a record that is cut short later, or taken
+    /// away, is missed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<RunAndHead>,
 }
 
 /// What became of a stage instance.
@@ -179,6 +198,9 @@ pub struct InstanceRecord {
     pub peak_memory_bytes: Option<u64>,
     /// Its log, relative to the run's folder.
     pub log: Option<PathBuf>,
+    /// Its log and side files as they were when it ended, by their paths relative to the run's folder.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, Digest>,
     /// Why it failed or was skipped.
     pub error: Option<String>,
     /// What whoever uses its result should know.
@@ -190,6 +212,11 @@ pub struct InstanceRecord {
 }
 
 impl InstanceRecord {
+    /// Whether it has its result, computed now or known.
+    pub fn has_result(&self) -> bool {
+        matches!(self.status, InstanceStatus::Executed | InstanceStatus::Cached)
+    }
+
     /// Of an instance that was not reached.
     pub(crate) fn of(instance: &Instance, seconds: f64) -> Self {
         Self {
@@ -210,6 +237,7 @@ impl InstanceRecord {
             seconds,
             peak_memory_bytes: None,
             log: None,
+            files: BTreeMap::new(),
             error: None,
             warnings: Vec::new(),
             scalars: BTreeMap::new(),

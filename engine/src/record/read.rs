@@ -11,13 +11,17 @@ use rayon::prelude::*;
 use serde_json::Value;
 
 use super::head::{RunHead, header_of};
-use super::{InstanceRecord, InstanceStatus, Line};
+use super::seal::{Sealed, head_of};
+use super::{InstanceRecord, InstanceStatus, Line, RunAndHead};
 
 /// The name of the record in a run's folder.
 pub(crate) const FILE: &str = "record.jsonl";
 
 /// The number of a run lies within so many bytes.
 const FIRST_BYTES: u64 = 128;
+
+/// A run refers to so many runs that began before it.
+const LATEST: usize = 16;
 
 /// A run as its record tells it.
 #[derive(Clone, Debug)]
@@ -42,6 +46,11 @@ pub(crate) enum Shared {
 }
 
 impl RunRecord {
+    /// The first line that cannot be read, counted from 1; one that was never finished does not count.
+    pub fn damaged_line(&self) -> Option<usize> {
+        self.damaged_line
+    }
+
     /// Refuses a record in which something cannot be read.
     ///
     /// # Errors
@@ -154,6 +163,29 @@ fn sequence_of(record: &Path) -> Option<u64> {
 pub(super) fn largest_sequence(store: &Store) -> u64 {
     let Ok(entries) = fs::read_dir(store.runs()) else { return 0 };
     entries.flatten().filter_map(|entry| sequence_of(&entry.path().join(FILE))).max().unwrap_or(0)
+}
+
+/// The seals that the latest runs' records end with, but for one's own; the last ones by the names of their folders, which
+/// begin with the time.
+pub(super) fn latest_heads(store: &Store, own: &str) -> Vec<RunAndHead> {
+    let runs = store.runs();
+    let entries = fs::read_dir(&runs).into_iter().flatten().flatten();
+    let mut names: Vec<String> = entries.filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    names.sort_unstable_by(|a, b| b.cmp(a));
+    let others = names.into_iter().filter(|name| name != own && !name.starts_with('.')).take(LATEST);
+    let head = |run: String| Some(RunAndHead { head: head_of(&runs.join(&run).join(FILE)).ok()??, run });
+    others.filter_map(head).collect()
+}
+
+/// What the seals of a run's record say.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn read_seals(run: &RunHead) -> Result<Sealed, RecordError> {
+    let path = run.path();
+    let bytes = fs::read(&path)
+        .map_err(|error| RecordError::Unreadable { path: path.clone(), problem: error.to_string() })?;
+    Ok(Sealed::of(&bytes))
 }
 
 /// The id that a person means: by the whole of it, a unique beginning, or `latest`.

@@ -1,8 +1,8 @@
-//! Writing a run's record.
+//! Writing a run's record: lines that are sealed as they are written.
 
 use std::fs::File;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipe_cache::{
@@ -11,7 +11,8 @@ use pipe_cache::{
 use rayon::prelude::*;
 use serde_json::Value;
 
-use super::read::{FILE, largest_sequence};
+use super::read::{FILE, largest_sequence, latest_heads};
+use super::seal::Seal;
 use super::{InstanceRecord, Line, RunHeader, utc};
 use crate::event::{Status, Summary};
 
@@ -26,8 +27,48 @@ pub(crate) struct RecordWriter {
     pub(crate) run: String,
     pub(crate) folder: PathBuf,
     sequence: u64,
-    file: Mutex<File>,
+    lines: Arc<Lines>,
     _touched: Touched,
+}
+
+/// A record's file.
+#[derive(Debug)]
+struct Lines {
+    folder: PathBuf,
+    file: File,
+    seal: Mutex<Seal>,
+}
+
+impl Lines {
+    /// Appends lines, each sealed.
+    fn append(&self, lines: &[u8]) -> Result<(), Error> {
+        let mut seal = self.seal.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut bytes, mut next) = (Vec::new(), *seal);
+        for line in lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
+            let (sealed, after) = next.add(line);
+            bytes.extend(sealed);
+            next = after;
+        }
+        append(&self.file, &bytes).map_err(Error::io("write the record of", &self.folder))?;
+        *seal = next;
+        Ok(())
+    }
+}
+
+/// Ends the record of a run that is left in the middle of a step, since nobody will do it then.
+#[derive(Clone, Debug, Default)]
+pub struct RecordEnder(Arc<OnceLock<Arc<Lines>>>);
+
+impl RecordEnder {
+    /// Says that the run was interrupted, if there is one.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn end_interrupted(&self) -> Result<(), Error> {
+        let Some(lines) = self.0.get() else { return Ok(()) };
+        let summary = serde_json::json!({ "status": Status::Interrupted });
+        lines.append(&line_of(&Line::Finished { summary }))
+    }
 }
 
 impl RecordWriter {
@@ -49,13 +90,21 @@ impl RecordWriter {
         let path = folder.join(FILE);
         let file = create_to_append(&path).map_err(Error::io("write", &path))?;
         let touched = store.keep_touched(&path);
-        Ok(Self { run, folder, sequence, file: Mutex::new(file), _touched: touched })
+        let lines = Arc::new(Lines { folder: folder.clone(), file, seal: Mutex::new(Seal::new()) });
+        Ok(Self { run, folder, sequence, lines, _touched: touched })
+    }
+
+    /// Lets the record be ended from elsewhere.
+    pub(crate) fn can_be_ended_by(&self, ender: &RecordEnder) {
+        // An ender of another run stays with that.
+        let _ = ender.0.set(Arc::clone(&self.lines));
     }
 
     /// Writes what the run is; what is this writer's own is filled in.
-    pub(crate) fn header(&self, header: RunHeader) -> Result<(), Error> {
+    pub(crate) fn header(&self, store: &Store, header: RunHeader) -> Result<(), Error> {
         let (sequence, run) = (Some(self.sequence), self.run.clone());
-        let header = RunHeader { sequence, run, process: Some(process_mark()), ..header };
+        let after = latest_heads(store, &run);
+        let header = RunHeader { sequence, run, process: Some(process_mark()), after, ..header };
         self.line(&Line::Run(Box::new(header)))
     }
 
@@ -91,7 +140,7 @@ impl RecordWriter {
     pub(crate) fn finished(&self, summary: &Summary) -> Result<(), Error> {
         self.line(&Line::Finished { summary: serde_json::to_value(summary).unwrap_or(Value::Null) })?;
         if summary.executed > 0 {
-            self.file().sync_data().map_err(Error::io("sync the record of", &self.folder))?;
+            self.lines.file.sync_data().map_err(Error::io("sync the record of", &self.folder))?;
         }
         Ok(())
     }
@@ -101,11 +150,7 @@ impl RecordWriter {
     }
 
     fn write(&self, lines: &[u8]) -> Result<(), Error> {
-        append(&self.file(), lines).map_err(Error::io("write the record of", &self.folder))
-    }
-
-    fn file(&self) -> MutexGuard<'_, File> {
-        self.file.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lines.append(lines)
     }
 }
 
@@ -119,15 +164,4 @@ fn add_line(bytes: &mut Vec<u8>, line: &Line) {
     // Writing to memory cannot fail.
     let _ = serde_json::to_writer(&mut *bytes, line);
     bytes.push(b'\n');
-}
-
-/// Ends the record of a run that is left in the middle of a step, since nobody will do it then.
-///
-/// # Errors
-/// When it cannot be written.
-pub fn end_interrupted(folder: &Path) -> Result<(), Error> {
-    let path = folder.join(FILE);
-    let file = File::options().append(true).open(&path).map_err(Error::io("write", &path))?;
-    let summary = serde_json::json!({ "status": Status::Interrupted });
-    append(&file, &line_of(&Line::Finished { summary })).map_err(Error::io("write", &path))
 }

@@ -1,14 +1,14 @@
 //! The account of a run's endings: what is counted, told and written into the record.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 
-use pipe_cache::Error;
+use pipe_cache::{Digest, Error};
 
 use crate::event::{Event, Status, Summary};
-use crate::execute::{Worker, file_label};
+use crate::execute::{LOGS, SIDE, Worker, file_label};
 use crate::job::{Cause, Ending, Executed, Failure, ItemCounts};
-use crate::manifest::Instance;
 use crate::record::{InstanceRecord, InstanceStatus, RecordWriter};
 
 /// What an instance adds to the summary.
@@ -71,7 +71,7 @@ impl<'a> Account<'a> {
         let pipeline = self.worker.binder.pipeline;
         let mut record = InstanceRecord::ended_well(instance, pipeline, executed, ending.seconds);
         if executed.executed {
-            record.log = self.log(instance);
+            self.add_files(&mut record);
             record.peak_memory_bytes = ending.peak_memory_bytes;
         }
         self.record.instance(record)
@@ -128,7 +128,7 @@ impl<'a> Account<'a> {
         let instance = &self.worker.binder.pipeline.instances[position];
         let interrupted = failure.cause == Cause::Interrupted;
         let mut record = InstanceRecord::given(instance, self.worker.binder.pipeline, ending.seconds);
-        record.log = self.log(instance);
+        self.add_files(&mut record);
         record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
         record.fingerprint = failure.before.fingerprint;
         record.items_executed = failure.before.items.executed;
@@ -141,7 +141,7 @@ impl<'a> Account<'a> {
             counts.executed = None;
         }
         record.peak_memory_bytes = ending.peak_memory_bytes;
-        let log = self.record.folder.join("logs").join(format!("{}.log", file_label(&instance.label)));
+        let log = self.record.folder.join(LOGS).join(format!("{}.log", file_label(&instance.label)));
         self.record.instance(record)?;
         if interrupted {
             let reason = "the run was interrupted".to_string();
@@ -185,9 +185,29 @@ impl<'a> Account<'a> {
         }
     }
 
-    /// An instance's log within the run's folder, if it has written any.
-    fn log(&self, instance: &Instance) -> Option<PathBuf> {
-        let log = PathBuf::from("logs").join(format!("{}.log", file_label(&instance.label)));
-        self.record.folder.join(&log).is_file().then_some(log)
+    /// Tells an instance's log, if it has written any, and its side files.
+    fn add_files(&self, record: &mut InstanceRecord) {
+        let folder = &self.record.folder;
+        let label = file_label(&record.label);
+        let log = PathBuf::from(LOGS).join(format!("{label}.log"));
+        record.files = digests_below(folder, &PathBuf::from(SIDE).join(&label));
+        if let Ok((digest, _)) = File::open(folder.join(&log)).and_then(Digest::of_reader) {
+            record.files.insert(log.display().to_string(), digest);
+            record.log = Some(log);
+        }
     }
+}
+
+/// The digests of the files in a part of a folder, by their paths in the folder. One that cannot be read is left out.
+fn digests_below(folder: &Path, part: &Path) -> BTreeMap<String, Digest> {
+    let mut digests = BTreeMap::new();
+    for entry in fs::read_dir(folder.join(part)).into_iter().flatten().flatten() {
+        let path = part.join(entry.file_name());
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            digests.extend(digests_below(folder, &path));
+        } else if let Ok((digest, _)) = File::open(entry.path()).and_then(Digest::of_reader) {
+            digests.insert(path.display().to_string(), digest);
+        }
+    }
+    digests
 }

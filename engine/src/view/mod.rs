@@ -3,9 +3,11 @@
 //! Each has a version, which changes when something that a program may read is taken away or means something else; what
 //! is added later changes nothing.
 
+mod audit;
 mod plan;
 mod run;
 
+pub use self::audit::{AuditView, InWords};
 pub use self::plan::{PlanView, PlannedInstance, PlannedState, ReasonView};
 pub use self::run::{RunInList, RunView, RunsView};
 

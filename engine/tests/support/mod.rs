@@ -18,7 +18,7 @@ use pipe_engine::context::{Cancel, Context, Devices, ItemContext};
 use pipe_engine::event::{Event, Observer, Summary};
 use pipe_engine::input::InputValue;
 use pipe_engine::manifest::{ManifestError, Overrides, Pipeline, load_pipeline};
-use pipe_engine::record::Surroundings;
+use pipe_engine::record::{RecordEnder, Surroundings};
 use pipe_engine::registry::Registry;
 use pipe_engine::requests::Secrets;
 use pipe_engine::run::{ExecutorChoice, RunError, RunOptions, run};
@@ -333,6 +333,7 @@ impl Project {
             executor: ExecutorChoice::Local,
             secrets: Secrets::default(),
             surroundings: Surroundings::default(),
+            ender: RecordEnder::default(),
         }
     }
 

@@ -1,0 +1,201 @@
+//! Audits: whether what a run tells hangs together, from published files down to inputs, and whether inputs still are what
+//! they were. Nothing is believed that can be hashed, and nothing is changed.
+//!
+//! Where to look is found in `target`; `chain` looks at records, `bytes` at blobs, `results` at fingerprints, `inputs` at
+//! what instances are given, `published` at folders. What is found is a value; how it is told is not known here.
+
+mod bytes;
+mod chain;
+mod finding;
+mod inputs;
+mod level;
+mod published;
+mod results;
+mod target;
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use pipe_cache::{Digest, Store};
+use serde::Serialize;
+use serde_json::Value;
+
+pub use self::finding::{Finding, Note};
+use self::inputs::ByLabel;
+pub use self::level::Level;
+use self::published::Folders;
+pub use self::target::{Target, TargetError, find};
+use crate::manifest::{ManifestError, Pipeline, recorded_pipeline};
+use crate::record::{InstanceRecord, RecordError, RunRecord, RunState, read_manifest, read_run};
+use crate::registry::Registry;
+use crate::session::Session;
+
+/// What an audit came to.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Audit {
+    /// The run.
+    pub run: String,
+    /// What its record is.
+    pub record: RecordFacts,
+    /// How much was looked at.
+    pub checked: Checked,
+    /// What is not as it has to be, or not as it was.
+    pub findings: Vec<Finding>,
+    /// What to know besides.
+    pub notes: Vec<Note>,
+    /// Kinds whose code in this program is not the run's.
+    #[serde(skip)]
+    other_code: BTreeSet<String>,
+}
+
+impl Audit {
+    /// What it shows.
+    pub fn level(&self) -> Level {
+        match self.findings.len() {
+            0 => Level::Consistent,
+            findings => Level::None { findings },
+        }
+    }
+}
+
+/// What is known of a record.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct RecordFacts {
+    /// Lines whose seals are right.
+    pub lines: usize,
+    /// The seal of the last line: whoever notes it can tell later whether the record was written anew.
+    pub head: Option<Digest>,
+    /// How many later runs have seen it.
+    pub seen_by: usize,
+}
+
+/// How much was looked at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Checked {
+    /// Instances with results.
+    pub instances: usize,
+    /// Instances whose inputs were hashed anew and compared.
+    pub bound: usize,
+    /// Blobs whose bytes have their digests.
+    pub blobs: usize,
+    /// Bytes of these.
+    pub bytes: u64,
+    /// Published files.
+    pub published: usize,
+}
+
+/// A run that is to be audited, as its record tells it.
+pub struct Recorded {
+    run: RunRecord,
+    manifest: Value,
+}
+
+impl Recorded {
+    /// Reads a run.
+    ///
+    /// # Errors
+    /// When there is no such run, or its record cannot be read.
+    pub fn read(store: &Store, run: &str) -> Result<Self, RecordError> {
+        let run = read_run(store, run)?;
+        let manifest = read_manifest(&run.head)?;
+        Ok(Self { run, manifest })
+    }
+
+    /// The sort of device that it computed on.
+    pub fn device(&self) -> &str {
+        &self.run.head.header.device
+    }
+
+    /// The pipeline that it ran, as far as this program's kinds can follow it. Paths are read against `root`, or else where
+    /// they were then; a project that was moved is looked for around its cache.
+    ///
+    /// # Errors
+    /// What this program does not understand.
+    pub fn pipeline(
+        &self,
+        store: &Store,
+        root: Option<&Path>,
+        registry: &Registry,
+    ) -> Result<Pipeline, ManifestError> {
+        let header = &self.run.head.header;
+        let around = || store.root().parent().unwrap_or(store.root()).to_path_buf();
+        let then = header.root.clone().filter(|root| root.is_dir());
+        let root = root.map(Path::to_path_buf).or(then).unwrap_or_else(around);
+        recorded_pipeline(header, &self.manifest, &root, registry)
+    }
+}
+
+/// What an audit is asked to look at.
+#[derive(Clone, Debug, Default)]
+pub struct Asked {
+    /// What the run is audited for; all of it if nothing is named.
+    pub target: Target,
+    /// The head of a record that somebody noted before.
+    pub head: Option<Digest>,
+}
+
+/// Audits a run whose record can be read.
+///
+/// # Errors
+/// When the store cannot be read.
+pub fn audit(
+    session: &Session<'_>,
+    recorded: &Recorded,
+    pipeline: Result<&Pipeline, &ManifestError>,
+    asked: &Asked,
+) -> Result<Audit, RecordError> {
+    let store = &*session.store;
+    let (run, all) = (&recorded.run, &recorded.run.instances);
+    let scope = asked.target.scope(all);
+    let mut audit = Audit { run: run.head.header.run.clone(), ..Audit::default() };
+    note_state(run, &mut audit);
+    let in_scope: Vec<&InstanceRecord> =
+        all.iter().filter(|one| scope.contains(one.label.as_str())).collect();
+    let with_result: Vec<&InstanceRecord> = in_scope.iter().copied().filter(|one| one.has_result()).collect();
+    let makers = results::check_makers(store, &audit.run.clone(), &with_result, &mut audit);
+    chain::check(store, (&run.head, &makers), asked.head, &mut audit)?;
+    chain::check_files(&run.head, &in_scope, &mut audit);
+    bytes::check(store, &with_result, &mut audit);
+    let preimages = results::check(store, &with_result, &mut audit)?;
+    match pipeline {
+        Err(error) => audit.findings.push(Finding::Manifest { problem: error.to_string() }),
+        Ok(pipeline) => {
+            let binder = session.binder(pipeline);
+            let records: ByLabel<'_> = all.iter().map(|one| (one.label.as_str(), one)).collect();
+            inputs::check(&binder, &records, &preimages, &mut audit);
+            let folders = Folders { named: asked.target.folder(), file: asked.target.file() };
+            published::check(&binder, &records, &scope, &folders, &mut audit);
+        }
+    }
+    note_surroundings(run, &mut audit);
+    Ok(audit)
+}
+
+/// An audit of a run whose record cannot be read, which is all that can be said of it.
+pub fn unreadable(run: &str, error: &RecordError) -> Audit {
+    let finding = Finding::Unreadable { problem: error.to_string() };
+    Audit { run: run.to_string(), findings: vec![finding], ..Audit::default() }
+}
+
+fn note_state(run: &RunRecord, audit: &mut Audit) {
+    let state = run.head.state();
+    let without_result = run.instances.iter().filter(|one| !one.has_result()).count();
+    if state != RunState::Ok || without_result > 0 {
+        audit.notes.push(Note::State { state: state.word(), without_result });
+    }
+    // Where lines have seals, these tell more.
+    if let Some(line) = run.damaged_line().filter(|_| run.head.header.version < chain::SEALED) {
+        audit.findings.push(Finding::Line { path: run.head.path(), line });
+    }
+}
+
+fn note_surroundings(run: &RunRecord, audit: &mut Audit) {
+    let surroundings = &run.head.header.surroundings;
+    if let Some(git) = surroundings.git.as_ref().filter(|git| git.modified) {
+        audit.notes.push(Note::Modified { commit: git.commit.clone() });
+    }
+    if !audit.other_code.is_empty() {
+        let kinds = audit.other_code.iter().cloned().collect();
+        audit.notes.push(Note::OtherCode { kinds, program: surroundings.program.clone() });
+    }
+}

@@ -1,0 +1,110 @@
+//! Whether each instance's result is the one of its fingerprint: the preimage gives the fingerprint, the cache has that
+//! result, and so does the record of the run that computed it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use pipe_cache::{ArtifactRef, Digest, Error, Store};
+use rayon::prelude::*;
+
+use super::Audit;
+use super::finding::{Finding, Note};
+use crate::lineage::{Preimage, differences};
+use crate::record::{InstanceRecord, InstanceStatus, RecordError, RunRecord, read_run};
+
+/// The preimages that are as they have to be, by label.
+pub(super) type Preimages = BTreeMap<String, Preimage>;
+
+/// Looks at instances that have results.
+pub(super) fn check(
+    store: &Store,
+    instances: &[&InstanceRecord],
+    audit: &mut Audit,
+) -> Result<Preimages, Error> {
+    let looked = instances.par_iter().map(|instance| check_one(store, instance));
+    let looked: Vec<(Vec<Finding>, Option<Preimage>)> = looked.collect::<Result<_, Error>>()?;
+    let mut preimages = Preimages::new();
+    for (instance, (findings, preimage)) in instances.iter().zip(looked) {
+        audit.findings.extend(findings);
+        preimages.extend(preimage.map(|preimage| (instance.label.clone(), preimage)));
+    }
+    audit.checked.instances = instances.len();
+    Ok(preimages)
+}
+
+fn check_one(store: &Store, instance: &InstanceRecord) -> Result<(Vec<Finding>, Option<Preimage>), Error> {
+    let mut findings = Vec::new();
+    let label = || instance.label.clone();
+    let Some(fingerprint) = instance.fingerprint else { return Ok((findings, None)) };
+    let stored = match store.preimage(fingerprint) {
+        Err(error) if error.lost_blob().is_none() => return Err(error),
+        stored => stored.unwrap_or_default(),
+    };
+    let preimage = stored.as_deref().and_then(Preimage::from_json);
+    let gives = preimage.as_ref().map(Preimage::fingerprint);
+    if stored.is_none() {
+        findings.push(Finding::NoPreimage { instance: label(), fingerprint });
+    } else if gives != Some(fingerprint) {
+        findings.push(Finding::Preimage { instance: label(), fingerprint, gives });
+    }
+    let results = store.results(fingerprint)?;
+    if !results.iter().any(|result| result.outputs == instance.outputs) {
+        findings.push(match results.first() {
+            None => Finding::NoResult { instance: label(), fingerprint },
+            Some(result) => {
+                let other = differences(result.outputs.clone(), instance.outputs.clone());
+                let outputs = other.into_iter().map(|(name, ..)| name).collect();
+                Finding::Result { instance: label(), outputs }
+            }
+        });
+    }
+    Ok((findings, preimage.filter(|_| gives == Some(fingerprint))))
+}
+
+/// Looks at the records of the runs that computed the results: the ids of those that are there.
+pub(super) fn check_makers(
+    store: &Store,
+    run: &str,
+    instances: &[&InstanceRecord],
+    audit: &mut Audit,
+) -> BTreeSet<String> {
+    let mut makers: BTreeMap<&str, Vec<&InstanceRecord>> = BTreeMap::new();
+    for instance in instances {
+        if let Some(maker) = instance.from_run.as_deref().filter(|maker| *maker != run) {
+            makers.entry(maker).or_default().push(instance);
+        }
+    }
+    let (mut there, mut gone) = (BTreeSet::new(), Vec::new());
+    for (maker, made) in makers {
+        let record = match read_run(store, maker) {
+            Ok(record) => record,
+            Err(RecordError::Unknown { .. }) => {
+                gone.push(maker.to_string());
+                continue;
+            }
+            Err(error) => {
+                audit.findings.push(Finding::Unreadable { problem: error.to_string() });
+                continue;
+            }
+        };
+        there.insert(maker.to_string());
+        let computed = computed(&record);
+        let is_other = |one: &&InstanceRecord| {
+            let told = one.fingerprint.and_then(|fingerprint| computed.get(&fingerprint));
+            told.is_none_or(|outputs| **outputs != one.outputs)
+        };
+        let others = made.into_iter().filter(is_other);
+        audit
+            .findings
+            .extend(others.map(|one| Finding::Maker { instance: one.label.clone(), run: maker.to_string() }));
+    }
+    if !gone.is_empty() {
+        audit.notes.push(Note::MakersGone { runs: gone });
+    }
+    there
+}
+
+/// What a run has computed.
+fn computed(run: &RunRecord) -> HashMap<Digest, &BTreeMap<String, ArtifactRef>> {
+    let executed = run.instances.iter().filter(|one| one.status == InstanceStatus::Executed);
+    executed.filter_map(|one| Some((one.fingerprint?, &one.outputs))).collect()
+}

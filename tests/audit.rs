@@ -1,0 +1,265 @@
+//! `pipe audit`: what was changed, in the cache, in what was published or among the inputs, is named; nothing else is.
+
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use support::Workspace;
+
+const PIPELINE: &str = "[pipeline]\nseed = 1\n\
+                        [stage.report]\nparams = { stream = \"a\" }\n\
+                        inputs = { dataset = \"nodules.csv\", dir = \"texts\" }\npublish = \"out\"\n\
+                        [stage.text-encode]\ninputs = { reports = \"@report\" }\n\
+                        [stage.other]\nuses = \"phantom\"\nparams = { patients = 2, shape = [72, 72, 36] }\n\
+                        [stage.crop]\nparams = { size_mm = 60 }\ninputs = { dataset = \"@other\" }\n\
+                        [stage.slice]\ninputs = { volumes = \"@crop\" }\npublish = \"slices\"\n";
+
+fn workspace() -> Workspace {
+    let workspace = Workspace::new();
+    workspace.write("nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
+    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
+    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
+    workspace.write("p.toml", PIPELINE);
+    workspace.pipe_ok(&["run", "p.toml"]);
+    workspace
+}
+
+/// What an audit finds, and its exit code.
+fn findings(workspace: &Workspace, target: &[&str]) -> (i32, Vec<String>) {
+    let ran = workspace.pipe(&[&["audit", "--json"], target].concat());
+    let audit: Value = serde_json::from_str(&ran.stdout).unwrap_or_else(|_| panic!("{}", ran.stderr));
+    let findings = audit["findings"].as_array().unwrap_or_else(|| panic!("{audit}"));
+    (ran.code, findings.iter().map(|finding| finding["text"].as_str().unwrap().to_string()).collect())
+}
+
+/// All files below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).unwrap().flatten() {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(files(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Changes a byte; size and times stay.
+fn change(path: &Path, place: usize) -> Vec<u8> {
+    let before = fs::read(path).unwrap();
+    let modified = fs::metadata(path).unwrap().modified().unwrap();
+    let mut bytes = before.clone();
+    bytes[place] ^= 1;
+    fs::write(path, bytes).unwrap();
+    fs::File::options().append(true).open(path).unwrap().set_modified(modified).unwrap();
+    before
+}
+
+#[test]
+fn a_run_as_it_was_has_no_findings_whatever_it_is_named_by() {
+    let workspace = workspace();
+    workspace.pipe_ok(&["run", "p.toml"]);
+    let latest = workspace.pipe_ok(&["audit"]);
+    assert!(latest.stdout.contains("level: consistent. "), "{}", latest.stdout);
+    assert!(!latest.stdout.contains("finding:") && !latest.stdout.contains("note:"), "{}", latest.stdout);
+    for target in ["latest", "out", "slices", "out/1_1.txt", "slices/phantom-0001_0.safetensors"] {
+        assert_eq!(findings(&workspace, &[target]), (0, Vec::new()), "{target}");
+    }
+    // A copy anywhere leads to what gave it.
+    fs::copy(workspace.path("slices/phantom-0001_0.safetensors"), workspace.path("copy")).unwrap();
+    assert_eq!(findings(&workspace, &["copy"]), (0, Vec::new()));
+    workspace.write("copy", "something else");
+    let unknown = workspace.pipe(&["audit", "copy"]);
+    assert_eq!(unknown.code, 3);
+    assert!(
+        unknown.stderr.contains("no result in [HERE]/.pipe holds the bytes of copy"),
+        "{}",
+        unknown.stderr
+    );
+    let no_account = workspace.pipe(&["audit", "texts"]);
+    assert_eq!(no_account.code, 2);
+    assert!(no_account.stderr.contains("texts has no provenance.json"), "{}", no_account.stderr);
+}
+
+#[test]
+fn a_changed_byte_of_any_file_is_named() {
+    let workspace = workspace();
+    let runs = files(&workspace.path(".pipe/runs"));
+    let (published, blobs) =
+        ([workspace.path("out"), workspace.path("slices")], workspace.path(".pipe/blobs"));
+    let published = published.iter().flat_map(|folder| files(folder));
+    let inputs = files(&workspace.path("texts"));
+    let named: Vec<PathBuf> = runs.into_iter().chain(published).chain(inputs).collect();
+    assert!(named.len() >= 9, "{named:?}");
+    for path in named {
+        let size = fs::metadata(&path).unwrap().len() as usize;
+        for place in [0, size / 3, size / 2, size - 2] {
+            let before = change(&path, place);
+            let (code, found) = findings(&workspace, &["latest"]);
+            let file = path.file_stem().unwrap().to_str().unwrap();
+            let is_named = found.iter().any(|finding| finding.contains(file));
+            assert!(code == 3 && is_named, "byte {place} of {}: {found:?}", path.display());
+            fs::write(&path, before).unwrap();
+        }
+    }
+    for path in files(&blobs) {
+        let digest = path.display().to_string().replace(&blobs.display().to_string(), "").replace('/', "");
+        let before = change(&path, 100);
+        let (code, found) = findings(&workspace, &["latest"]);
+        assert!(code == 3 && found.iter().any(|finding| finding.contains(&digest)), "{found:?}");
+        fs::write(&path, before).unwrap();
+    }
+    assert_eq!(findings(&workspace, &["latest"]), (0, Vec::new()));
+    // Small blobs, preimages and results lie in packs and a journal: what lies at that place is named.
+    for folder in [".pipe/packs", ".pipe/results"] {
+        for path in files(&workspace.path(folder)) {
+            let size = fs::metadata(&path).unwrap().len() as usize;
+            let before = change(&path, size / 2);
+            let (code, found) = findings(&workspace, &["latest"]);
+            let stages = ["report", "text-encode", "other", "crop", "slice"];
+            let is_named = found.iter().any(|finding| stages.iter().any(|stage| finding.contains(stage)));
+            assert!(code == 3 && is_named, "{}: {found:?}", path.display());
+            fs::write(&path, before).unwrap();
+        }
+    }
+}
+
+#[test]
+fn what_has_changed_since_is_told_by_what_it_is() {
+    type Change = fn(&Workspace);
+    let changes: [(Change, &str); 9] = [
+        (
+            |w| w.write("texts/2_1.txt", "Findings: two.\n\nImpression: third.\n"),
+            "report: items changed (2_1: dir changed) since (nodules.csv, p.toml:5; texts, p.toml:5)",
+        ),
+        (
+            |w| w.write("nodules.csv", "pid,nodule_id\n1,1\n"),
+            "report: items changed (1 items are gone) since (nodules.csv, p.toml:5; texts, p.toml:5)",
+        ),
+        (
+            |w| fs::remove_file(w.path("texts/2_1.txt")).unwrap(),
+            "report: what it is given cannot be looked at: nodules.csv:3: ",
+        ),
+        (|w| w.write("out/more.txt", "?"), "out/more.txt is there and was not published"),
+        (|w| fs::remove_file(w.path("out/1_1.txt")).unwrap(), "out/1_1.txt is gone since it was published"),
+        (|w| fs::remove_dir_all(w.path("out")).unwrap(), "out is gone since it was published"),
+        (
+            |w| fs::remove_file(w.path("out/provenance.json")).unwrap(),
+            "out/provenance.json is gone since it was published",
+        ),
+        (
+            |w| {
+                let account = w.read("out/provenance.json").replace("\"seed\": 1", "\"seed\": 2");
+                w.write("out/provenance.json", account);
+            },
+            "out/provenance.json does not say what was published (seed)",
+        ),
+        (|w| fs::remove_dir_all(w.path(".pipe/results")).unwrap(), "report: what its fingerprint "),
+    ];
+    for (change, expected) in changes {
+        let workspace = workspace();
+        change(&workspace);
+        let (code, found) = findings(&workspace, &["latest"]);
+        let is_it =
+            |finding: &String| finding.replace(&*workspace.path("").to_string_lossy(), "").contains(expected);
+        assert!(code == 3 && found.iter().any(is_it), "{expected}: {found:?}");
+        if expected.starts_with("out") || expected.contains("since") {
+            assert_eq!(found.len(), 1, "{found:?}");
+        }
+    }
+}
+
+#[test]
+fn records_that_were_cut_off_taken_away_or_put_back_are_missed() {
+    let workspace = workspace();
+    let head = |run: &str| {
+        let audit = workspace.pipe(&["audit", run, "--json"]).stdout;
+        let audit: Value = serde_json::from_str(&audit).unwrap();
+        audit["record"]["head"].as_str().unwrap().to_string()
+    };
+    let first_head = head("latest");
+    let before = workspace.path("before");
+    workspace.copy_here(".pipe", "before");
+    workspace.pipe_ok(&["run", "p.toml"]);
+    let second_head = head("latest");
+    assert_ne!(first_head, second_head);
+    let mut ids: Vec<_> = fs::read_dir(workspace.path(".pipe/runs")).unwrap().flatten().collect();
+    ids.sort_by_key(fs::DirEntry::file_name);
+    let ids: Vec<String> = ids.iter().map(|entry| entry.file_name().into_string().unwrap()).collect();
+    let record = format!(".pipe/runs/{}/record.jsonl", ids[0]);
+    let text = workspace.read(&record);
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    // Without its last line the first run looks as if it had been killed, but the second one saw its end.
+    workspace.write(&record, lines[..lines.len() - 1].concat());
+    let (code, found) = findings(&workspace, &[&ids[0]]);
+    assert!(code == 3 && found[0].contains(&format!("run {} saw lines of it", ids[1])), "{found:?}");
+    workspace.write(&record, &text);
+    assert_eq!(findings(&workspace, &[&ids[0], "--head", &first_head]), (0, Vec::new()));
+    assert_eq!(findings(&workspace, &["--head", &first_head]), (0, Vec::new()));
+    // Gone.
+    fs::rename(workspace.path(".pipe/runs").join(&ids[0]), workspace.path("gone")).unwrap();
+    let (code, found) = findings(&workspace, &["latest"]);
+    let expected = format!("run {}, which was there when run {} began, is gone", ids[0], ids[1]);
+    assert!(code == 3 && found.contains(&expected), "{found:?}");
+    // The whole cache as it was before the second run: only who noted its head can tell.
+    fs::remove_dir_all(workspace.path(".pipe")).unwrap();
+    fs::rename(before, workspace.path(".pipe")).unwrap();
+    assert_eq!(findings(&workspace, &["latest"]), (0, Vec::new()));
+    let (code, found) = findings(&workspace, &["--head", &second_head]);
+    assert!(
+        code == 3 && found[0].starts_with(&format!("the head {second_head} is in no record")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_gc_removes_and_what_kills_leave_is_no_alarm() {
+    let workspace = workspace();
+    let mut child = workspace.start(&["run", "p.toml", "--force", "other", "--jobs", "1"]);
+    std::thread::sleep(std::time::Duration::from_millis(60));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    workspace.write("p.toml", PIPELINE.replace("size_mm = 60", "size_mm = 64"));
+    workspace.pipe_ok(&["run", "p.toml"]);
+    workspace.pipe_ok(&["gc", "--keep-runs", "1", "--grace", "0"]);
+    assert_eq!(findings(&workspace, &["latest"]), (0, Vec::new()));
+    // Two at once.
+    let mut other = workspace.start(&["run", "p.toml", "--force", "crop"]);
+    workspace.pipe_ok(&["run", "p.toml", "--force", "slice"]);
+    assert!(other.wait().unwrap().success());
+    for id in fs::read_dir(workspace.path(".pipe/runs")).unwrap().flatten() {
+        let audit = workspace.pipe(&["audit", id.file_name().to_str().unwrap()]);
+        let alarms = audit.stdout.lines().filter(|line| line.starts_with("finding:"));
+        // The first run's results have been collected, or published over.
+        let of_records = alarms.filter(|line| line.contains("record.jsonl") || line.contains("run 2"));
+        assert_eq!(of_records.collect::<Vec<&str>>(), Vec::<&str>::new());
+    }
+}
+
+#[test]
+fn a_project_that_was_moved_is_audited_where_it_is() {
+    let workspace = workspace();
+    let moved = tempfile::tempdir().unwrap();
+    let to = moved.path().join("moved");
+    fs::rename(workspace.path(""), &to).unwrap();
+    fs::create_dir(workspace.path("")).unwrap();
+    let audit = |more: &[&str]| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_pipe"))
+            .args(["audit", "latest", "--cache"])
+            .arg(to.join(".pipe"))
+            .args(more)
+            .current_dir(workspace.path(""))
+            .output()
+            .unwrap();
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    let (code, told) = audit(&["--root", to.to_str().unwrap()]);
+    assert_eq!(code, Some(0), "{told}");
+    let (code, told) = audit(&[]);
+    assert!(code == Some(3) && told.contains("what it is given cannot be looked at"), "{told}");
+}
