@@ -263,3 +263,12 @@ fn a_project_that_was_moved_is_audited_where_it_is() {
     let (code, told) = audit(&[]);
     assert!(code == Some(3) && told.contains("what it is given cannot be looked at"), "{told}");
 }
+
+#[test]
+fn a_training_gives_the_same_bytes_again() {
+    let workspace = Workspace::with_training(1);
+    workspace.pipe_ok(&["run", "p.toml"]);
+    let audit = workspace.pipe_ok(&["audit", "--replay"]);
+    assert!(audit.stdout.contains("level: computed again. "), "{}", audit.stdout);
+    assert!(audit.stdout.contains("    train        identical, "), "{}", audit.stdout);
+}

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use tempfile::TempDir;
@@ -35,6 +35,8 @@ pub struct Repair {
 #[derive(Debug)]
 pub struct Store {
     root: PathBuf,
+    /// Another store, which is only read: blobs that this one lacks are looked for there.
+    pub(crate) under: Option<Arc<Store>>,
     /// Blobs whose bytes this process has compared with their digest.
     pub(crate) verified: Mutex<HashSet<Digest>>,
     pub(crate) repairs: Mutex<Vec<Repair>>,
@@ -73,6 +75,7 @@ impl Store {
         let results = Results::new(root.join("results"));
         let store = Self {
             root,
+            under: None,
             verified: Mutex::default(),
             repairs: Mutex::default(),
             packs,
@@ -83,6 +86,15 @@ impl Store {
         store.sweep_staging();
         store.take_over_results()?;
         Ok(store)
+    }
+
+    /// Opens the store in `root`, making it when there is none. Blobs that it lacks are read from the store `under` it, to which
+    /// nothing is written. Results and items are its own.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn over(root: &Path, under: &Arc<Self>) -> Result<Self> {
+        Ok(Self { under: Some(Arc::clone(under)), ..Self::open(root)? })
     }
 
     /// Opens the store in `root` when there is one.
@@ -192,6 +204,30 @@ mod tests {
             let text = fs::read_to_string(folder.path().join("format")).unwrap();
             assert_eq!(text, format_line(FORMAT_VERSION));
         }
+    }
+
+    #[test]
+    fn a_store_over_another_reads_its_blobs_and_writes_none() {
+        let (_folder, under) = store();
+        let (small, large) = (vec![1; 10], vec![2; 100_000]);
+        let digests = [under.put(&small).unwrap(), under.put(&large).unwrap()];
+        let before = under.blobs().unwrap();
+        let under = std::sync::Arc::new(under);
+        let folder = tempfile::tempdir().unwrap();
+        let over = Store::over(folder.path(), &under).unwrap();
+        assert!(digests.iter().all(|digest| over.contains(*digest)));
+        assert!(over.contains_all(digests).unwrap());
+        assert_eq!([over.read(digests[0]).unwrap(), over.read(digests[1]).unwrap()], [small, large.clone()]);
+        for digest in digests {
+            let path = over.verified_path(digest).unwrap();
+            assert_eq!(Digest::of(&fs::read(path).unwrap()), digest);
+        }
+        let own = over.put(b"own").unwrap();
+        assert!(over.contains(own) && !under.contains(own));
+        assert_eq!(under.blobs().unwrap(), before);
+        let lost = Digest::of(b"lost");
+        assert!(matches!(over.read(lost), Err(Error::Missing { .. })));
+        assert!(matches!(over.verified_path(lost), Err(Error::Missing { .. })));
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The command line's words.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use pipe_cache::Digest;
+use pipe_engine::audit::Sample;
 use pipe_engine::context::Device;
 use pipe_engine::manifest::Overrides;
 
@@ -38,7 +40,7 @@ pub(crate) enum Command {
     Why(WhyArguments),
     /// Tell what differs between two runs: what was asked for, code, inputs, results
     Diff(DiffArguments),
-    /// Find out whether a run's numbers follow from its inputs, and whether both are as they were
+    /// Find out whether a run's results are what its inputs give, and are as they were
     Audit(AuditArguments),
     /// Remove from the cache what no recent run and no pin reaches
     Gc(GcArguments),
@@ -339,6 +341,19 @@ pub(crate) struct AuditArguments {
     /// The folder that the manifest's paths are read against now, if the project was moved
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
+    /// Compute results again from their recorded inputs, past all that is known, and compare: of these stages or instances, or
+    /// of all
+    #[arg(long, value_name = "STAGE", num_args = 0..)]
+    pub(crate) replay: Option<Vec<String>>,
+    /// Of stages that work item by item, compute no more items than N again, chosen by SEED, which is random if not given
+    #[arg(long, value_name = "N[:SEED]", requires = "replay", value_parser = parse_sample)]
+    pub(crate) sample: Option<Sample>,
+    /// Rows computed side by side (default: the number of processors)
+    #[arg(long, short, value_name = "N", requires = "replay", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) jobs: Option<u16>,
+    /// The device to compute on: cpu, cuda or cuda:N (default: the sort that the run computed on)
+    #[arg(long, value_name = "DEVICE", requires = "replay", value_parser = parse_device)]
+    pub(crate) device: Option<DeviceArgument>,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
     #[command(flatten)]
@@ -430,6 +445,15 @@ fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
         _ => Err("expected NAME=FILE, such as weights=ViT-B-32.pt".to_owned()),
     }
+}
+
+/// Which items are computed again.
+fn parse_sample(text: &str) -> Result<Sample, String> {
+    let (count, seed) = text.split_once(':').map_or((text, None), |(count, seed)| (count, Some(seed)));
+    let count = count.parse().ok().filter(|count| *count > 0);
+    let count = count.ok_or_else(|| format!("{text:?} is no number of items, such as 20 or 20:7f3a"))?;
+    let random = || format!("{:x}", RandomState::new().build_hasher().finish());
+    Ok(Sample { count, seed: seed.map_or_else(random, str::to_owned) })
 }
 
 /// What `--device` says.

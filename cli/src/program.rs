@@ -176,7 +176,7 @@ impl Running {
             Command::Runs(options) => commands::runs::runs(&options),
             Command::Show(options) => commands::show::show(&options),
             Command::Diff(options) => commands::diff::compare(&options),
-            Command::Audit(options) => commands::audit::audit(&options, self.registry()),
+            Command::Audit(options) => commands::audit::audit(&options, self),
             Command::Why(options) => commands::why::explain(options, self),
             Command::Stages(options) => commands::stages::stages(&options, self),
             Command::Schema => commands::schema::schema(self.registry()),

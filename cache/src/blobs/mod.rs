@@ -105,7 +105,9 @@ impl Store {
 
     /// Whether a blob of that digest is there; its bytes are compared only when they are read.
     pub fn contains(&self, digest: Digest) -> bool {
-        self.packs().knows(digest) || self.blob_path(digest).is_file() || self.packs().contains(digest)
+        let is_own =
+            self.packs().knows(digest) || self.blob_path(digest).is_file() || self.packs().contains(digest);
+        is_own || self.under.as_ref().is_some_and(|under| under.contains(digest))
     }
 
     /// Whether blobs of all these digests are there.
@@ -128,6 +130,13 @@ impl Store {
     /// # Errors
     /// [`Error::Missing`], [`Error::Damaged`] (the blob is then set aside), or [`Error::Io`].
     pub fn read(&self, digest: Digest) -> Result<Vec<u8>> {
+        match (self.read_own(digest), &self.under) {
+            (Err(Error::Missing { .. }), Some(under)) => under.read(digest),
+            (own, _) => own,
+        }
+    }
+
+    fn read_own(&self, digest: Digest) -> Result<Vec<u8>> {
         let mut last = Error::Missing { digest };
         for _ in 0..TRIES {
             if self.packs().knows(digest)
@@ -160,6 +169,20 @@ impl Store {
     /// # Errors
     /// As [`Store::read`].
     pub fn verified_path(&self, digest: Digest) -> Result<PathBuf> {
+        match (self.own_verified_path(digest), &self.under) {
+            (Err(Error::Missing { .. }), Some(under)) if under.blob_path(digest).is_file() => {
+                under.verified_path(digest)
+            }
+            (Err(Error::Missing { .. }), Some(under)) => {
+                // It is unpacked here: nothing is written there.
+                self.write_file(digest, &under.read(digest)?)?;
+                Ok(self.blob_path(digest))
+            }
+            (own, _) => own,
+        }
+    }
+
+    fn own_verified_path(&self, digest: Digest) -> Result<PathBuf> {
         let path = self.blob_path(digest);
         let seen = self.verified.lock().unwrap_or_else(PoisonError::into_inner).contains(&digest);
         if seen && path.is_file() {
@@ -173,7 +196,7 @@ impl Store {
                 }
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.packs().contains(digest) => {
-                let bytes = self.read(digest)?;
+                let bytes = self.read_own(digest)?;
                 self.write_file(digest, &bytes)?;
             }
             Err(error) => return Err(read_error(digest, &path, error)),

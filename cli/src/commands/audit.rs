@@ -6,42 +6,48 @@ use std::sync::Arc;
 
 use pipe_cache::Store;
 use pipe_engine::audit::{
-    Asked, Audit, Checked, RecordFacts, Recorded, Target, audit as look, find, unreadable,
+    Asked, Audit, Checked, Outcome, RecordFacts, Recorded, Replay, Replayed, ReplayedInstance, Target,
+    audit as look, find, replay, unreadable,
 };
-use pipe_engine::context::Devices;
-use pipe_engine::record::RecordError;
-use pipe_engine::registry::Registry;
+use pipe_engine::context::{Cancel, Devices};
+use pipe_engine::manifest::Pipeline;
+use pipe_engine::record::{RecordEnder, RecordError};
 use pipe_engine::session::Session;
 use pipe_engine::view::AuditView;
 
-use crate::arguments::AuditArguments;
+use super::run::{interrupt, processors};
+use crate::arguments::{AuditArguments, DeviceArgument};
 use crate::error::{CliError, exit};
-use crate::{hub, render, session};
+use crate::progress::{Display, Verbosity};
+use crate::{Running, hub, render, session, timing};
 
-pub(crate) fn audit(arguments: &AuditArguments, registry: &Registry) -> Result<ExitCode, CliError> {
+pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<ExitCode, CliError> {
     let store = session::nearest_store(&arguments.cache)?;
     let path = Path::new(&arguments.target);
     let (run, target) = match path.exists() {
         true => find(&store, path)?,
         false => (arguments.target.clone(), Target::Run),
     };
-    let audit = audited(arguments, registry, &store, (&run, target))?;
+    let audit = audited(arguments, running, &store, (&run, target))?;
     match arguments.output.json {
         true => render::json(&AuditView::new(&audit)),
         false => render::out_fitted(&text(&audit)),
     }
-    Ok(match audit.findings.is_empty() {
-        true => ExitCode::SUCCESS,
-        false => ExitCode::from(exit::FOUND),
+    let is_interrupted = audit.replayed.as_ref().is_some_and(|replayed| replayed.interrupted);
+    Ok(match (is_interrupted, audit.findings.is_empty()) {
+        (true, _) => ExitCode::from(exit::INTERRUPTED),
+        (false, true) => ExitCode::SUCCESS,
+        (false, false) => ExitCode::from(exit::FOUND),
     })
 }
 
 fn audited(
     arguments: &AuditArguments,
-    registry: &Registry,
+    running: &Running,
     store: &Arc<Store>,
     (run, target): (&str, Target),
 ) -> Result<Audit, CliError> {
+    let registry = running.registry();
     let recorded = match Recorded::read(store, run) {
         Err(error @ (RecordError::Unreadable { .. } | RecordError::Empty { .. })) => {
             return Ok(unreadable(run, &error));
@@ -57,7 +63,36 @@ fn audited(
     let devices = if recorded.device() == "cuda" { Devices::Cuda(vec![0]) } else { Devices::Cpu };
     let session = Session::new(registry, store, devices, false);
     let asked = Asked { target, head: arguments.head };
-    Ok(look(&session, &recorded, pipeline.as_ref(), &asked)?)
+    let mut audit = look(&session, &recorded, pipeline.as_ref(), &asked)?;
+    if let (Some(stages), Ok(pipeline)) = (&arguments.replay, &pipeline) {
+        compute_again(arguments, running, (stages, store), (&recorded, pipeline, &asked), &mut audit)?;
+    }
+    Ok(audit)
+}
+
+fn compute_again(
+    arguments: &AuditArguments,
+    running: &Running,
+    (stages, store): (&[String], &Arc<Store>),
+    (recorded, pipeline, asked): (&Recorded, &Pipeline, &Asked),
+    audit: &mut Audit,
+) -> Result<(), CliError> {
+    let of_run = if recorded.device() == "cuda" { DeviceArgument::Cuda(None) } else { DeviceArgument::Cpu };
+    let devices = session::devices(arguments.device.unwrap_or(of_run), running)?;
+    let verbosity = if arguments.output.json { Verbosity::Quiet } else { Verbosity::Normal };
+    let display = Display::new(verbosity);
+    let cancel = Cancel::default();
+    let signalled = cancel.clone();
+    let _ = ctrlc::set_handler(move || interrupt(&signalled, &RecordEnder::default()));
+    let how = Replay {
+        stages: stages.to_vec(),
+        sample: arguments.sample.clone(),
+        jobs: arguments.jobs.map_or_else(processors, usize::from),
+        devices,
+        observer: &display,
+        cancel,
+    };
+    Ok(replay((running.registry(), store), (recorded, pipeline), asked, &how, audit)?)
 }
 
 fn text(audit: &Audit) -> String {
@@ -65,6 +100,7 @@ fn text(audit: &Audit) -> String {
     lines.extend(audit.notes.iter().map(|note| format!("note: {note}")));
     lines.push(format!("run {}", audit.run));
     lines.extend(facts(&audit.record, &audit.checked));
+    lines.extend(audit.replayed.iter().flat_map(computed_again));
     lines.push(audit.level().to_string());
     lines.join("\n")
 }
@@ -84,4 +120,25 @@ fn facts(record: &RecordFacts, checked: &Checked) -> Vec<String> {
     lines.push(format!("  bytes      {blobs} blobs, {}", render::size(*bytes)));
     lines.push(format!("  published  {published} files"));
     lines
+}
+
+fn computed_again(replayed: &Replayed) -> Vec<String> {
+    let width = replayed.instances.iter().map(|one| one.instance.len()).max().unwrap_or(0);
+    let line = |ReplayedInstance { instance, outcome, items, seconds }: &ReplayedInstance| {
+        let word = match outcome {
+            Outcome::Identical => "identical".to_string(),
+            Outcome::WithinTolerance { largest, tolerance } => {
+                format!("within tolerance (at most {largest:.1e}, allowed {tolerance:.1e})")
+            }
+            Outcome::Different { .. } => "different".to_string(),
+            Outcome::Failed { .. } => "not computed".to_string(),
+        };
+        let items = items.map(|(done, of)| format!(", {done} of {of} items")).unwrap_or_default();
+        format!("    {instance:width$}  {word}{items}, {}", timing::duration(*seconds))
+    };
+    let sample = replayed.sample.as_ref().map(|sample| {
+        format!(", at most {} items of each, --sample {}:{}", sample.count, sample.count, sample.seed)
+    });
+    let first = format!("  again      {} instances{}", replayed.instances.len(), sample.unwrap_or_default());
+    [first].into_iter().chain(replayed.instances.iter().map(line)).collect()
 }

@@ -46,13 +46,19 @@ pub(super) fn check(binder: &Binder<'_>, records: &ByLabel<'_>, preimages: &Prei
                 if bound.preimage.code != before.code {
                     kinds.insert(before.kind.clone());
                 }
-                audit.findings.extend(drift(binder, record, before, &bound));
+                let found = drift(binder, record, before, &bound);
+                if !found.is_empty() {
+                    audit.drifted.insert(instance.label.clone());
+                }
+                audit.findings.extend(found);
             }
             Err(error) if error.lost_blob().is_some() => {
+                audit.drifted.insert(instance.label.clone());
                 let what = format!("the inputs of {}: {error}", instance.label);
                 audit.notes.push(Note::NotLookedAt { what });
             }
             Err(error) => {
+                audit.drifted.insert(instance.label.clone());
                 let (instance, problem) = (instance.label.clone(), error.to_string());
                 audit.findings.push(Finding::Input { instance, problem });
             }

@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use super::replay::{Outcome, Replayed, ReplayedInstance};
+
 /// What an audit shows.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -15,6 +17,37 @@ pub enum Level {
     },
     /// What is kept agrees with itself and with the inputs.
     Consistent,
+    /// Some of it was computed again, and is the same.
+    PartlyComputedAgain {
+        /// Instances whose results are the same.
+        instances: usize,
+        /// Instances that were not computed again, or of which only some items were.
+        left: usize,
+    },
+    /// All of it was computed again, and is the same.
+    ComputedAgain {
+        /// Instances whose results are the same, byte for byte.
+        identical: usize,
+        /// Instances whose numbers differ within what their kinds allow between classes of devices.
+        within_tolerance: usize,
+    },
+}
+
+impl Level {
+    /// Of results that were computed again, with no finding.
+    pub(super) fn of_replayed(replayed: &Replayed) -> Self {
+        let count =
+            |is_it: fn(&ReplayedInstance) -> bool| replayed.instances.iter().filter(|one| is_it(one)).count();
+        let is_failed = |one: &ReplayedInstance| matches!(one.outcome, Outcome::Failed { .. });
+        let left =
+            count(|one| one.items.is_some_and(|(done, of)| done < of)) + count(is_failed) + replayed.left_out;
+        let instances = replayed.instances.iter().filter(|one| !is_failed(one));
+        if replayed.interrupted || left > 0 {
+            return Self::PartlyComputedAgain { instances: instances.count(), left };
+        }
+        let identical = count(|one| one.outcome == Outcome::Identical);
+        Self::ComputedAgain { identical, within_tolerance: replayed.instances.len() - identical }
+    }
 }
 
 impl fmt::Display for Level {
@@ -22,6 +55,25 @@ impl fmt::Display for Level {
         match self {
             Self::None { findings: 1 } => f.write_str("level: none, for what was found"),
             Self::None { findings } => write!(f, "level: none, for the {findings} findings"),
+            Self::PartlyComputedAgain { instances, left } => write!(
+                f,
+                "level: consistent, and computed again in part. Results of {instances} instances are what their recorded \
+                 inputs give; {left} were not computed again, or not all of their items."
+            ),
+            Self::ComputedAgain { identical, within_tolerance } => {
+                write!(
+                    f,
+                    "level: computed again. Results of {identical} instances are, byte for byte, what their recorded \
+                     inputs give"
+                )?;
+                if *within_tolerance > 0 {
+                    write!(f, ", and those of {within_tolerance} are within what their kinds allow")?;
+                }
+                f.write_str(
+                    ", on this host, past every known result. What is left to believe is this program, and that the \
+                     inputs are what they are said to be.",
+                )
+            }
             Self::Consistent => f.write_str(
                 "level: consistent. Record, fingerprints, results, bytes and inputs agree with one another. Whoever can \
                  write the cache could have invented all of them: compare the head with one that was noted before, verify \

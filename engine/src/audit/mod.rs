@@ -2,14 +2,17 @@
 //! they were. Nothing is believed that can be hashed, and nothing is changed.
 //!
 //! Where to look is found in `target`; `chain` looks at records, `bytes` at blobs, `results` at fingerprints, `inputs` at
-//! what instances are given, `published` at folders. What is found is a value; how it is told is not known here.
+//! what instances are given, `published` at folders. `replay` computes again, and `compare` says where that differs. What is
+//! found is a value; how it is told is not known here.
 
 mod bytes;
 mod chain;
+mod compare;
 mod finding;
 mod inputs;
 mod level;
 mod published;
+mod replay;
 mod results;
 mod target;
 
@@ -20,10 +23,12 @@ use pipe_cache::{Digest, Store};
 use serde::Serialize;
 use serde_json::Value;
 
+pub use self::compare::Difference;
 pub use self::finding::{Finding, Note};
 use self::inputs::ByLabel;
 pub use self::level::Level;
 use self::published::Folders;
+pub use self::replay::{Outcome, Replay, Replayed, ReplayedInstance, Sample, replay};
 pub use self::target::{Target, TargetError, find};
 use crate::manifest::{ManifestError, Pipeline, recorded_pipeline};
 use crate::record::{InstanceRecord, RecordError, RunRecord, RunState, read_manifest, read_run};
@@ -43,17 +48,23 @@ pub struct Audit {
     pub findings: Vec<Finding>,
     /// What to know besides.
     pub notes: Vec<Note>,
+    /// What was computed again, if that was asked for.
+    pub replayed: Option<Replayed>,
     /// Kinds whose code in this program is not the run's.
     #[serde(skip)]
     other_code: BTreeSet<String>,
+    /// Instances that are not given what they were given then.
+    #[serde(skip)]
+    drifted: BTreeSet<String>,
 }
 
 impl Audit {
     /// What it shows.
     pub fn level(&self) -> Level {
-        match self.findings.len() {
-            0 => Level::Consistent,
-            findings => Level::None { findings },
+        match (self.findings.len(), &self.replayed) {
+            (0, None) => Level::Consistent,
+            (0, Some(replayed)) => Level::of_replayed(replayed),
+            (findings, _) => Level::None { findings },
         }
     }
 }

@@ -40,6 +40,7 @@ impl Worker<'_> {
         })
     }
 
+    /// The output of all items, and how many of these were computed.
     pub(super) fn run_items(
         &self,
         (instance, params): (&Instance, &serde_json::Value),
@@ -48,6 +49,21 @@ impl Worker<'_> {
         context: &ItemContext<'_>,
         forced: bool,
     ) -> Result<(BTreeMap<String, ArtifactRef>, ItemCounts), Failure> {
+        let (outcomes, counts) = self.outcomes((instance, params), stage, items, context, forced)?;
+        let artifact = self.gather((instance, params), stage, items, &outcomes)?;
+        let name = instance.kind.about().outputs.first().map_or("items", |output| output.name);
+        Ok((BTreeMap::from([(name.to_string(), artifact)]), counts))
+    }
+
+    /// The result of each item, by name.
+    pub(super) fn outcomes<'i>(
+        &self,
+        (instance, params): (&Instance, &serde_json::Value),
+        stage: &dyn AnyItems,
+        items: &'i BoundItems,
+        context: &ItemContext<'_>,
+        forced: bool,
+    ) -> Result<(BTreeMap<&'i str, ItemOutcome>, ItemCounts), Failure> {
         let store = self.binder.store;
         let journal = store.items(items.scope)?;
         let known = |one: &BoundItem| journal.get(one.key, store).filter(|_| !forced);
@@ -103,9 +119,7 @@ impl Worker<'_> {
         }
         // Not before all items are there: until then it may be tried again and again.
         warnings.iter().for_each(|text| context.reporter().warn(text));
-        let artifact = self.gather((instance, params), stage, items, &outcomes)?;
-        let name = instance.kind.about().outputs.first().map_or("items", |output| output.name);
-        Ok((BTreeMap::from([(name.to_string(), artifact)]), counts))
+        Ok((outcomes, counts))
     }
 
     /// Computes groups of items side by side and commits each item as soon as it is there.

@@ -7,6 +7,7 @@ pub(crate) mod guard;
 mod items;
 mod repair;
 mod reporter;
+mod sample;
 mod whole;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ use pipe_cache::{Claim, Claimed, Digest, Hasher, RecordOutcome, ResultRecord};
 
 use self::guard::guarded;
 use self::reporter::Reporter;
+pub(crate) use self::sample::Sampled;
 use self::whole::Attempt;
 use crate::assess::{Assessed, Stale, UpToDate};
 use crate::bind::{Binder, Bound, Done};

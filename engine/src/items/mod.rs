@@ -103,7 +103,7 @@ pub(crate) fn bind(
 }
 
 /// Whether an instance makes one output of all items, instead of a collection of them.
-fn gathers(instance: &Instance) -> bool {
+pub(crate) fn gathers(instance: &Instance) -> bool {
     let output = instance.kind.about().outputs.first();
     output.is_some_and(|output| !matches!(output.form, OutputForm::Collection(_)))
 }

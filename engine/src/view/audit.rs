@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::audit::{Audit, Checked, Finding, Level, Note, RecordFacts};
+use crate::audit::{Audit, Checked, Finding, Level, Note, RecordFacts, Replayed};
 
 /// An audit with its words.
 #[derive(Clone, Debug, Serialize)]
@@ -19,6 +19,8 @@ pub struct AuditView {
     pub record: RecordFacts,
     /// How much was looked at.
     pub checked: Checked,
+    /// What was computed again, if that was asked for.
+    pub replayed: Option<Replayed>,
     /// What is not as it has to be, or not as it was.
     pub findings: Vec<InWords<Finding>>,
     /// What to know besides.
@@ -52,6 +54,7 @@ impl AuditView {
             level,
             record: audit.record.clone(),
             checked: audit.checked,
+            replayed: audit.replayed.clone(),
             findings: InWords::all(&audit.findings),
             notes: InWords::all(&audit.notes),
         }

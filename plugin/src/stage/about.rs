@@ -19,6 +19,9 @@ pub struct About {
     pub random: bool,
     /// Whether it computes on the chosen device, so that the device kind counts.
     pub device: bool,
+    /// Numbers of its outputs that differ by no more, when they were computed on another class of device, count as the same in an
+    /// audit. On one class bytes are the same.
+    pub tolerance: f64,
     /// Whether it may ask a service over the network, with a key from the environment.
     pub service: bool,
     /// The code it runs.
@@ -37,6 +40,7 @@ impl About {
             outputs: &[],
             random: false,
             device: false,
+            tolerance: 0.0,
             service: false,
             code,
             headline: None,
@@ -68,6 +72,13 @@ impl About {
     #[must_use]
     pub const fn device(mut self) -> Self {
         self.device = true;
+        self
+    }
+
+    /// Its numbers may differ by no more than that between classes of devices.
+    #[must_use]
+    pub const fn within(mut self, tolerance: f64) -> Self {
+        self.tolerance = tolerance;
         self
     }
 

@@ -78,7 +78,8 @@ impl Stage for Train {
     .inputs(INPUTS)
     .outputs(OUTPUTS)
     .random()
-    .device();
+    .device()
+    .within(1e-2);
 
     fn fill_in(&self, params: &mut TrainParameters) {
         params.settle();

@@ -90,6 +90,7 @@ impl Stage for ZeroShot {
     ])
     .random()
     .device()
+    .within(1e-3)
     .headline("metrics", "summary.txt");
 
     fn columns(&self, _params: &ZeroShotParams, _input: &str) -> Vec<Column> {
