@@ -6,9 +6,10 @@ mod support;
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use serde_json::Value;
-use support::Workspace;
+use support::{Workspace, has_part};
 
 const PIPELINE: &str = "[pipeline]\nseed = 1\n\
                         [stage.report]\nparams = { stream = \"a\" }\n\
@@ -249,7 +250,7 @@ fn a_project_that_was_moved_is_audited_where_it_is() {
     fs::rename(workspace.path(""), &to).unwrap();
     fs::create_dir(workspace.path("")).unwrap();
     let audit = |more: &[&str]| {
-        let output = std::process::Command::new(env!("CARGO_BIN_EXE_pipe"))
+        let output = Command::new(env!("CARGO_BIN_EXE_pipe"))
             .args(["audit", "latest", "--cache"])
             .arg(to.join(".pipe"))
             .args(more)
@@ -271,4 +272,80 @@ fn a_training_gives_the_same_bytes_again() {
     let audit = workspace.pipe_ok(&["audit", "--replay"]);
     assert!(audit.stdout.contains("level: computed again. "), "{}", audit.stdout);
     assert!(audit.stdout.contains("    train        identical, "), "{}", audit.stdout);
+}
+
+#[test]
+fn records_are_signed_and_checked_as_ssh_keygen_does() {
+    let has_keygen = Command::new("ssh-keygen").arg("-?").output().is_ok();
+    if !has_part("ssh-keygen", has_keygen, "records_are_signed_and_checked_as_ssh_keygen_does") {
+        return;
+    }
+    let workspace = Workspace::new();
+    workspace.write("nodules.csv", "pid,nodule_id\n1,1\n");
+    workspace.write("p.toml", "[stage.report]\ninputs = { dataset = \"nodules.csv\" }\n");
+    let keygen = |arguments: &[&str]| {
+        let output = Command::new("ssh-keygen")
+            .args(arguments)
+            .current_dir(workspace.path(""))
+            .stdin(fs::File::open(workspace.path("nodules.csv")).unwrap())
+            .output()
+            .unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    for (name, passphrase) in [("key", ""), ("locked", "secret"), ("other", "")] {
+        assert!(keygen(&["-q", "-t", "ed25519", "-N", passphrase, "-C", "", "-f", name]).0);
+    }
+    workspace.pipe_ok(&["run", "p.toml", "--sign", "key"]);
+    let allowed = format!("who@where namespaces=\"pipe-run\" {}", workspace.read("key.pub"));
+    workspace.write("allowed", &allowed);
+    let ran = workspace.pipe_ok(&["audit", "--trusted", "allowed", "--json"]);
+    let audit: Value = serde_json::from_str(&ran.stdout).unwrap();
+    assert_eq!(audit["level"]["signed"]["by"][0], "who@where");
+    // The same by ssh-keygen itself.
+    let run = fs::read_dir(workspace.path(".pipe/runs")).unwrap().flatten().next().unwrap().path();
+    let signature = files(&run.join("signatures")).pop().unwrap();
+    workspace.write("nodules.csv.head", format!("{}\n", audit["record"]["head"].as_str().unwrap()));
+    let verify = |head: &str| {
+        let output = Command::new("ssh-keygen")
+            .args(["-Y", "verify", "-f", "allowed", "-I", "who@where", "-n", "pipe-run", "-s"])
+            .arg(&signature)
+            .current_dir(workspace.path(""))
+            .stdin(fs::File::open(workspace.path(head)).unwrap())
+            .output()
+            .unwrap();
+        output.status.success()
+    };
+    assert!(verify("nodules.csv.head") && !verify("nodules.csv"));
+    // By somebody else, by nobody known, and of something else.
+    workspace.write("allowed", format!("who@where {}", workspace.read("other.pub")));
+    let (code, found) = findings(&workspace, &["--trusted", "allowed"]);
+    assert!(code == 3 && found[0].ends_with("and by nobody whose signature counts"), "{found:?}");
+    let unknown = workspace.pipe_ok(&["audit"]).stdout;
+    assert!(unknown.contains("note: the record is signed by the key SHA256:"), "{unknown}");
+    let before = change(&signature, 150);
+    let (code, found) = findings(&workspace, &[]);
+    assert!(code == 3 && found[0].ends_with(".sig: it is no signature of this record"), "{found:?}");
+    fs::write(&signature, before).unwrap();
+    // Until then only.
+    workspace.write("allowed", allowed.replace("namespaces", "valid-before=\"20200101\",namespaces"));
+    assert_eq!(findings(&workspace, &["--trusted", "allowed"]).0, 3);
+    workspace.write("allowed", "who@where nothing");
+    let refused = workspace.pipe(&["audit", "--trusted", "allowed"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("allowed:1: it names no key"), "{}", refused.stderr);
+    // Keys that cannot be used are refused before the run.
+    let refused = workspace.pipe(&["run", "p.toml", "--sign", "locked"]);
+    assert_eq!(refused.code, 2);
+    assert!(refused.stderr.contains("the key locked needs a passphrase"), "{}", refused.stderr);
+    let passphrase = [("PIPE_SIGN_PASSPHRASE", "secret")];
+    assert_eq!(workspace.pipe_with(&["audit", "--sign", "locked"], &passphrase).code, 0);
+    assert_eq!(files(&run.join("signatures")).len(), 2);
+    assert_eq!(workspace.pipe(&["audit", "--sign", "nodules.csv"]).code, 2);
+    // What was written after it was signed is not signed.
+    let record = run.join("record.jsonl");
+    let text = fs::read_to_string(&record).unwrap();
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    fs::write(&record, lines[..lines.len() - 1].concat()).unwrap();
+    let (code, found) = findings(&workspace, &[]);
+    assert!(code == 3 && found.len() == 2, "{found:?}");
 }

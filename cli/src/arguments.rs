@@ -222,6 +222,9 @@ pub(crate) struct RunArguments {
     /// Hash every input file anew instead of trusting its size and times
     #[arg(long)]
     pub(crate) verify: bool,
+    /// Sign the run's record with this Ed25519 key of ssh-keygen; PIPE_SIGN_PASSPHRASE has the passphrase, if it has one
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Option<PathBuf>,
     /// Print one JSON object for each event on stdout
     #[arg(long)]
     pub(crate) json: bool,
@@ -338,6 +341,12 @@ pub(crate) struct AuditArguments {
     /// The head that an earlier audit told: the cache must still have it
     #[arg(long, value_name = "DIGEST")]
     pub(crate) head: Option<Digest>,
+    /// People whose signatures count, as ssh-keygen's allowed signers: one of them has to have signed the record
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trusted: Option<PathBuf>,
+    /// Sign the record with this Ed25519 key of ssh-keygen, if nothing is found
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Option<PathBuf>,
     /// The folder that the manifest's paths are read against now, if the project was moved
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,

@@ -6,7 +6,7 @@ use pipe_engine::audit::TargetError;
 use pipe_engine::job::JobError;
 use pipe_engine::manifest::ManifestError;
 use pipe_engine::publish::CopyError;
-use pipe_engine::record::RecordError;
+use pipe_engine::record::{RecordError, SignatureError};
 use pipe_engine::run::RunError;
 use pipe_engine::stage::{Finding, StageError};
 
@@ -37,6 +37,9 @@ pub enum CliError {
     /// A run's record cannot be told.
     #[error(transparent)]
     Record(#[from] RecordError),
+    /// A record cannot be signed, or its signatures not be checked.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// There is nothing to audit.
     #[error(transparent)]
     Audit(#[from] TargetError),
@@ -123,6 +126,18 @@ impl CliError {
             }
             CliError::Record(RecordError::Ambiguous { .. }) => {
                 Some("give more of the id; `pipe runs` tells what each of them did".to_string())
+            }
+            CliError::Signature(SignatureError::Key { .. }) => {
+                Some("name a private key that `ssh-keygen -t ed25519` has made".to_string())
+            }
+            CliError::Signature(SignatureError::Encrypted { .. }) => {
+                Some("give its passphrase in PIPE_SIGN_PASSPHRASE".to_string())
+            }
+            CliError::Signature(SignatureError::Signers { .. }) => Some(
+                "each line has principals, options and a key; see ALLOWED SIGNERS in the manual of ssh-keygen".to_string(),
+            ),
+            CliError::Signature(SignatureError::NoSeal { .. }) => {
+                Some("records have seals since pipe 0.1; run it again to have one".to_string())
             }
             CliError::Audit(TargetError::Unknown { .. }) => Some(
                 "the file was changed, or made by something else, or its result has been collected; \

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use pipe_cache::Store;
 use pipe_engine::context::Devices;
 use pipe_engine::manifest::{Overrides, Pipeline, load_pipeline};
+use pipe_engine::record::SigningKey;
 use pipe_engine::registry::Registry;
 use pipe_engine::requests::Secrets;
 use pipe_engine::stage::StageError;
@@ -87,6 +88,13 @@ pub(crate) fn cache_folder(pipeline: &Pipeline, arguments: &CacheArguments) -> P
 /// Keys of services, from the environment.
 pub fn secrets() -> Secrets {
     Secrets::new(|name| std::env::var(name).ok())
+}
+
+/// The key to sign records with.
+pub(crate) fn signing_key(path: Option<&PathBuf>) -> Result<Option<SigningKey>, CliError> {
+    let passphrase = std::env::var("PIPE_SIGN_PASSPHRASE").ok();
+    let read = |path: &PathBuf| SigningKey::read(path, passphrase.as_deref());
+    Ok(path.map(read).transpose()?)
 }
 
 /// The devices of a run. One that cannot be used is refused; another one is never taken instead.

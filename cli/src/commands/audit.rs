@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use pipe_cache::Store;
 use pipe_engine::audit::{
-    Asked, Audit, Checked, Outcome, RecordFacts, Recorded, Replay, Replayed, ReplayedInstance, Target,
-    audit as look, find, replay, unreadable,
+    Asked, Audit, Checked, Outcome, Recorded, Replay, Replayed, ReplayedInstance, Target, audit as look,
+    find, replay, unreadable,
 };
 use pipe_engine::context::{Cancel, Devices};
 use pipe_engine::manifest::Pipeline;
-use pipe_engine::record::{RecordEnder, RecordError};
+use pipe_engine::record::{AllowedSigners, RecordEnder, RecordError, read_head};
 use pipe_engine::session::Session;
 use pipe_engine::view::AuditView;
 
@@ -23,12 +23,17 @@ use crate::{Running, hub, render, session, timing};
 
 pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<ExitCode, CliError> {
     let store = session::nearest_store(&arguments.cache)?;
+    let key = session::signing_key(arguments.sign.as_ref())?;
     let path = Path::new(&arguments.target);
     let (run, target) = match path.exists() {
         true => find(&store, path)?,
         false => (arguments.target.clone(), Target::Run),
     };
     let audit = audited(arguments, running, &store, (&run, target))?;
+    if let Some(key) = key.filter(|_| audit.findings.is_empty()) {
+        let path = key.sign(&read_head(&store, &audit.run)?)?;
+        render::line(&format!("signed: {}", path.display()));
+    }
     match arguments.output.json {
         true => render::json(&AuditView::new(&audit)),
         false => render::out_fitted(&text(&audit)),
@@ -62,7 +67,8 @@ fn audited(
     // No device is used; its sort is a part of fingerprints.
     let devices = if recorded.device() == "cuda" { Devices::Cuda(vec![0]) } else { Devices::Cpu };
     let session = Session::new(registry, store, devices, false);
-    let asked = Asked { target, head: arguments.head };
+    let signers = arguments.trusted.as_deref().map(AllowedSigners::read).transpose()?;
+    let asked = Asked { target, head: arguments.head, signers };
     let mut audit = look(&session, &recorded, pipeline.as_ref(), &asked)?;
     if let (Some(stages), Ok(pipeline)) = (&arguments.replay, &pipeline) {
         compute_again(arguments, running, (stages, store), (&recorded, pipeline, &asked), &mut audit)?;
@@ -99,13 +105,13 @@ fn text(audit: &Audit) -> String {
     let mut lines: Vec<String> = audit.findings.iter().map(|finding| format!("finding: {finding}")).collect();
     lines.extend(audit.notes.iter().map(|note| format!("note: {note}")));
     lines.push(format!("run {}", audit.run));
-    lines.extend(facts(&audit.record, &audit.checked));
+    lines.extend(facts(audit));
     lines.extend(audit.replayed.iter().flat_map(computed_again));
     lines.push(audit.level().to_string());
     lines.join("\n")
 }
 
-fn facts(record: &RecordFacts, checked: &Checked) -> Vec<String> {
+fn facts(Audit { record, checked, signed_by, .. }: &Audit) -> Vec<String> {
     let Checked { instances, bound, blobs, bytes, published } = checked;
     let mut lines = Vec::new();
     if let Some(head) = record.head {
@@ -115,6 +121,9 @@ fn facts(record: &RecordFacts, checked: &Checked) -> Vec<String> {
             many => format!("{many} later runs have seen it"),
         };
         lines.push(format!("  record     {} lines, head {head}; {seen}", record.lines));
+    }
+    if !signed_by.is_empty() {
+        lines.push(format!("  signed     by {}", signed_by.join(", ")));
     }
     lines.push(format!("  instances  {instances} with results, {bound} bound anew to their inputs"));
     lines.push(format!("  bytes      {blobs} blobs, {}", render::size(*bytes)));

@@ -8,7 +8,7 @@ use std::time::Duration;
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Observer, Status, Summary};
 use pipe_engine::preflight::check_tables;
-use pipe_engine::record::{GitState, RecordEnder, Surroundings};
+use pipe_engine::record::{GitState, RecordEnder, SignatureError, Surroundings, read_head};
 use pipe_engine::run::{ExecutorChoice, RunOptions, WorkerCommand, run as run_pipeline};
 use pipe_engine::session::Session;
 
@@ -33,6 +33,7 @@ pub(crate) fn run(arguments: &RunArguments, running: &Running) -> Result<ExitCod
 fn run_or_refuse(arguments: &RunArguments, running: &Running) -> Result<ExitCode, CliError> {
     let devices = session::devices(arguments.device, running)?;
     let executor = executor(arguments)?;
+    let key = session::signing_key(arguments.sign.as_ref())?;
     let verbosity = arguments.verbosity();
     let observer: Box<dyn Observer> =
         if arguments.json { Box::new(JsonLines(verbosity)) } else { Box::new(Display::new(verbosity)) };
@@ -59,6 +60,15 @@ fn run_or_refuse(arguments: &RunArguments, running: &Running) -> Result<ExitCode
     let _ = ctrlc::set_handler(move || interrupt(&signalled, &ender));
     let noting = Noting { observer: observer.as_ref(), runs: store.runs() };
     let summary = run_pipeline(&session, &pipeline, &options, &noting, &cancel)?;
+    if let Some(key) = key {
+        let signed =
+            read_head(&store, &summary.run).map_err(SignatureError::from).and_then(|run| key.sign(&run));
+        signed.map_err(|error| CliError::Other {
+            message: format!("the run has ended, and its record is not signed: {error}"),
+            help: format!("`pipe audit {} --sign KEY` signs it", summary.run),
+            code: exit::FAILED,
+        })?;
+    }
     Ok(exit_code(&summary))
 }
 

@@ -6,8 +6,11 @@ use std::fs::File;
 use pipe_cache::{Digest, Store};
 
 use super::finding::{Finding, Note};
-use super::{Audit, RecordFacts};
-use crate::record::{InstanceRecord, RecordError, RunHead, Sealed, read_head, read_seals, run_ids};
+use super::{Asked, Audit, RecordFacts};
+use crate::record::{
+    AllowedSigners, InstanceRecord, RecordError, RunHead, Sealed, Signed, SignedState, read_head, read_seals,
+    run_ids, signatures,
+};
 
 /// Since this version records have seals.
 pub(super) const SEALED: u32 = 3;
@@ -19,7 +22,7 @@ type Seen = BTreeMap<String, Vec<(Digest, String)>>;
 pub(super) fn check(
     store: &Store,
     (run, makers): (&RunHead, &BTreeSet<String>),
-    noted: Option<Digest>,
+    asked: &Asked,
     audit: &mut Audit,
 ) -> Result<(), RecordError> {
     let seen = seen(store)?;
@@ -35,7 +38,8 @@ pub(super) fn check(
             audit.findings.push(Finding::RunGone { run: gone, seen_by });
         }
     }
-    if let Some(head) = noted.filter(|head| !sealed.seals.contains(head))
+    check_signatures(run, &sealed, asked.signers.as_ref(), audit);
+    if let Some(head) = asked.head.filter(|head| !sealed.seals.contains(head))
         && !is_known(store, head)?
     {
         audit.findings.push(Finding::HeadUnknown { head });
@@ -43,6 +47,26 @@ pub(super) fn check(
     let later = seen.get(&run.header.run).map_or(0, Vec::len);
     audit.record = RecordFacts { lines: sealed.seals.len(), head: sealed.head(), seen_by: later };
     Ok(())
+}
+
+/// Looks at who has signed a record.
+fn check_signatures(run: &RunHead, sealed: &Sealed, signers: Option<&AllowedSigners>, audit: &mut Audit) {
+    let none = AllowedSigners::default();
+    let mut unknown = Vec::new();
+    for Signed { path, key, state } in signatures(run, sealed, signers.unwrap_or(&none)) {
+        match state {
+            SignedState::By(who) => audit.signed_by.push(who),
+            SignedState::ByUnknown => unknown.extend(key),
+            SignedState::OfLines(lines) => {
+                audit.findings.push(Finding::Signature { path, lines: Some(lines) })
+            }
+            SignedState::OfOther => audit.findings.push(Finding::Signature { path, lines: None }),
+        }
+    }
+    match signers {
+        Some(_) if audit.signed_by.is_empty() => audit.findings.push(Finding::NotSigned { keys: unknown }),
+        _ => audit.notes.extend(unknown.into_iter().map(|key| Note::SignedByUnknown { key })),
+    }
 }
 
 /// What each run saw of the others when it began.

@@ -49,6 +49,18 @@ pub enum Finding {
         /// The head.
         head: Digest,
     },
+    /// A signature is not of this record as it is.
+    Signature {
+        /// The signature.
+        path: PathBuf,
+        /// Of how many of its lines it is; none of this record.
+        lines: Option<usize>,
+    },
+    /// Nobody whose signature counts has signed the record.
+    NotSigned {
+        /// The keys of those who have.
+        keys: Vec<String>,
+    },
     /// A log or another file beside a record is not as it was when its instance ended.
     SideFile {
         /// The instance.
@@ -169,6 +181,11 @@ pub enum Note {
         /// The run.
         run: String,
     },
+    /// The record is signed by a key of which nobody said whose it is.
+    SignedByUnknown {
+        /// The key.
+        key: String,
+    },
     /// The records of runs that computed results are gone.
     MakersGone {
         /// The runs.
@@ -227,6 +244,16 @@ impl fmt::Display for Finding {
                 f,
                 "the head {head} is in no record: the cache was put back to an earlier state, or is another one"
             ),
+            Self::Signature { path, lines: None } => {
+                write!(f, "{}: it is no signature of this record", path.display())
+            }
+            Self::Signature { path, lines: Some(lines) } => {
+                write!(f, "{}: it is of the first {lines} lines of the record only", path.display())
+            }
+            Self::NotSigned { keys } if keys.is_empty() => f.write_str("the record is not signed"),
+            Self::NotSigned { keys } => {
+                write!(f, "the record is signed by {}, and by nobody whose signature counts", keys.join(", "))
+            }
             Self::SideFile { instance, path } => {
                 write!(f, "{}: not as it was when {instance} ended", path.display())
             }
@@ -300,6 +327,9 @@ impl fmt::Display for Note {
                 f,
                 "the record of run {run} is of before records had seals: edits of its text cannot be noticed"
             ),
+            Self::SignedByUnknown { key } => {
+                write!(f, "the record is signed by the key {key}; --trusted says whose keys count")
+            }
             Self::MakersGone { runs } => {
                 write!(f, "results were computed by runs whose records are gone: {}", runs.join(", "))
             }

@@ -17,6 +17,11 @@ pub enum Level {
     },
     /// What is kept agrees with itself and with the inputs.
     Consistent,
+    /// Besides, somebody whose signature counts has signed the record.
+    Signed {
+        /// Who.
+        by: Vec<String>,
+    },
     /// Some of it was computed again, and is the same.
     PartlyComputedAgain {
         /// Instances whose results are the same.
@@ -74,6 +79,12 @@ impl fmt::Display for Level {
                      inputs are what they are said to be.",
                 )
             }
+            Self::Signed { by } => write!(
+                f,
+                "level: signed, by {}. The record is the one that they signed, and fingerprints, results, bytes and inputs \
+                 agree with it. That they are what the inputs give is their word: compute it again with --replay.",
+                by.join(", ")
+            ),
             Self::Consistent => f.write_str(
                 "level: consistent. Record, fingerprints, results, bytes and inputs agree with one another. Whoever can \
                  write the cache could have invented all of them: compare the head with one that was noted before, verify \

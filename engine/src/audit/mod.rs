@@ -31,7 +31,9 @@ use self::published::Folders;
 pub use self::replay::{Outcome, Replay, Replayed, ReplayedInstance, Sample, replay};
 pub use self::target::{Target, TargetError, find};
 use crate::manifest::{ManifestError, Pipeline, recorded_pipeline};
-use crate::record::{InstanceRecord, RecordError, RunRecord, RunState, read_manifest, read_run};
+use crate::record::{
+    AllowedSigners, InstanceRecord, RecordError, RunRecord, RunState, read_manifest, read_run,
+};
 use crate::registry::Registry;
 use crate::session::Session;
 
@@ -42,6 +44,8 @@ pub struct Audit {
     pub run: String,
     /// What its record is.
     pub record: RecordFacts,
+    /// Whose signatures it has, of those that count.
+    pub signed_by: Vec<String>,
     /// How much was looked at.
     pub checked: Checked,
     /// What is not as it has to be, or not as it was.
@@ -62,6 +66,7 @@ impl Audit {
     /// What it shows.
     pub fn level(&self) -> Level {
         match (self.findings.len(), &self.replayed) {
+            (0, None) if !self.signed_by.is_empty() => Level::Signed { by: self.signed_by.clone() },
             (0, None) => Level::Consistent,
             (0, Some(replayed)) => Level::of_replayed(replayed),
             (findings, _) => Level::None { findings },
@@ -143,6 +148,8 @@ pub struct Asked {
     pub target: Target,
     /// The head of a record that somebody noted before.
     pub head: Option<Digest>,
+    /// People of whom one has to have signed the record.
+    pub signers: Option<AllowedSigners>,
 }
 
 /// Audits a run whose record can be read.
@@ -164,7 +171,7 @@ pub fn audit(
         all.iter().filter(|one| scope.contains(one.label.as_str())).collect();
     let with_result: Vec<&InstanceRecord> = in_scope.iter().copied().filter(|one| one.has_result()).collect();
     let makers = results::check_makers(store, &audit.run.clone(), &with_result, &mut audit);
-    chain::check(store, (&run.head, &makers), asked.head, &mut audit)?;
+    chain::check(store, (&run.head, &makers), asked, &mut audit)?;
     chain::check_files(&run.head, &in_scope, &mut audit);
     bytes::check(store, &with_result, &mut audit);
     let preimages = results::check(store, &with_result, &mut audit)?;

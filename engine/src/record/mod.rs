@@ -4,6 +4,7 @@ mod head;
 mod measures;
 mod read;
 mod seal;
+mod signature;
 mod write;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,8 @@ pub(crate) use self::measures::{peak_memory, utc};
 pub use self::read::{RecordError, RunRecord, read_manifest, read_run, read_seals, run_ids};
 pub(crate) use self::read::{Shared, read_own, read_shared};
 pub use self::seal::Sealed;
+pub use self::signature::{AllowedSigners, NAMESPACE, SignatureError, SigningKey};
+pub(crate) use self::signature::{Signed, SignedState, signatures};
 pub use self::write::RecordEnder;
 pub(crate) use self::write::RecordWriter;
 use crate::input::Selector;

@@ -17,6 +17,8 @@ pub struct AuditView {
     pub text: String,
     /// What its record is.
     pub record: RecordFacts,
+    /// Whose signatures it has, of those that count.
+    pub signed_by: Vec<String>,
     /// How much was looked at.
     pub checked: Checked,
     /// What was computed again, if that was asked for.
@@ -53,6 +55,7 @@ impl AuditView {
             text: level.to_string(),
             level,
             record: audit.record.clone(),
+            signed_by: audit.signed_by.clone(),
             checked: audit.checked,
             replayed: audit.replayed.clone(),
             findings: InWords::all(&audit.findings),
