@@ -4,7 +4,7 @@
 #     scripts/readme-metrics.sh PIPE CACHE            rewrites README from the last run in a cache, and names its class
 #     scripts/readme-metrics.sh --check PIPE CACHE    compares; ends with 1 where they differ, with 3 on another class
 #
-# The class is that of the processor ("cpu/avx2"): on another one sums are made in another order, and last digits differ.
+# The class is that of the device ("cpu"): on another one sums are made in another order, and last digits differ.
 set -eu
 cd "$(dirname "$0")/.."
 

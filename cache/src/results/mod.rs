@@ -1,6 +1,6 @@
 //! Which fingerprint gave which artifacts, and what it was made of.
 //!
-//! A journal leads from a fingerprint to its results, small blobs of JSON, one for each fine device class (`cpu-avx512`,
+//! A journal leads from a fingerprint to its results, small blobs of JSON, one for each fine device class (`cpu`,
 //! `cuda-sm_90`, or `any` where the bytes do not depend on it), and to its preimage. The first result of a class stays:
 //! a later one with other bytes is a conflict, which is kept and does not count.
 

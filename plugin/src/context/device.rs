@@ -65,26 +65,27 @@ impl Device {
     /// The fine class under which results are stored.
     pub fn class(self) -> String {
         match self {
-            Device::Cpu => format!("cpu/{}", cpu_class()),
+            Device::Cpu => cpu_class(),
             Device::Cuda(_) => "cuda".to_string(),
         }
     }
 }
 
-/// The widest vector instructions, which decide how matrix products are summed.
-fn cpu_class() -> &'static str {
+/// Processors that give the same bits: all of x86-64 with fused multiply-add, whatever their registers and caches. A
+/// program that was compiled for more than the least of them sums some things in other lanes.
+fn cpu_class() -> String {
     #[cfg(target_arch = "x86_64")]
     {
-        if is_x86_feature_detected!("avx512f") {
-            "avx512"
-        } else if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-            "avx2"
-        } else {
-            "sse2"
-        }
+        let has_fma = is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma");
+        let class = match (has_fma, cfg!(target_feature = "avx")) {
+            (true, false) => "cpu",
+            (true, true) => "cpu/native",
+            (false, _) => "cpu/no-fma",
+        };
+        class.to_string()
     }
     #[cfg(not(target_arch = "x86_64"))]
     {
-        std::env::consts::ARCH
+        format!("cpu/{}", std::env::consts::ARCH)
     }
 }

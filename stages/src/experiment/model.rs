@@ -11,6 +11,7 @@ use pipe_learning::clip::architecture::Architecture;
 use pipe_learning::clip::heads::HeadSettings;
 use pipe_learning::clip::lora::Tower;
 use pipe_learning::clip::model::{ModelSettings, Tuning};
+use pipe_learning::clip::product::matmul;
 use pipe_learning::clip::weights::check_shapes;
 use pipe_learning::clip::{ModelError, Tensors};
 use pipe_learning::training::parameters::TrainParameters;
@@ -128,7 +129,7 @@ fn pack(tensors: &mut Tensors, attention: &str, merge: Merge) -> Result<bool, Mo
                 found = true;
                 match merge {
                     Merge::Once => weight,
-                    Merge::Twice { scaling } => (weight + (up.matmul(&down)? * scaling)?)?,
+                    Merge::Twice { scaling } => (weight + (matmul(&up, &down)? * scaling)?)?,
                 }
             }
             (Err(_), Err(_)) => weight,

@@ -12,6 +12,7 @@ use pipe_plugin::stage::StageError;
 use crate::cohort::model_file::{BaseWeights, ModelFile};
 use pipe_learning::clip::lora::{LoraSettings, Tower};
 use pipe_learning::clip::model::Tuning;
+use pipe_learning::clip::product::matmul;
 use pipe_learning::clip::weights::parse_safetensors;
 use pipe_learning::clip::{ModelError, Tensors};
 use pipe_torch::write::checkpoint;
@@ -123,7 +124,7 @@ fn merge_block(tensors: &mut Tensors, lora: &LoraSettings, attention: &str) -> R
         let name = format!("{attention}.{module}");
         let adapter = |part: &str| tensors.get(&format!("{name}.w_lora_{part}"));
         let weight = match adapter("B").zip(adapter("A")) {
-            Some((up, down)) => (weight + (up.matmul(down)? * lora.scaling())?)?,
+            Some((up, down)) => (weight + (matmul(up, down)? * lora.scaling())?)?,
             None => weight,
         };
         tensors.insert(format!("{name}.weight"), weight.contiguous()?);

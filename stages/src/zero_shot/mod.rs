@@ -4,6 +4,7 @@
 //! of its values; [`probabilities`] makes a softmax over the values of how near the image is to each.
 
 use candle_core::{D, Result, Tensor};
+use pipe_learning::clip::product::matmul;
 
 pub mod prompts;
 pub mod table;
@@ -15,7 +16,7 @@ pub mod table;
 /// # Errors
 /// Widths that differ.
 pub fn probabilities(images: &Tensor, values: &Tensor, scale: f64) -> Result<Vec<Vec<f64>>> {
-    let scores = (images.matmul(&values.t()?)? * scale)?;
+    let scores = (matmul(images, &values.t()?)? * scale)?;
     let softmax = |scores: Vec<f32>| -> Vec<f64> {
         let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let shares: Vec<f64> =

@@ -5,9 +5,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dropout::Dropout;
+use super::elementary::{gelu, tanh};
 use super::functions::{LayerNorm, relu, softmax};
 use super::linear::Linear;
 use super::parameters::Parameters;
+use super::product::matmul;
 use super::{ModelError, Shapes};
 
 /// Number of classes: benign and malignant.
@@ -74,10 +76,10 @@ impl ImageHead {
     /// Another embedding width.
     pub fn forward(&self, slices: &Tensor) -> candle_core::Result<Tensor> {
         let projected = relu(&self.projector.forward(slices)?)?;
-        let scores = self.score.forward(&self.hidden.forward(&projected)?.tanh()?)?;
+        let scores = self.score.forward(&tanh(&self.hidden.forward(&projected)?)?)?;
         let (nodules, slices, _) = scores.dims3()?;
         let shares = softmax(&scores.reshape((nodules, 1, slices))?)?;
-        shares.matmul(&projected)?.squeeze(1)
+        matmul(&shares, &projected)?.squeeze(1)
     }
 }
 
@@ -111,7 +113,7 @@ impl TextHead {
     /// Another embedding width.
     pub fn forward(&self, texts: &Tensor, dropout: Dropout<'_>) -> candle_core::Result<Tensor> {
         let projected = self.projection.forward(texts)?;
-        let refined = self.perceptron.forward(&projected.gelu_erf()?)?;
+        let refined = self.perceptron.forward(&gelu(&projected)?)?;
         let refined = dropout.apply(&refined, self.dropout, "semantic_projection")?;
         self.norm.forward(&(refined + projected)?)
     }

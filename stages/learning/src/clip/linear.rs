@@ -2,8 +2,7 @@
 //!
 //! candle's own matrix product computes the gradients of both factors, even of a frozen weight or of
 //! the input pixels, and sums a bias gradient element by element. Here a gradient is computed only for
-//! what the graph tracks, and the bias gradient is a matrix product. Forward and backward use
-//! the backend's own matrix product, so every device that candle knows works.
+//! what the graph tracks, and the bias gradient is a matrix product.
 
 use candle_core::backend::BackendStorage;
 use candle_core::op::Add;
@@ -11,6 +10,7 @@ use candle_core::{CpuStorage, CudaStorage, CustomOp2, CustomOp3, DType, Layout, 
 
 use super::fused::add::add_to_rows;
 use super::fused::storage::{floats, floats_mut};
+use super::product::{Multiply, matmul};
 
 /// An affine map; whether its tensors are trained is theirs to know.
 ///
@@ -66,24 +66,23 @@ struct Product;
 struct Affine;
 
 /// The product and its layout, (rows, outputs).
-fn product<S: BackendStorage>(input: (&S, &Layout), weight: (&S, &Layout)) -> Result<(S, Layout)> {
+fn product<S: BackendStorage + Multiply>(input: (&S, &Layout), weight: (&S, &Layout)) -> Result<(S, Layout)> {
     let (outputs, inputs) = weight.1.shape().dims2()?;
     if input.1.dims().last() != Some(&inputs) {
         candle_core::bail!("linear: input {:?} does not fit weight {:?}", input.1.shape(), weight.1.shape());
     }
     let rows = input.1.shape().elem_count() / inputs.max(1);
     let flat = Layout::contiguous_with_offset((rows, inputs), input.1.start_offset());
-    let sizes = (1, rows, outputs, inputs);
     let output = if weight.0.dtype() == input.0.dtype() {
-        input.0.matmul(weight.0, sizes, &flat, &weight.1.transpose(0, 1)?)?
+        input.0.multiply(&flat, weight.0, &weight.1.transpose(0, 1)?)?
     } else {
         let widened = weight.0.to_dtype(weight.1, input.0.dtype())?;
-        input.0.matmul(&widened, sizes, &flat, &Layout::contiguous((outputs, inputs)).transpose(0, 1)?)?
+        input.0.multiply(&flat, &widened, &Layout::contiguous((outputs, inputs)).transpose(0, 1)?)?
     };
     Ok((output, Layout::contiguous((rows, outputs))))
 }
 
-fn affine<S: BackendStorage>(
+fn affine<S: BackendStorage + Multiply>(
     input: (&S, &Layout),
     weight: (&S, &Layout),
     bias: (&S, &Layout),
@@ -112,12 +111,12 @@ fn gradients(input: &Tensor, weight: &Tensor, gradient: &Tensor) -> Result<(Opti
     let of_input = match input.track_op() {
         true => {
             let weight = weight.detach().to_dtype(gradient.dtype())?;
-            Some(gradient.matmul(&weight)?.reshape(input.shape())?)
+            Some(matmul(&gradient, &weight)?.reshape(input.shape())?)
         }
         false => None,
     };
     let of_weight = match weight.track_op() {
-        true => Some(gradient.t()?.matmul(&input.detach().reshape(((), inputs))?)?),
+        true => Some(matmul(&gradient.t()?, &input.detach().reshape(((), inputs))?)?),
         false => None,
     };
     Ok((of_input, of_weight))
@@ -212,7 +211,7 @@ impl CustomOp3 for Affine {
 /// Sums over the rows of (rows, columns), as a matrix product.
 fn column_sums(rows: &Tensor) -> Result<Tensor> {
     let ones = Tensor::ones((1, rows.dim(0)?), rows.dtype(), rows.device())?;
-    ones.matmul(rows)?.squeeze(0)
+    matmul(&ones, rows)?.squeeze(0)
 }
 
 #[cfg(test)]

@@ -16,10 +16,12 @@ pub mod lora;
 pub mod losses;
 pub mod model;
 pub mod optimiser;
+pub mod product;
 pub mod text;
 pub mod vision;
 pub mod weights;
 
+mod elementary;
 mod functions;
 mod fused;
 mod fused_step;

@@ -5,12 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use candle_core::{D, Device, Tensor, Var};
+use candle_core::{Device, Tensor, Var};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::architecture::Architecture;
 use super::dropout::Dropout;
+use super::elementary::exp;
 use super::frozen_weights::FrozenWeights;
 use super::functions::unit_length;
 use super::heads::{CLASSES, HeadSettings, ImageHead, TextHead};
@@ -19,6 +20,7 @@ use super::inputs::{Images, Texts};
 use super::linear::Linear;
 use super::lora::{LoraSettings, Tower};
 use super::parameters::Parameters;
+use super::product::matmul;
 use super::text::{TextTower, Tokens};
 use super::vision::VisionTower;
 use super::{ModelError, Operations, Shapes, Tensors};
@@ -376,11 +378,11 @@ impl Model {
     ) -> Result<Output, ModelError> {
         let image_embeddings = self.image_embeddings(images, dropout)?;
         let text_embeddings = self.text_embeddings(texts, dropout)?;
-        let similarities = text_embeddings.matmul(&image_embeddings.transpose(D::Minus2, D::Minus1)?)?;
+        let similarities = matmul(&text_embeddings, &image_embeddings.t()?)?;
         Ok(Output {
             image_logits: self.image_classifier.forward(&image_embeddings)?,
             text_logits: self.text_classifier.forward(&text_embeddings)?,
-            pair_logits: similarities.broadcast_mul(&self.logit_scale.exp()?)?,
+            pair_logits: similarities.broadcast_mul(&exp(&self.logit_scale)?)?,
             image_embeddings,
             text_embeddings,
         })

@@ -7,6 +7,7 @@ use super::dropout::Dropout;
 use super::functions::LayerNorm;
 use super::lora::{LoraSettings, Tower};
 use super::parameters::Parameters;
+use super::product::matmul;
 use super::tower::Transformer;
 use super::{ModelError, Shapes};
 
@@ -113,7 +114,7 @@ impl TextTower {
         let mask = self.mask.narrow(0, 0, length)?.narrow(1, 0, length)?.contiguous()?;
         let ends = |stream: &Tensor| stream.reshape((texts * length, width))?.index_select(&tokens.ends, 0);
         let ends = self.transformer.forward(&stream, Some(&mask), dropout, ends)?;
-        self.after.forward(&ends)?.matmul(&self.projection)
+        matmul(&self.after.forward(&ends)?, &self.projection)
     }
 }
 

@@ -9,6 +9,7 @@ use super::fused::attention::attention;
 use super::linear::Linear;
 use super::lora::{Adapters, LoraSettings, Tower};
 use super::parameters::Parameters;
+use super::product::matmul;
 use super::{ModelError, Operations, lora};
 
 /// The residual blocks of one tower.
@@ -160,11 +161,11 @@ impl Attention {
         let part = |index: usize| split_heads(&packed.narrow(2, index * self.width, self.width)?);
         // Scaling the queries is cheaper than scaling the scores.
         let queries = (part(0)? * (1.0 / (HEAD_WIDTH as f64).sqrt()))?;
-        let mut scores = queries.matmul(&part(1)?.t()?)?;
+        let mut scores = matmul(&queries, &part(1)?.t()?)?;
         if let Some(mask) = mask {
             scores = scores.broadcast_add(mask)?;
         }
-        let mixed = softmax(&scores)?.matmul(&part(2)?)?;
+        let mixed = matmul(&softmax(&scores)?, &part(2)?)?;
         let heads = self.width / HEAD_WIDTH;
         let mixed = mixed.reshape((batch, heads, tokens, HEAD_WIDTH))?.transpose(1, 2)?;
         mixed.reshape((batch, tokens, self.width))

@@ -8,6 +8,7 @@ use super::functions::LayerNorm;
 use super::linear::Linear;
 use super::lora::{LoraSettings, Tower};
 use super::parameters::Parameters;
+use super::product::matmul;
 use super::tower::Transformer;
 use super::{ModelError, Shapes};
 
@@ -67,7 +68,7 @@ impl VisionTower {
         let stream = Tensor::cat(&[class, patches], 1)?.broadcast_add(&self.positional_embedding)?;
         let class = |tokens: &Tensor| tokens.narrow(1, 0, 1)?.squeeze(1)?.contiguous();
         let class = self.transformer.forward(&self.before.forward(&stream)?, None, dropout, class)?;
-        self.after.forward(&class)?.matmul(&self.projection)
+        matmul(&self.after.forward(&class)?, &self.projection)
     }
 
     /// Patches in rows: (images, 3, R, R) → (images, patches, 3 · patch²).

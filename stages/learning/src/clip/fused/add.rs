@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::lanes::widest;
 use super::storage::floats;
+use pipe_numerics::lanes::widest;
 
 /// Values that a thread takes at once.
 const PART: usize = 8192;

@@ -6,10 +6,10 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::lanes::{LANES, exponential, sum, widest};
 use super::product::{product, transpose};
 use super::storage::floats;
 use crate::clip::architecture::HEAD_WIDTH;
+use pipe_numerics::lanes::{LANES, exponential, sum, widest};
 
 /// Attention of `packed` (batch, tokens, 3 · width): queries, keys, values; gives (batch, tokens, width). With `causal`
 /// no token sees a later one. Contiguous f32 on the processor.

@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp2, CustomOp3, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::lanes::{sum, widest};
 use super::storage::floats;
+use pipe_numerics::lanes::{sum, widest};
 
 const EPSILON: f32 = 1e-5;
 /// Rows whose contributions to the gradients of weight and bias are summed together.

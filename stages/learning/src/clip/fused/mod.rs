@@ -11,5 +11,4 @@ pub(crate) mod layer_norm;
 pub(crate) mod quick_gelu;
 pub(crate) mod storage;
 
-mod lanes;
 mod product;

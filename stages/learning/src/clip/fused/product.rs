@@ -1,6 +1,6 @@
 //! Products of small matrices that lie in a cache, for one core.
 
-use super::lanes::LANES;
+use pipe_numerics::lanes::LANES;
 
 /// Rows that share what is loaded of the right factor.
 const ROWS: usize = 4;

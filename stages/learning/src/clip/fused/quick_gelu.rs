@@ -3,8 +3,8 @@
 use candle_core::{CpuStorage, CustomOp1, CustomOp2, Layout, Result, Shape, Tensor};
 use rayon::prelude::*;
 
-use super::lanes::{exponential, widest};
 use super::storage::floats;
+use pipe_numerics::lanes::{exponential, widest};
 
 const SLOPE: f32 = 1.702;
 /// Values that a thread takes at once.

@@ -1,11 +1,11 @@
 //! Loops over lanes of vector registers: sums in a fixed order, and the exponential.
 
 /// Lanes that are worked on together: two registers of AVX2, one of AVX-512.
-pub(super) const LANES: usize = 16;
+pub const LANES: usize = 16;
 
 /// Runs a loop with the widest instructions there are. No result depends on which: none of them are fused.
 #[inline(always)]
-pub(super) fn widest<R>(run: impl FnOnce() -> R) -> R {
+pub fn widest<R>(run: impl FnOnce() -> R) -> R {
     struct Run<F>(F);
     impl<R, F: FnOnce() -> R> pulp::WithSimd for Run<F> {
         type Output = R;
@@ -20,7 +20,7 @@ pub(super) fn widest<R>(run: impl FnOnce() -> R) -> R {
 
 /// The sum of `term` over two slices of the same length.
 #[inline(always)]
-pub(super) fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
+pub fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
     let (a_whole, a_rest) = a.as_chunks::<LANES>();
     let (b_whole, b_rest) = b.as_chunks::<LANES>();
     let mut sums = [0.0_f32; LANES];
@@ -41,7 +41,7 @@ pub(super) fn sum(a: &[f32], b: &[f32], term: impl Fn(f32, f32) -> f32) -> f32 {
 ///
 /// Cody and Waite's reduction to |r| ≤ ln 2 / 2 and a polynomial of degree 6 (minimax coefficients of Cephes' `expf`).
 #[inline(always)]
-pub(super) fn exponential(x: f32) -> f32 {
+pub fn exponential(x: f32) -> f32 {
     const ROUND: f32 = 12_582_912.0;
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;
