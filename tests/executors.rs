@@ -109,6 +109,34 @@ fn training(workspace: &Workspace) -> (std::process::Child, u32) {
 }
 
 #[test]
+#[cfg(target_os = "linux")]
+fn what_an_instance_takes_is_its_own_or_not_told() {
+    let workspace = Workspace::with_two_folds(4);
+    workspace.pipe_ok(&["run", "p.toml", "--executor", "process"]);
+    let usage = |label: &str| -> Vec<f64> {
+        let run: serde_json::Value =
+            serde_json::from_str(&workspace.pipe_ok(&["show", "--json"]).stdout).unwrap();
+        let mut instances = run["instances"].as_array().unwrap().iter();
+        let instance = instances.find(|one| one["label"] == label).unwrap();
+        let names = ["cpu_seconds", "peak_memory_bytes", "read_bytes", "written_bytes"];
+        names.into_iter().filter_map(|name| instance[name].as_f64()).collect()
+    };
+    // In a process of its own each is measured, whatever runs beside it.
+    for label in ["phantom", "train[fold=0]", "train[fold=1]"] {
+        let taken = usage(label);
+        assert!(taken.len() == 4 && taken.iter().all(|value| *value > 0.0), "{label}: {taken:?}");
+    }
+    let [split, train] = ["split", "train[fold=0]"].map(|label| usage(label)[1]);
+    assert!(split < train, "{split} {train}");
+    // What was known took nothing.
+    workspace.pipe_ok(&["run", "p.toml"]);
+    assert_eq!(usage("phantom"), [0.0_f64; 0]);
+    // Alone in the run's process it is measured, too.
+    workspace.pipe_ok(&["run", "p.toml", "--force", "split"]);
+    assert_eq!(usage("split").len(), 4);
+}
+
+#[test]
 fn a_worker_that_is_killed_fails_its_stage_and_the_next_run_goes_on() {
     let workspace = Workspace::with_training(200);
     let (mut head, worker) = training(&workspace);

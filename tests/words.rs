@@ -7,7 +7,7 @@ mod support;
 use regex::Regex;
 use support::Workspace;
 
-const COMMANDS: [&[&str]; 23] = [
+const COMMANDS: [&[&str]; 24] = [
     &[],
     &["run"],
     &["check"],
@@ -20,6 +20,7 @@ const COMMANDS: [&[&str]; 23] = [
     &["why"],
     &["diff"],
     &["audit"],
+    &["pack"],
     &["gc"],
     &["cache"],
     &["cache", "stats"],
@@ -58,6 +59,7 @@ fn redacted(text: &str) -> String {
     let patterns = [
         (r"\b20\d{6}-\d{6}-\d{3}-\w{3}", "[RUN]"),
         (r"20\d\d-\d\d-\d\d \d\d:\d\d(:\d\d)?", "[TIME]"),
+        (r"  cpu \S+ s(, \w+ [\d.]+ \w?B)*", "  [USAGE]"),
         (r" *\d+\.\d+ s\b", " [SECONDS]"),
         (r"\b[0-9a-f]{64}\b", "[DIGEST]"),
         (r"(?m)^(program|host|commit) .*$", "$1 …"),

@@ -42,6 +42,8 @@ pub(crate) enum Command {
     Diff(DiffArguments),
     /// Find out whether a run's results are what its inputs give, and are as they were
     Audit(AuditArguments),
+    /// Put a run into one file, which `pipe audit FILE` looks at anywhere
+    Pack(PackArguments),
     /// Remove from the cache what no recent run and no pin reaches
     Gc(GcArguments),
     /// Count, verify, pin or share what is in the cache
@@ -248,6 +250,7 @@ impl Command {
             Self::Why(options) => options.output.json,
             Self::Diff(options) => options.output.json,
             Self::Audit(options) => options.output.json,
+            Self::Pack(options) => options.output.json,
             Self::Gc(options) => options.output.json,
             Self::Cache(options) => options.output.json,
             Self::Stages(options) => options.output.json,
@@ -335,7 +338,7 @@ pub(crate) struct DiffArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct AuditArguments {
-    /// A run, by id, a unique beginning of it, or `latest`; or a published folder, or a file that a run gave
+    /// A run, by id, a unique beginning of it, or `latest`; or a published folder, a file that a run gave, or a pack
     #[arg(default_value = "latest")]
     pub(crate) target: String,
     /// The head that an earlier audit told: the cache must still have it
@@ -367,6 +370,35 @@ pub(crate) struct AuditArguments {
     pub(crate) cache: CacheArguments,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct PackArguments {
+    /// The run, by id, a unique beginning of it, or `latest`
+    pub(crate) run: String,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Whose results are put in; of others only the digests are
+    #[arg(long, value_enum, default_value_t = PackedOutputs::Last)]
+    pub(crate) outputs: PackedOutputs,
+    /// The folder that the manifest's paths are read against now, if the project was moved
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum PackedOutputs {
+    /// Of stages on which nothing builds
+    Last,
+    /// Of all stages
+    All,
+    /// Of none
+    None,
 }
 
 #[derive(Args, Debug)]

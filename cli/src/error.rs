@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pipe_engine::audit::TargetError;
 use pipe_engine::job::JobError;
 use pipe_engine::manifest::ManifestError;
+use pipe_engine::pack::PackError;
 use pipe_engine::publish::CopyError;
 use pipe_engine::record::{RecordError, SignatureError};
 use pipe_engine::run::RunError;
@@ -40,6 +41,9 @@ pub enum CliError {
     /// A record cannot be signed, or its signatures not be checked.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// A pack cannot be written or read.
+    #[error(transparent)]
+    Pack(#[from] PackError),
     /// There is nothing to audit.
     #[error(transparent)]
     Audit(#[from] TargetError),
@@ -78,6 +82,8 @@ impl CliError {
         match self {
             CliError::Copy(_) | CliError::Run(RunError::Broken(_)) => exit::FAILED,
             CliError::Other { code, .. } => *code,
+            CliError::Pack(PackError::Damaged { .. }) => exit::FOUND,
+            CliError::Pack(PackError::Write { .. }) => exit::FAILED,
             // Of bytes that nothing gave, that is what was found.
             CliError::Audit(TargetError::Unknown { .. }) => exit::FOUND,
             _ => exit::REFUSED,
@@ -138,6 +144,13 @@ impl CliError {
             ),
             CliError::Signature(SignatureError::NoSeal { .. }) => {
                 Some("records have seals since pipe 0.1; run it again to have one".to_string())
+            }
+            CliError::Pack(PackError::Damaged { .. }) => {
+                Some("get it once more from whoever made it; `pipe pack` gives the same bytes again".to_string())
+            }
+            CliError::Pack(PackError::Newer { .. }) => Some("use a newer pipe".to_string()),
+            CliError::Pack(PackError::Store(error)) if error.lost_blob().is_some() => {
+                Some("`pipe audit` tells what is lost; `--outputs none` leaves results out".to_string())
             }
             CliError::Audit(TargetError::Unknown { .. }) => Some(
                 "the file was changed, or made by something else, or its result has been collected; \

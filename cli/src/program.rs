@@ -171,6 +171,7 @@ impl Running {
             Command::Plan(options) => commands::plan::plan(&options, self),
             Command::Graph(options) => commands::graph::graph(&options, self.registry()),
             Command::Get(options) => commands::get::get(&options, self),
+            Command::Pack(options) => commands::pack::write(&options),
             Command::Gc(options) => commands::gc::gc(&options),
             Command::Cache(options) => commands::cache::cache(&options),
             Command::Runs(options) => commands::runs::runs(&options),

@@ -21,6 +21,7 @@ pub mod manifest;
 pub mod naming;
 pub mod oddities;
 mod options;
+pub mod pack;
 pub mod panics;
 pub mod preflight;
 pub mod publish;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 
 use pipe_cache::Store;
 use pipe_engine::audit::{
-    Asked, Audit, Checked, Outcome, Recorded, Replay, Replayed, ReplayedInstance, Target, audit as look,
-    find, replay, unreadable,
+    Asked, Audit, Checked, Finding, Outcome, Recorded, Replay, Replayed, ReplayedInstance, Target,
+    audit as look, find, replay, unreadable,
 };
 use pipe_engine::context::{Cancel, Devices};
 use pipe_engine::manifest::Pipeline;
+use pipe_engine::pack::{Unpacked, is_pack, unpack};
 use pipe_engine::record::{AllowedSigners, RecordEnder, RecordError, read_head};
 use pipe_engine::session::Session;
 use pipe_engine::view::AuditView;
@@ -22,14 +23,19 @@ use crate::progress::{Display, Verbosity};
 use crate::{Running, hub, render, session, timing};
 
 pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<ExitCode, CliError> {
-    let store = session::nearest_store(&arguments.cache)?;
     let key = session::signing_key(arguments.sign.as_ref())?;
     let path = Path::new(&arguments.target);
-    let (run, target) = match path.exists() {
-        true => find(&store, path)?,
-        false => (arguments.target.clone(), Target::Run),
+    let pack = if is_pack(path) { Some(unpack(path)?) } else { None };
+    let store = match &pack {
+        Some(pack) => Arc::clone(&pack.store),
+        None => session::nearest_store(&arguments.cache)?,
     };
-    let audit = audited(arguments, running, &store, (&run, target))?;
+    let (run, target) = match (&pack, path.exists()) {
+        (Some(pack), _) => (pack.run.clone(), Target::Run),
+        (None, true) => find(&store, path)?,
+        (None, false) => (arguments.target.clone(), Target::Run),
+    };
+    let audit = audited(arguments, running, (&store, pack.as_ref()), (&run, target))?;
     if let Some(key) = key.filter(|_| audit.findings.is_empty()) {
         let path = key.sign(&read_head(&store, &audit.run)?)?;
         render::line(&format!("signed: {}", path.display()));
@@ -49,7 +55,7 @@ pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<Exi
 fn audited(
     arguments: &AuditArguments,
     running: &Running,
-    store: &Arc<Store>,
+    (store, pack): (&Arc<Store>, Option<&Unpacked>),
     (run, target): (&str, Target),
 ) -> Result<Audit, CliError> {
     let registry = running.registry();
@@ -59,7 +65,8 @@ fn audited(
         }
         recorded => recorded?,
     };
-    let mut pipeline = recorded.pipeline(store, arguments.root.as_deref(), registry);
+    let root = arguments.root.as_deref().or(pack.map(|pack| pack.root.as_path()));
+    let mut pipeline = recorded.pipeline(store, root, registry);
     if let Ok(pipeline) = &mut pipeline {
         // What is not at hand is told as such: an audit downloads nothing.
         let _ = hub::place_known(pipeline);
@@ -68,8 +75,10 @@ fn audited(
     let devices = if recorded.device() == "cuda" { Devices::Cuda(vec![0]) } else { Devices::Cpu };
     let session = Session::new(registry, store, devices, false);
     let signers = arguments.trusted.as_deref().map(AllowedSigners::read).transpose()?;
-    let asked = Asked { target, head: arguments.head, signers };
+    let asked = Asked { target, head: arguments.head, signers, is_pack: pack.is_some() };
     let mut audit = look(&session, &recorded, pipeline.as_ref(), &asked)?;
+    let problems = pack.into_iter().flat_map(|pack| pack.problems.iter().cloned());
+    audit.findings.extend(problems.map(|problem| Finding::Pack { problem }));
     if let (Some(stages), Ok(pipeline)) = (&arguments.replay, &pipeline) {
         compute_again(arguments, running, (stages, store), (&recorded, pipeline, &asked), &mut audit)?;
     }

@@ -9,6 +9,7 @@ pub(crate) mod gc;
 pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod init;
+pub(crate) mod pack;
 pub(crate) mod plan;
 pub(crate) mod run;
 pub(crate) mod runs;

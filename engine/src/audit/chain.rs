@@ -33,7 +33,7 @@ pub(super) fn check(
         }
     }
     for before in &run.header.after {
-        if !store.runs().join(&before.run).is_dir() {
+        if !asked.is_pack && !store.runs().join(&before.run).is_dir() {
             let (gone, seen_by) = (before.run.clone(), run.header.run.clone());
             audit.findings.push(Finding::RunGone { run: gone, seen_by });
         }

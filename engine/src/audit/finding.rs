@@ -18,6 +18,11 @@ pub enum Finding {
         /// Why.
         problem: String,
     },
+    /// An entry of a pack is not the one that was written there.
+    Pack {
+        /// Which, and how.
+        problem: String,
+    },
     /// A line of a record is not the one that was written there.
     Line {
         /// The record.
@@ -210,6 +215,11 @@ pub enum Note {
         /// The run.
         run: String,
     },
+    /// Blobs of results are told by their digests only.
+    LeftOut {
+        /// How many.
+        blobs: usize,
+    },
     /// What was not looked at.
     NotLookedAt {
         /// What, and why.
@@ -227,7 +237,7 @@ pub enum Note {
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable { problem } => f.write_str(problem),
+            Self::Unreadable { problem } | Self::Pack { problem } => f.write_str(problem),
             Self::Line { path, line } => {
                 write!(f, "{}: line {line} is not the one that was written there", path.display())
             }
@@ -344,6 +354,9 @@ impl fmt::Display for Note {
             ),
             Self::Replaced { path, run } => {
                 write!(f, "{} holds what run {run} gave, which published there since", path.display())
+            }
+            Self::LeftOut { blobs } => {
+                write!(f, "{blobs} files of results are not in the pack, which tells their digests only")
             }
             Self::NotLookedAt { what } => write!(f, "not looked at: {what}"),
             Self::Inherits { instance, from } => {

@@ -25,7 +25,13 @@ pub(super) fn done_of(record: &InstanceRecord) -> Option<Done> {
 }
 
 /// Compares what instances are given now with what they were made of. `records` are those of the whole run.
-pub(super) fn check(binder: &Binder<'_>, records: &ByLabel<'_>, preimages: &Preimages, audit: &mut Audit) {
+pub(super) fn check(
+    binder: &Binder<'_>,
+    records: &ByLabel<'_>,
+    preimages: &Preimages,
+    is_pack: bool,
+    audit: &mut Audit,
+) {
     let all = &binder.pipeline.instances;
     let upstream = |position: usize| -> Option<Arc<Done>> {
         done_of(records.get(all.get(position)?.label.as_str())?).map(Arc::new)
@@ -52,8 +58,11 @@ pub(super) fn check(binder: &Binder<'_>, records: &ByLabel<'_>, preimages: &Prei
                 }
                 audit.findings.extend(found);
             }
-            Err(error) if error.lost_blob().is_some() => {
-                audit.drifted.insert(instance.label.clone());
+            // A pack need not have all inputs and results.
+            Err(error) if is_pack || error.lost_blob().is_some() => {
+                if !is_pack {
+                    audit.drifted.insert(instance.label.clone());
+                }
                 let what = format!("the inputs of {}: {error}", instance.label);
                 audit.notes.push(Note::NotLookedAt { what });
             }
@@ -77,7 +86,12 @@ pub(super) fn check(binder: &Binder<'_>, records: &ByLabel<'_>, preimages: &Prei
 }
 
 /// What differs from what an instance was made of.
-fn drift(binder: &Binder<'_>, record: &InstanceRecord, before: &Preimage, now: &Bound) -> Vec<Finding> {
+pub(super) fn drift(
+    binder: &Binder<'_>,
+    record: &InstanceRecord,
+    before: &Preimage,
+    now: &Bound,
+) -> Vec<Finding> {
     let is_same_code = now.preimage.code == before.code;
     if is_same_code && now.fingerprint == before.fingerprint() {
         return Vec::new();

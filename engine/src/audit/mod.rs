@@ -148,6 +148,8 @@ pub struct Asked {
     pub target: Target,
     /// The head of a record that somebody noted before.
     pub head: Option<Digest>,
+    /// Whether the store holds a pack: then other runs and many blobs are not in it, and inputs perhaps elsewhere.
+    pub is_pack: bool,
     /// People of whom one has to have signed the record.
     pub signers: Option<AllowedSigners>,
 }
@@ -173,16 +175,18 @@ pub fn audit(
     let makers = results::check_makers(store, &audit.run.clone(), &with_result, &mut audit);
     chain::check(store, (&run.head, &makers), asked, &mut audit)?;
     chain::check_files(&run.head, &in_scope, &mut audit);
-    bytes::check(store, &with_result, &mut audit);
+    bytes::check(store, &with_result, asked.is_pack, &mut audit);
     let preimages = results::check(store, &with_result, &mut audit)?;
     match pipeline {
         Err(error) => audit.findings.push(Finding::Manifest { problem: error.to_string() }),
         Ok(pipeline) => {
             let binder = session.binder(pipeline);
             let records: ByLabel<'_> = all.iter().map(|one| (one.label.as_str(), one)).collect();
-            inputs::check(&binder, &records, &preimages, &mut audit);
+            inputs::check(&binder, &records, &preimages, asked.is_pack, &mut audit);
             let folders = Folders { named: asked.target.folder(), file: asked.target.file() };
-            published::check(&binder, &records, &scope, &folders, &mut audit);
+            if !asked.is_pack {
+                published::check(&binder, &records, &scope, &folders, &mut audit);
+            }
         }
     }
     note_surroundings(run, &mut audit);

@@ -11,17 +11,20 @@ use std::time::Instant;
 
 use pipe_cache::{ArtifactRef, Digest, Form, Hasher, Store};
 use serde::Serialize;
+use tempfile::TempDir;
 
 use super::compare::{self, Difference};
 use super::finding::{Finding, Note};
-use super::inputs::{ByLabel, done_of};
+use super::inputs::{ByLabel, done_of, drift};
 use super::{Asked, Audit, Recorded};
 use crate::bind::Done;
 use crate::context::{Cancel, Devices};
 use crate::event::{Event, Observer};
+use crate::execute::guard::guarded;
 use crate::execute::{Sampled, Worker};
 use crate::items::gathers;
 use crate::job::{Cause, Demand, Failure, Job};
+use crate::lineage::Preimage;
 use crate::manifest::{Instance, Pipeline};
 use crate::naming::is_among;
 use crate::options::RunError;
@@ -151,7 +154,18 @@ pub fn replay(
         pipeline: pipeline.name.clone(),
         instances: meant.len(),
     });
-    let replayer = Replayer { registry, store, pipeline, records: &records, how };
+    let scratch = scratch(store)?;
+    // What a pack has left out, computed again, is there for the next.
+    let base = if asked.is_pack { Arc::new(Store::over(scratch.path(), store)?) } else { Arc::clone(store) };
+    let replayer = Replayer {
+        registry,
+        original: store,
+        store: &base,
+        pipeline,
+        records: &records,
+        is_pack: asked.is_pack,
+        how,
+    };
     for instance in meant {
         if how.cancel.is_cancelled() {
             replayed.interrupted = true;
@@ -230,10 +244,35 @@ fn inherited(pipeline: &Pipeline, replayed: &Replayed) -> Vec<Note> {
 
 struct Replayer<'a> {
     registry: &'a Registry,
+    /// What is audited.
+    original: &'a Store,
+    /// The same, and over it what a pack has left out and was computed again.
     store: &'a Arc<Store>,
     pipeline: &'a Pipeline,
     records: &'a ByLabel<'a>,
+    is_pack: bool,
     how: &'a Replay<'a>,
+}
+
+/// A folder for what is computed, on the cache's disk if that can be written.
+fn scratch(store: &Store) -> Result<TempDir, RunError> {
+    let elsewhere =
+        |_| tempfile::tempdir().map_err(pipe_cache::Error::io("make a folder in", Path::new("TMPDIR")));
+    Ok(store.staging().or_else(elsewhere)?)
+}
+
+/// Takes the outputs that an instance has in one store into another that lacks them.
+fn keep(record: &InstanceRecord, from: &Store, to: &Store) -> Result<(), RunError> {
+    for artifact in record.outputs.values() {
+        let mut digests = vec![artifact.digest];
+        if artifact.form != Form::File {
+            digests.extend(from.index(artifact.digest)?.entries().iter().map(|entry| entry.digest));
+        }
+        for digest in digests.into_iter().filter(|digest| !to.contains(*digest)) {
+            to.put(&from.read(digest)?)?;
+        }
+    }
+    Ok(())
 }
 
 type Items = Option<(usize, usize)>;
@@ -241,10 +280,7 @@ type Items = Option<(usize, usize)>;
 impl Replayer<'_> {
     /// Computes one instance in an empty store, which is gone afterwards.
     fn instance(&self, instance: &Instance) -> Result<(Outcome, Items), RunError> {
-        let folder = self.store.staging().or_else(|_| {
-            // A cache that can only be read is audited, too.
-            tempfile::tempdir().map_err(pipe_cache::Error::io("make a folder in", Path::new("TMPDIR")))
-        })?;
+        let folder = scratch(self.store)?;
         let store = Arc::new(Store::over(folder.path(), self.store)?);
         let Some(record) = self.records.get(instance.label.as_str()).copied() else {
             return Ok((failed("the record does not tell of it"), None));
@@ -263,6 +299,9 @@ impl Replayer<'_> {
             observer: &quiet,
             cancel: self.how.cancel.clone(),
         };
+        if let Some(problem) = self.drift_in_pack(&worker, instance, record, &job) {
+            return Ok((failed(&problem), None));
+        }
         let began = Instant::now();
         let found = match &self.how.sample {
             Some(sample) => match worker.compute_some(&job, &|keys| sample.choose(keys)) {
@@ -273,8 +312,32 @@ impl Replayer<'_> {
             None => self.whole(&worker, &job, record, &store),
         };
         self.tell(instance, began.elapsed().as_secs_f64());
+        if let (true, Ok((Outcome::Identical, None))) = (self.is_pack, &found) {
+            keep(record, &store, self.store)?;
+        }
         // What cannot be read of the recorded outputs was found before.
         Ok(found.unwrap_or_else(|error| (failed(&error.to_string()), None)))
+    }
+
+    /// How what a pack gives an instance is not what it was given: known only when what was left out has been computed.
+    fn drift_in_pack(
+        &self,
+        worker: &Worker<'_>,
+        instance: &Instance,
+        record: &InstanceRecord,
+        job: &Job,
+    ) -> Option<String> {
+        let stored = self.original.preimage(record.fingerprint.filter(|_| self.is_pack)?);
+        let preimage = stored.ok().flatten().and_then(|stored| Preimage::from_json(&stored));
+        let bind = || worker.binder.bind(instance, &|position| job.upstream.get(&position).cloned());
+        match (preimage, guarded(bind)) {
+            (None, _) => Some("what it was made of is not in the pack".to_string()),
+            (_, Err(error)) => Some(format!("what it is given is not at hand: {error}")),
+            (Some(preimage), Ok(bound)) => {
+                let drift = drift(&worker.binder, record, &preimage, &bound);
+                drift.first().map(|finding| format!("what it is given is not what it was: {finding}"))
+            }
+        }
     }
 
     fn tell(&self, instance: &Instance, seconds: f64) {
@@ -338,9 +401,9 @@ impl Replayer<'_> {
                 }
             }
             _ => {
-                let journal = self.store.items(sampled.scope)?;
+                let journal = self.original.items(sampled.scope)?;
                 for (item, (key, _)) in &sampled.items {
-                    let known = journal.get(*key, self.store);
+                    let known = journal.get(*key, self.original);
                     then.extend(known.map(|known| (item.clone(), (known.digest, known.size))));
                 }
             }
@@ -380,7 +443,7 @@ impl Replayer<'_> {
 
     /// The classes of devices that gave an instance's recorded result.
     fn classes_of(&self, record: &InstanceRecord) -> Vec<String> {
-        let results = record.fingerprint.and_then(|fingerprint| self.store.results(fingerprint).ok());
+        let results = record.fingerprint.and_then(|fingerprint| self.original.results(fingerprint).ok());
         let same = results.unwrap_or_default().into_iter().filter(|one| one.outputs == record.outputs);
         same.map(|one| one.class).collect()
     }

@@ -8,6 +8,7 @@ mod items;
 mod repair;
 mod reporter;
 mod sample;
+mod usage;
 mod whole;
 
 use std::path::PathBuf;
@@ -19,6 +20,8 @@ use pipe_cache::{Claim, Claimed, Digest, Hasher, RecordOutcome, ResultRecord};
 use self::guard::guarded;
 use self::reporter::Reporter;
 pub(crate) use self::sample::Sampled;
+pub(crate) use self::usage::Meter;
+pub use self::usage::Usage;
 use self::whole::Attempt;
 use crate::assess::{Assessed, Stale, UpToDate};
 use crate::bind::{Binder, Bound, Done};
@@ -27,7 +30,6 @@ use crate::event::{Event, Observer};
 use crate::job::{Cause, Demand, Ending, Executed, Failure, ItemCounts, Job};
 use crate::lookup::class_of;
 use crate::manifest::Instance;
-use crate::record::peak_memory;
 use crate::requests::{Secrets, Turns};
 use crate::stage::{StageError, Work};
 
@@ -72,7 +74,7 @@ impl Task<'_> {
 impl Worker<'_> {
     /// Does a job. Whatever a kind's code does, there is an ending.
     pub(crate) fn perform(&self, job: &Job) -> Ending {
-        let started = Instant::now();
+        let (started, meter) = (Instant::now(), Meter::begin());
         // A kind's code also runs while inputs are bound.
         let mut outcome = guarded(|| self.within_time(job));
         if let Err(failure) = &mut outcome
@@ -84,8 +86,8 @@ impl Worker<'_> {
                 failure.cause = Cause::Damaged(damaged);
             }
         }
-        let (seconds, peak_memory_bytes) = (started.elapsed().as_secs_f64(), peak_memory());
-        Ending { position: job.position, seconds, peak_memory_bytes, outcome }
+        let (seconds, usage) = (started.elapsed().as_secs_f64(), meter.end());
+        Ending { position: job.position, seconds, usage, outcome }
     }
 
     /// Does a job, unless its instance's time is up before.

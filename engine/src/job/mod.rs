@@ -14,6 +14,7 @@ pub use self::file::{JobError, JobFile};
 use crate::bind::Done;
 use crate::context::Device;
 use crate::event::FailedItem;
+use crate::execute::Usage;
 use crate::stage::{Interrupted, StageError};
 
 /// An instance to be brought to its result. [`JobFile`] is its written form.
@@ -48,15 +49,16 @@ pub(crate) struct Ending {
     /// The instance's position in the pipeline.
     pub(crate) position: usize,
     pub(crate) seconds: f64,
-    /// The most memory that the process has taken so far, where the system tells.
-    pub(crate) peak_memory_bytes: Option<u64>,
+    /// What it took of the machine.
+    #[serde(default)]
+    pub(crate) usage: Usage,
     pub(crate) outcome: Result<Executed, Failure>,
 }
 
 impl Ending {
     /// Of a job that could not be begun, or whose worker is gone.
     pub(crate) fn failed(position: usize, failure: Failure) -> Self {
-        Self { position, seconds: 0.0, peak_memory_bytes: None, outcome: Err(failure) }
+        Self { position, seconds: 0.0, usage: Usage::default(), outcome: Err(failure) }
     }
 }
 

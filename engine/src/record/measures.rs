@@ -1,6 +1,5 @@
-//! What a record tells of time and memory.
+//! What a record tells of time.
 
-use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// A time as `2026-01-31T23:59:59Z`.
@@ -18,14 +17,6 @@ pub(crate) fn utc(time: SystemTime) -> String {
     let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     let year = era * 400 + year_of_era + u64::from(month <= 2);
     format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", rest / 3600, rest / 60 % 60, rest % 60)
-}
-
-/// The most memory this process has taken so far, where the system tells.
-pub(crate) fn peak_memory() -> Option<u64> {
-    let status = fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    Some(kibibytes * 1024)
 }
 
 #[cfg(test)]

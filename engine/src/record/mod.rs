@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::head::{RunHead, RunState, read_head};
-pub(crate) use self::measures::{peak_memory, utc};
+pub(crate) use self::measures::utc;
 pub use self::read::{RecordError, RunRecord, read_manifest, read_run, read_seals, run_ids};
 pub(crate) use self::read::{Shared, read_own, read_shared};
 pub use self::seal::Sealed;
@@ -24,6 +24,7 @@ pub use self::signature::{AllowedSigners, NAMESPACE, SignatureError, SigningKey}
 pub(crate) use self::signature::{Signed, SignedState, signatures};
 pub use self::write::RecordEnder;
 pub(crate) use self::write::RecordWriter;
+pub use crate::execute::Usage;
 use crate::input::Selector;
 use crate::job::Executed;
 use crate::lineage::Given;
@@ -197,8 +198,9 @@ pub struct InstanceRecord {
     pub items_cached: usize,
     /// Time taken.
     pub seconds: f64,
-    /// The most memory the process had taken when the instance ended, in bytes.
-    pub peak_memory_bytes: Option<u64>,
+    /// What it took of the machine.
+    #[serde(flatten)]
+    pub usage: Usage,
     /// Its log, relative to the run's folder.
     pub log: Option<PathBuf>,
     /// Its log and side files as they were when it ended, by their paths relative to the run's folder.
@@ -238,7 +240,7 @@ impl InstanceRecord {
             items_executed: 0,
             items_cached: 0,
             seconds,
-            peak_memory_bytes: None,
+            usage: Usage::default(),
             log: None,
             files: BTreeMap::new(),
             error: None,

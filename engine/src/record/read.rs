@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::head::{RunHead, header_of};
 use super::seal::{Sealed, head_of};
 use super::{InstanceRecord, InstanceStatus, Line, RunAndHead};
+use crate::execute::Usage;
 
 /// The name of the record in a run's folder.
 pub(crate) const FILE: &str = "record.jsonl";
@@ -283,7 +284,7 @@ fn known(record: InstanceRecord, run: &str) -> InstanceRecord {
         items_executed: 0,
         seconds: 0.0,
         device: None,
-        peak_memory_bytes: None,
+        usage: Usage::default(),
         log: None,
         ..record
     }

@@ -72,7 +72,7 @@ impl<'a> Account<'a> {
         let mut record = InstanceRecord::ended_well(instance, pipeline, executed, ending.seconds);
         if executed.executed {
             self.add_files(&mut record);
-            record.peak_memory_bytes = ending.peak_memory_bytes;
+            record.usage = ending.usage;
         }
         self.record.instance(record)
     }
@@ -140,7 +140,7 @@ impl<'a> Account<'a> {
             // A result that was known and could not be repaired is none.
             counts.executed = None;
         }
-        record.peak_memory_bytes = ending.peak_memory_bytes;
+        record.usage = ending.usage;
         let log = self.record.folder.join(LOGS).join(format!("{}.log", file_label(&instance.label)));
         self.record.instance(record)?;
         if interrupted {

@@ -73,10 +73,17 @@ pub(super) fn outputs(
     for (output, artifact) in before {
         match after.get(output) {
             Some(other) if other.digest == artifact.digest => {}
-            Some(other) => {
-                let files = (files(then, artifact)?, files(now, other)?);
-                found.push(compare_files(output, (then, &files.0), (now, &files.1))?);
-            }
+            Some(other) => match files(then, artifact) {
+                Err(error) if error.lost_blob().is_some() => {
+                    let place = "its digest differs; the recorded bytes are not at hand".to_string();
+                    let output = output.clone();
+                    found.push(Difference { output, file: None, place, largest: None, files: 1 });
+                }
+                before => {
+                    let files = (before?, files(now, other)?);
+                    found.push(compare_files(output, (then, &files.0), (now, &files.1))?);
+                }
+            },
             None => {
                 let (output, place) = (output.clone(), "it is not given now".to_string());
                 found.push(Difference { output, file: None, place, largest: None, files: 1 });
@@ -108,7 +115,12 @@ fn compare_files(
     for name in names {
         let within = match (before.get(name), after.get(name)) {
             (Some(one), Some(other)) if one == other => continue,
-            (Some(one), Some(other)) => file(name, &then.read(*one)?, &now.read(*other)?),
+            (Some(one), Some(other)) => match then.read(*one) {
+                Err(error) if error.lost_blob().is_some() => {
+                    Within::other("its digest differs; the recorded bytes are not at hand")
+                }
+                before => file(name, &before?, &now.read(*other)?),
+            },
             (Some(_), None) => Within::other("it is not given now"),
             _ => Within::other("it was not given then"),
         };

@@ -1,0 +1,186 @@
+//! Reading a pack into a store of its own, in a folder that whoever asks provides.
+//!
+//! A pack comes from elsewhere: names that lead out of it are refused, sizes are those of the file, and every byte of it
+//! must be what writing the same entries gives.
+
+use std::fs::{self, File};
+use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use pipe_cache::{Digest, ResultRecord, Store, check_name, create_folder};
+use tempfile::TempDir;
+
+use super::{ABOUT, About, PackError, VERSION, header};
+
+/// Whether a file begins as a pack does.
+pub fn is_pack(path: &Path) -> bool {
+    let mut beginning = Vec::new();
+    let read =
+        File::open(path).and_then(|file| file.take(ABOUT.len() as u64 + 1).read_to_end(&mut beginning));
+    read.is_ok() && beginning.strip_prefix(ABOUT.as_bytes()) == Some(b"\0")
+}
+
+/// A pack that was read.
+pub struct Unpacked {
+    /// A store with what was in it.
+    pub store: Arc<Store>,
+    /// The run.
+    pub run: String,
+    /// The folder with the inputs that were in it.
+    pub root: PathBuf,
+    /// What is not as it was written, by entry.
+    pub problems: Vec<String>,
+    _folder: TempDir,
+}
+
+/// An entry's name, and where its bytes are in the file.
+struct Place {
+    name: String,
+    start: u64,
+    size: u64,
+}
+
+/// Reads a pack into a temporary folder.
+///
+/// # Errors
+/// A file that is no pack, or of a newer program; a folder that cannot be written.
+pub fn unpack(path: &Path) -> Result<Unpacked, PackError> {
+    let damaged = |problem: String| PackError::Damaged { path: path.to_path_buf(), problem };
+    let unreadable = |error: io::Error| damaged(error.to_string());
+    let places = places(path).map_err(unreadable)?;
+    let mut file = File::open(path).map_err(unreadable)?;
+    let about = match places.first() {
+        Some(first) if first.name == ABOUT && first.size < 1 << 16 => {
+            read(&mut file, first).map_err(unreadable)?
+        }
+        _ => return Err(damaged("this is no pack: it does not begin with pack.json".to_string())),
+    };
+    let about: About =
+        serde_json::from_slice(&about).map_err(|error| damaged(format!("{ABOUT}: {error}")))?;
+    if about.pipe_pack != VERSION {
+        return Err(PackError::Newer { path: path.to_path_buf(), found: about.pipe_pack });
+    }
+    let folder = tempfile::tempdir().map_err(|error| damaged(format!("cannot be unpacked: {error}")))?;
+    let store = Arc::new(Store::open(&folder.path().join("cache"))?);
+    let root = folder.path().join("inputs");
+    create_folder(&root)?;
+    let mut problems = Vec::new();
+    for place in places.iter().skip(1) {
+        if check_name(&place.name).is_err() {
+            problems.push(format!("{}: a name that leads elsewhere", place.name));
+            continue;
+        }
+        let taken = take(&store, &root, &mut file, place);
+        problems.extend(taken.err().map(|problem| format!("{}: {problem}", place.name)));
+    }
+    if problems.is_empty() {
+        problems.extend(rewritten(path, &places).map_err(unreadable)?);
+    }
+    Ok(Unpacked { store, run: about.run, root, problems, _folder: folder })
+}
+
+/// All entries in their order.
+fn places(path: &Path) -> io::Result<Vec<Place>> {
+    let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
+    let length = fs::metadata(path)?.len();
+    let mut places = Vec::new();
+    for entry in archive.entries()? {
+        let entry = entry?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let place = Place { name, start: entry.raw_file_position(), size: entry.size() };
+        if place.start.checked_add(place.size).is_none_or(|end| end > length) {
+            return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{} is cut short", place.name)));
+        }
+        places.push(place);
+    }
+    Ok(places)
+}
+
+/// An entry's bytes, of which the file is known to have as many.
+fn read(file: &mut File, place: &Place) -> io::Result<Vec<u8>> {
+    file.seek(SeekFrom::Start(place.start))?;
+    let mut bytes = Vec::new();
+    file.take(place.size).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Puts an entry where it belongs.
+fn take(store: &Store, root: &Path, file: &mut File, place: &Place) -> Result<(), String> {
+    let (kind, rest) = place.name.split_once('/').ok_or("what it is, is not known")?;
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let bytes = read(file, place).map_err(|error| text(&error))?;
+    let fingerprint = |name: &str| name.parse::<Digest>().map_err(|_| "its name is no digest".to_string());
+    match kind {
+        "blobs" => {
+            let found = store.put(&bytes).map_err(|error| text(&error))?;
+            if found != fingerprint(rest)? { Err("it does not have its digest".to_string()) } else { Ok(()) }
+        }
+        "listings" => {
+            let found = store.keep_listing(&[bytes]).map_err(|error| text(&error))?;
+            if found != fingerprint(rest)? { Err("it does not have its digest".to_string()) } else { Ok(()) }
+        }
+        "preimages" => store.record_preimage(fingerprint(rest)?, &bytes).map_err(|error| text(&error)),
+        "results" => {
+            let result: ResultRecord = serde_json::from_slice(&bytes).map_err(|error| text(&error))?;
+            let of = rest.split('/').next().unwrap_or_default();
+            store.record_result(fingerprint(of)?, &result).map(drop).map_err(|error| text(&error))
+        }
+        "runs" => put_file(&store.runs().join(rest), &bytes),
+        "inputs" => put_file(&root.join(rest), &bytes),
+        _ => Err("what it is, is not known".to_string()),
+    }
+}
+
+fn put_file(path: &Path, bytes: &[u8]) -> Result<(), String> {
+    let folder = path.parent().unwrap_or(path);
+    create_folder(folder).map_err(|error| error.to_string())?;
+    fs::write(path, bytes).map_err(|error| error.to_string())
+}
+
+/// Compares a file with what writing its entries gives: the first byte that differs, if one does.
+fn rewritten(path: &Path, places: &[Place]) -> io::Result<Option<String>> {
+    let comparing = Comparing { file: BufReader::new(File::open(path)?), at: 0, differs: None };
+    let mut builder = tar::Builder::new(comparing);
+    let mut file = File::open(path)?;
+    for place in places {
+        file.seek(SeekFrom::Start(place.start))?;
+        builder.append_data(&mut header(place.size), &place.name, (&mut file).take(place.size))?;
+    }
+    let mut compared = builder.into_inner()?;
+    let rest = compared.file.read(&mut [0])?;
+    let names = |at: u64| {
+        let near = places.iter().rev().find(|place| place.start <= at + 512);
+        near.map_or("its beginning", |place| place.name.as_str()).to_string()
+    };
+    Ok(match (compared.differs, rest) {
+        (Some(at), _) => Some(format!("{}: byte {at} of the pack is not as it was written", names(at))),
+        (None, 0) => None,
+        (None, _) => Some(format!("the pack goes on behind its end, from byte {}", compared.at)),
+    })
+}
+
+/// Compares what is written with a file.
+struct Comparing {
+    file: BufReader<File>,
+    at: u64,
+    /// The first byte that differs.
+    differs: Option<u64>,
+}
+
+impl Write for Comparing {
+    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
+        let mut there = Vec::new();
+        (&mut self.file).take(written.len() as u64).read_to_end(&mut there)?;
+        let same = written.iter().zip(&there).take_while(|(one, other)| one == other).count();
+        if same < written.len() && self.differs.is_none() {
+            self.differs = Some(self.at + same as u64);
+        }
+        self.at += written.len() as u64;
+        Ok(written.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
