@@ -349,3 +349,106 @@ fn records_are_signed_and_checked_as_ssh_keygen_does() {
     let (code, found) = findings(&workspace, &[]);
     assert!(code == 3 && found.len() == 2, "{found:?}");
 }
+
+/// The runs of a workspace, the first one first.
+fn runs(workspace: &Workspace) -> Vec<String> {
+    let entries = fs::read_dir(workspace.path(".pipe/runs")).unwrap().flatten();
+    let mut ids: Vec<String> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
+    ids.sort();
+    ids
+}
+
+#[test]
+fn a_record_in_the_place_of_another_and_lines_behind_the_end_are_found() {
+    let workspace = workspace();
+    workspace.pipe_ok(&["run", "p.toml", "--force", "crop"]);
+    workspace.pipe_ok(&["run", "p.toml"]);
+    let ids = runs(&workspace);
+    let record = |id: &str| workspace.path(".pipe/runs").join(id).join("record.jsonl");
+    let (first, second) = (fs::read(record(&ids[0])).unwrap(), fs::read(record(&ids[1])).unwrap());
+    fs::write(record(&ids[1]), &first).unwrap();
+    let (code, found) = findings(&workspace, &[&ids[1]]);
+    let told = format!("it is the record of run {}", ids[0]);
+    assert!(code == 3 && found.iter().any(|finding| finding.contains(&told)), "{found:?}");
+    // A record that is gone, though its folder is there.
+    fs::remove_file(record(&ids[1])).unwrap();
+    let (code, found) = findings(&workspace, &["latest"]);
+    let told = format!("run {}, which was there when run", ids[1]);
+    assert!(code == 3 && found.iter().any(|finding| finding.contains(&told)), "{found:?}");
+    fs::write(record(&ids[1]), second).unwrap();
+    // A line that goes on from the right seal, as if the run had done more.
+    let text = fs::read_to_string(record(&ids[2])).unwrap();
+    let head = text.lines().last().unwrap();
+    let seal = &head[head.len() - 66..head.len() - 2];
+    let object = "{\"record\":\"listing\",\"digest\":\"0\",\"instances\":0";
+    let mut hasher = pipe_cache::Hasher::new("pipe record line, version 3");
+    let next = hasher.field(seal.parse::<pipe_cache::Digest>().unwrap().as_bytes()).field(object).finish();
+    fs::write(record(&ids[2]), format!("{text}{object},\"seal\":\"{next}\"}}\n")).unwrap();
+    let (code, found) = findings(&workspace, &["latest", "--head", seal]);
+    assert!(code == 3 && found.iter().any(|finding| finding.contains("stands behind the end")), "{found:?}");
+    assert!(
+        found.iter().any(|finding| finding.contains("the head that was noted is of its first")),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn an_account_that_names_another_result_does_not_hide_a_changed_file() {
+    let workspace = workspace();
+    let account = workspace.read("out/provenance.json");
+    let at = account.find("\"fingerprint\": \"").unwrap() + 16;
+    let mut forged = account.clone().into_bytes();
+    forged[at] = if forged[at] == b'0' { b'1' } else { b'0' };
+    workspace.write("out/provenance.json", forged);
+    workspace.write("out/1_1.txt", "forged");
+    for target in ["latest", "out", "out/1_1.txt"] {
+        let (code, found) = findings(&workspace, &[target]);
+        let names = |name: &str| found.iter().any(|finding| finding.contains(name));
+        assert!(
+            code == 3 && names("out/1_1.txt has been changed") && names("provenance.json"),
+            "{target}: {found:?}"
+        );
+    }
+}
+
+#[test]
+fn what_several_runs_and_caches_publish_alike_is_no_finding() {
+    let workspace = workspace();
+    workspace.pipe_ok(&["run", "p.toml", "--force", "slice"]);
+    assert_eq!(findings(&workspace, &["latest"]), (0, Vec::new()));
+    workspace.write("q.toml", workspace.read("p.toml"));
+    workspace.pipe_ok(&["run", "q.toml"]);
+    assert_eq!(findings(&workspace, &["latest"]), (0, Vec::new()));
+    workspace.pipe_ok(&["run", "p.toml", "--cache", "other"]);
+    assert_eq!(findings(&workspace, &["latest", "--cache", "other"]), (0, Vec::new()));
+    // What was published over since is compared with the run that did.
+    workspace.pipe_ok(&["run", "p.toml", "--set", "report.stream=b"]);
+    let first = runs(&workspace).remove(0);
+    let told = workspace.pipe_ok(&["audit", &first]).stdout;
+    assert!(told.contains("which published there since"), "{told}");
+    workspace.write("out/1_1.txt", "forged");
+    assert_eq!(findings(&workspace, &[&first]).0, 3);
+}
+
+#[test]
+fn only_a_whole_run_that_has_ended_is_signed() {
+    let has_keygen = Command::new("ssh-keygen").arg("-?").output().is_ok();
+    if !has_part("ssh-keygen", has_keygen, "only_a_whole_run_that_has_ended_is_signed") {
+        return;
+    }
+    let workspace = workspace();
+    let key = "key";
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f", key])
+        .current_dir(workspace.path(""))
+        .status();
+    assert!(made.unwrap().success());
+    workspace.pipe_ok(&["pack", "latest", "--to", "run.tar"]);
+    for (target, told) in [("out", "only a whole run is signed"), ("run.tar", "a pack cannot be signed")] {
+        let refused = workspace.pipe(&["audit", target, "--sign", key]);
+        assert!(refused.code == 2 && refused.stderr.contains(told), "{}", refused.stderr);
+    }
+    // A file that is called like a run does not stand for it.
+    fs::create_dir(workspace.path("latest")).unwrap();
+    workspace.pipe_ok(&["audit", "--sign", key]);
+}

@@ -7,7 +7,7 @@ mod support;
 use regex::Regex;
 use support::Workspace;
 
-const COMMANDS: [&[&str]; 24] = [
+const COMMANDS: [&[&str]; 25] = [
     &[],
     &["run"],
     &["check"],
@@ -21,6 +21,7 @@ const COMMANDS: [&[&str]; 24] = [
     &["diff"],
     &["audit"],
     &["pack"],
+    &["export"],
     &["gc"],
     &["cache"],
     &["cache", "stats"],

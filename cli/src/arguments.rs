@@ -44,6 +44,8 @@ pub(crate) enum Command {
     Audit(AuditArguments),
     /// Put a run into one file, which `pipe audit FILE` looks at anywhere
     Pack(PackArguments),
+    /// Write a run's provenance in a form that other programs read
+    Export(ExportArguments),
     /// Remove from the cache what no recent run and no pin reaches
     Gc(GcArguments),
     /// Count, verify, pin or share what is in the cache
@@ -251,6 +253,7 @@ impl Command {
             Self::Diff(options) => options.output.json,
             Self::Audit(options) => options.output.json,
             Self::Pack(options) => options.output.json,
+            Self::Export(options) => options.output.json,
             Self::Gc(options) => options.output.json,
             Self::Cache(options) => options.output.json,
             Self::Stages(options) => options.output.json,
@@ -389,6 +392,38 @@ pub(crate) struct PackArguments {
     pub(crate) cache: CacheArguments,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct ExportArguments {
+    /// The run, by id, a unique beginning of it, or `latest`
+    pub(crate) run: String,
+    /// The form
+    #[arg(long, value_enum)]
+    pub(crate) format: ProvenanceForm,
+    /// The folder to write to; it must be empty, or not there yet
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Sign the statement with this Ed25519 key of ssh-keygen; for in-toto
+    #[arg(long, value_name = "KEY")]
+    pub(crate) sign: Option<PathBuf>,
+    /// The folder that the manifest's paths are read against now, if the project was moved
+    #[arg(long, value_name = "DIR")]
+    pub(crate) root: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProvenanceForm {
+    /// A Workflow Run RO-Crate (Provenance Run Crate 0.5) with the manifest, small inputs and the last results
+    RoCrate,
+    /// W3C PROV as JSON
+    ProvJson,
+    /// An in-toto statement with SLSA's provenance; signed, in a DSSE envelope
+    InToto,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

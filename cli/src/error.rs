@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use pipe_engine::audit::TargetError;
+use pipe_engine::interchange::InterchangeError;
 use pipe_engine::job::JobError;
 use pipe_engine::manifest::ManifestError;
 use pipe_engine::pack::PackError;
@@ -41,6 +42,9 @@ pub enum CliError {
     /// A record cannot be signed, or its signatures not be checked.
     #[error(transparent)]
     Signature(#[from] SignatureError),
+    /// A run cannot be written in another form.
+    #[error(transparent)]
+    Interchange(#[from] InterchangeError),
     /// A pack cannot be written or read.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -82,6 +86,9 @@ impl CliError {
         match self {
             CliError::Copy(_) | CliError::Run(RunError::Broken(_)) => exit::FAILED,
             CliError::Other { code, .. } => *code,
+            CliError::Interchange(InterchangeError::Write { .. } | InterchangeError::Store(_)) => {
+                exit::FAILED
+            }
             CliError::Pack(PackError::Damaged { .. }) => exit::FOUND,
             CliError::Pack(PackError::Write { .. }) => exit::FAILED,
             // Of bytes that nothing gave, that is what was found.
@@ -147,6 +154,12 @@ impl CliError {
             }
             CliError::Pack(PackError::Damaged { .. }) => {
                 Some("get it once more from whoever made it; `pipe pack` gives the same bytes again".to_string())
+            }
+            CliError::Interchange(InterchangeError::NotEmpty { .. }) => {
+                Some("name a folder that is empty or not there yet".to_string())
+            }
+            CliError::Interchange(InterchangeError::Store(error)) if error.lost_blob().is_some() => {
+                Some("`pipe audit` tells what is lost, `pipe run` computes it again".to_string())
             }
             CliError::Pack(PackError::Newer { .. }) => Some("use a newer pipe".to_string()),
             CliError::Pack(PackError::Store(error)) if error.lost_blob().is_some() => {

@@ -172,6 +172,7 @@ impl Running {
             Command::Graph(options) => commands::graph::graph(&options, self.registry()),
             Command::Get(options) => commands::get::get(&options, self),
             Command::Pack(options) => commands::pack::write(&options),
+            Command::Export(options) => commands::export::export(&options),
             Command::Gc(options) => commands::gc::gc(&options),
             Command::Cache(options) => commands::cache::cache(&options),
             Command::Runs(options) => commands::runs::runs(&options),

@@ -13,6 +13,7 @@ pub mod foresee;
 pub mod gc;
 mod graph;
 pub mod inspect;
+pub mod interchange;
 mod items;
 pub mod job;
 pub mod lineage;

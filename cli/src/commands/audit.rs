@@ -30,13 +30,19 @@ pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<Exi
         Some(pack) => Arc::clone(&pack.store),
         None => session::nearest_store(&arguments.cache)?,
     };
-    let (run, target) = match (&pack, path.exists()) {
+    // A run is meant by its name, also where a file is called like it.
+    let is_run = !arguments.target.contains('/') && read_head(&store, &arguments.target).is_ok();
+    let (run, target) = match (&pack, path.exists() && !is_run) {
         (Some(pack), _) => (pack.run.clone(), Target::Run),
         (None, true) => find(&store, path)?,
         (None, false) => (arguments.target.clone(), Target::Run),
     };
+    if key.is_some() {
+        refuse_to_sign(&store, &run, &target, pack.is_some())?;
+    }
     let audit = audited(arguments, running, (&store, pack.as_ref()), (&run, target))?;
-    if let Some(key) = key.filter(|_| audit.findings.is_empty()) {
+    let is_interrupted = audit.replayed.as_ref().is_some_and(|replayed| replayed.interrupted);
+    if let Some(key) = key.filter(|_| audit.findings.is_empty() && !is_interrupted) {
         let path = key.sign(&read_head(&store, &audit.run)?)?;
         render::line(&format!("signed: {}", path.display()));
     }
@@ -44,12 +50,27 @@ pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<Exi
         true => render::json(&AuditView::new(&audit)),
         false => render::out_fitted(&text(&audit)),
     }
-    let is_interrupted = audit.replayed.as_ref().is_some_and(|replayed| replayed.interrupted);
     Ok(match (is_interrupted, audit.findings.is_empty()) {
         (true, _) => ExitCode::from(exit::INTERRUPTED),
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::from(exit::FOUND),
     })
+}
+
+/// A signature is of a whole record: nobody vouches for more than was looked at.
+fn refuse_to_sign(store: &Store, run: &str, target: &Target, is_pack: bool) -> Result<(), CliError> {
+    let refuse =
+        |message: &str| Err(CliError::refused(message, format!("`pipe audit {run} --sign KEY` signs a run")));
+    if is_pack {
+        return refuse("a pack cannot be signed: it has the signatures of the record that was packed");
+    }
+    if !matches!(target, Target::Run) {
+        return refuse("only a whole run is signed, not what a file or folder follows from");
+    }
+    match read_head(store, run) {
+        Ok(head) if head.summary.is_none() => refuse("the run has not told of its end: its record may go on"),
+        _ => Ok(()),
+    }
 }
 
 fn audited(

@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 
-use pipe_cache::{Digest, Store};
+use pipe_cache::{Digest, Store, check_name};
 
 use super::finding::{Finding, Note};
 use super::{Asked, Audit, RecordFacts};
 use crate::record::{
-    AllowedSigners, InstanceRecord, RecordError, RunHead, Sealed, Signed, SignedState, read_head, read_seals,
-    run_ids, signatures,
+    AllowedSigners, FILE, InstanceRecord, RecordError, RunHead, Sealed, Signed, SignedState, read_head,
+    read_seals, run_ids, signatures,
 };
 
 /// Since this version records have seals.
@@ -32,21 +32,45 @@ pub(super) fn check(
             check_one(&head, &seen, audit)?;
         }
     }
-    for before in &run.header.after {
-        if !asked.is_pack && !store.runs().join(&before.run).is_dir() {
-            let (gone, seen_by) = (before.run.clone(), run.header.run.clone());
-            audit.findings.push(Finding::RunGone { run: gone, seen_by });
-        }
+    if !asked.is_pack {
+        add_gone(store, &seen, audit);
     }
     check_signatures(run, &sealed, asked.signers.as_ref(), audit);
-    if let Some(head) = asked.head.filter(|head| !sealed.seals.contains(head))
-        && !is_known(store, head)?
-    {
-        audit.findings.push(Finding::HeadUnknown { head });
+    if let Some(head) = asked.head.filter(|head| sealed.head() != Some(*head)) {
+        audit.findings.extend(head_elsewhere(store, head, (run, &sealed))?);
     }
-    let later = seen.get(&run.header.run).map_or(0, Vec::len);
+    let later = seen.get(&run.id()).map_or(0, Vec::len);
     audit.record = RecordFacts { lines: sealed.seals.len(), head: sealed.head(), seen_by: later };
     Ok(())
+}
+
+/// Finds runs that others saw when they began, and that are no longer there.
+fn add_gone(store: &Store, seen: &Seen, audit: &mut Audit) {
+    for (run, by) in seen {
+        let is_there = store.runs().join(run).join(FILE).is_file();
+        if let (false, Some((_, seen_by))) = (is_there, by.first()) {
+            audit.findings.push(Finding::RunGone { run: run.clone(), seen_by: seen_by.clone() });
+        }
+    }
+}
+
+/// What is wrong with a head that was noted and is not the end of the record: it has to be that of another whole record.
+fn head_elsewhere(
+    store: &Store,
+    head: Digest,
+    (run, sealed): (&RunHead, &Sealed),
+) -> Result<Option<Finding>, RecordError> {
+    if let Some(line) = sealed.seals.iter().position(|seal| *seal == head) {
+        return Ok(Some(Finding::HeadBefore { path: run.path(), line: line + 1 }));
+    }
+    for id in run_ids(store)? {
+        let Ok(other) = read_head(store, &id) else { continue };
+        let sealed = read_seals(&other)?;
+        if sealed.head() == Some(head) && sealed.broken.is_none() && !sealed.cut && other.header.run == id {
+            return Ok(None);
+        }
+    }
+    Ok(Some(Finding::HeadUnknown { head }))
 }
 
 /// Looks at who has signed a record.
@@ -84,7 +108,10 @@ fn seen(store: &Store) -> Result<Seen, RecordError> {
 fn check_one(run: &RunHead, seen: &Seen, audit: &mut Audit) -> Result<Sealed, RecordError> {
     let sealed = read_seals(run)?;
     let path = || run.path();
-    let seen = seen.get(&run.header.run);
+    let seen = seen.get(&run.id());
+    if run.header.run != run.id() {
+        audit.findings.push(Finding::OtherRun { path: path(), run: run.header.run.clone() });
+    }
     if run.header.version < SEALED && seen.is_none() {
         audit.notes.push(Note::Unsealed { run: run.header.run.clone() });
         return Ok(Sealed::default());
@@ -104,24 +131,15 @@ fn check_one(run: &RunHead, seen: &Seen, audit: &mut Audit) -> Result<Sealed, Re
     Ok(sealed)
 }
 
-/// Whether a head is in any record.
-fn is_known(store: &Store, head: Digest) -> Result<bool, RecordError> {
-    for id in run_ids(store)? {
-        let Ok(run) = read_head(store, &id) else { continue };
-        if read_seals(&run)?.seals.contains(&head) {
-            return Ok(true);
-        }
-    }
-    Ok(false)
-}
-
 /// Compares the logs and side files of the instances that ran in a run.
 pub(super) fn check_files(run: &RunHead, instances: &[&InstanceRecord], audit: &mut Audit) {
     for instance in instances {
         for (name, told) in &instance.files {
             let path = run.folder.join(name);
-            let found = File::open(&path).and_then(Digest::of_reader);
-            if found.map_or(true, |(found, _)| found != *told) {
+            // A name that leads elsewhere is none that was written.
+            let is_plain = check_name(name).is_ok() && path.is_file();
+            let found = is_plain.then(|| File::open(&path).and_then(Digest::of_reader));
+            if !matches!(found, Some(Ok((found, _))) if found == *told) {
                 audit.findings.push(Finding::SideFile { instance: instance.label.clone(), path });
             }
         }

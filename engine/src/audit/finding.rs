@@ -49,6 +49,27 @@ pub enum Finding {
         /// A run that began after it.
         seen_by: String,
     },
+    /// A record is not that of the run in whose folder it is.
+    OtherRun {
+        /// The record.
+        path: PathBuf,
+        /// The run that it is of.
+        run: String,
+    },
+    /// Lines stand behind the one that tells the end of the run.
+    BehindEnd {
+        /// The record.
+        path: PathBuf,
+        /// The first of them, counted from 1.
+        line: usize,
+    },
+    /// The head that was noted is that of a part of the record.
+    HeadBefore {
+        /// The record.
+        path: PathBuf,
+        /// The last line of that part.
+        line: usize,
+    },
     /// The head that was noted is in no record.
     HeadUnknown {
         /// The head.
@@ -191,6 +212,25 @@ pub enum Note {
         /// The key.
         key: String,
     },
+    /// A run that was killed has computed results and did not come to tell of them.
+    MakerKilled {
+        /// The run.
+        run: String,
+        /// The instances.
+        instances: Vec<String>,
+    },
+    /// The paths of the project were read against the folder where the run was made, which is not the one around this cache.
+    Elsewhere {
+        /// The folder.
+        root: PathBuf,
+    },
+    /// `provenance.json` in a published folder is of a run of another cache, which gave the same.
+    AccountOfOther {
+        /// The folder.
+        path: PathBuf,
+        /// The run.
+        run: String,
+    },
     /// The records of runs that computed results are gone.
     MakersGone {
         /// The runs.
@@ -249,6 +289,15 @@ impl fmt::Display for Finding {
             ),
             Self::RunGone { run, seen_by } => {
                 write!(f, "run {run}, which was there when run {seen_by} began, is gone")
+            }
+            Self::OtherRun { path, run } => {
+                write!(f, "{}: it is the record of run {run}", path.display())
+            }
+            Self::BehindEnd { path, line } => {
+                write!(f, "{}: line {line} stands behind the end of the run", path.display())
+            }
+            Self::HeadBefore { path, line } => {
+                write!(f, "{}: the head that was noted is of its first {line} lines only", path.display())
             }
             Self::HeadUnknown { head } => write!(
                 f,
@@ -340,6 +389,19 @@ impl fmt::Display for Note {
             Self::SignedByUnknown { key } => {
                 write!(f, "the record is signed by the key {key}; --trusted says whose keys count")
             }
+            Self::MakerKilled { run, instances } => {
+                write!(f, "run {run} was killed before it told that it had computed {}", instances.join(", "))
+            }
+            Self::Elsewhere { root } => write!(
+                f,
+                "inputs and published files are those of {}, where the run was made; --root names another folder",
+                root.display()
+            ),
+            Self::AccountOfOther { path, run } => write!(
+                f,
+                "{} was published by run {run}, which is not in this cache; it gave the same",
+                path.display()
+            ),
             Self::MakersGone { runs } => {
                 write!(f, "results were computed by runs whose records are gone: {}", runs.join(", "))
             }

@@ -180,6 +180,7 @@ pub fn audit(
     match pipeline {
         Err(error) => audit.findings.push(Finding::Manifest { problem: error.to_string() }),
         Ok(pipeline) => {
+            note_root(store, pipeline, asked, &mut audit);
             let binder = session.binder(pipeline);
             let records: ByLabel<'_> = all.iter().map(|one| (one.label.as_str(), one)).collect();
             inputs::check(&binder, &records, &preimages, asked.is_pack, &mut audit);
@@ -199,11 +200,22 @@ pub fn unreadable(run: &str, error: &RecordError) -> Audit {
     Audit { run: run.to_string(), findings: vec![finding], ..Audit::default() }
 }
 
+/// Tells where inputs are read, where that is not around the cache.
+fn note_root(store: &Store, pipeline: &Pipeline, asked: &Asked, audit: &mut Audit) {
+    let around = store.root().parent();
+    if !asked.is_pack && around != Some(pipeline.root.as_path()) {
+        audit.notes.push(Note::Elsewhere { root: pipeline.root.clone() });
+    }
+}
+
 fn note_state(run: &RunRecord, audit: &mut Audit) {
     let state = run.head.state();
     let without_result = run.instances.iter().filter(|one| !one.has_result()).count();
     if state != RunState::Ok || without_result > 0 {
         audit.notes.push(Note::State { state: state.word(), without_result });
+    }
+    if let Some(line) = run.line_behind_end() {
+        audit.findings.push(Finding::BehindEnd { path: run.head.path(), line });
     }
     // Where lines have seals, these tell more.
     if let Some(line) = run.damaged_line().filter(|_| run.head.header.version < chain::SEALED) {

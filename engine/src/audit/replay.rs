@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use pipe_cache::{ArtifactRef, Digest, Form, Hasher, Store};
@@ -22,7 +23,6 @@ use crate::context::{Cancel, Devices};
 use crate::event::{Event, Observer};
 use crate::execute::guard::guarded;
 use crate::execute::{Sampled, Worker};
-use crate::items::gathers;
 use crate::job::{Cause, Demand, Failure, Job};
 use crate::lineage::Preimage;
 use crate::manifest::{Instance, Pipeline};
@@ -147,6 +147,7 @@ pub fn replay(
     let is_meant = |one: &&Instance| how.stages.is_empty() || is_among(&how.stages, &one.stage, &one.label);
     let there: Vec<&Instance> = pipeline.instances.iter().filter(with_result).collect();
     let meant: Vec<&Instance> = there.iter().copied().filter(is_meant).collect();
+    let meant_count = meant.len();
     let mut replayed =
         Replayed { left_out: there.len() - meant.len(), sample: how.sample.clone(), ..Replayed::default() };
     how.observer.event(&Event::Started {
@@ -164,6 +165,7 @@ pub fn replay(
         pipeline,
         records: &records,
         is_pack: asked.is_pack,
+        has_asked: Arc::default(),
         how,
     };
     for instance in meant {
@@ -183,23 +185,43 @@ pub fn replay(
             replayed.interrupted = true;
             break;
         }
-        let problem = match &outcome {
-            Outcome::Failed { problem } if instance.kind.about().service => problem,
-            _ => "",
-        };
-        match problem {
-            "" => audit.findings.extend(finding(&label, &outcome)),
-            problem => {
-                let what = format!("{label} again, which asks a service: {problem}");
-                audit.notes.push(Note::NotLookedAt { what });
+        match (&outcome, NotAsked::of(instance, asked.is_pack, &replayer)) {
+            (Outcome::Failed { problem }, Some(why)) => {
+                audit.notes.push(Note::NotLookedAt {
+                    what: format!("{label} again, {}: {problem}", why.in_words()),
+                });
             }
+            _ => audit.findings.extend(finding(&label, &outcome)),
         }
         let seconds = began.elapsed().as_secs_f64();
         replayed.instances.push(ReplayedInstance { instance: label, outcome, items, seconds });
     }
+    replayed.left_out += meant_count - replayed.instances.len();
     audit.notes.extend(inherited(pipeline, &replayed));
     audit.replayed = Some(replayed);
     Ok(())
+}
+
+/// Why it is nobody's fault that something was not computed again.
+enum NotAsked {
+    /// It asked for the key of a service.
+    Service,
+    /// A pack need not have what it takes.
+    Pack,
+}
+
+impl NotAsked {
+    fn of(instance: &Instance, is_pack: bool, replayer: &Replayer<'_>) -> Option<Self> {
+        let has_asked = instance.kind.about().service && replayer.has_asked.swap(false, Ordering::Relaxed);
+        if has_asked { Some(Self::Service) } else { is_pack.then_some(Self::Pack) }
+    }
+
+    fn in_words(&self) -> &'static str {
+        match self {
+            Self::Service => "which asks a service",
+            Self::Pack => "for which the pack has not all",
+        }
+    }
 }
 
 fn finding(instance: &str, outcome: &Outcome) -> Option<Finding> {
@@ -251,6 +273,8 @@ struct Replayer<'a> {
     pipeline: &'a Pipeline,
     records: &'a ByLabel<'a>,
     is_pack: bool,
+    /// Whether an instance has asked for the key of a service.
+    has_asked: Arc<AtomicBool>,
     how: &'a Replay<'a>,
 }
 
@@ -292,7 +316,13 @@ impl Replayer<'_> {
         let quiet = Quiet(self.how.observer);
         let worker = Worker {
             binder: session.binder(self.pipeline),
-            secrets: Secrets::default(),
+            secrets: Secrets::new({
+                let has_asked = Arc::clone(&self.has_asked);
+                move |_| {
+                    has_asked.store(true, Ordering::Relaxed);
+                    None
+                }
+            }),
             run: "replay".to_string(),
             run_folder: folder.path().join("replay"),
             keep_going: true,
@@ -380,8 +410,7 @@ impl Replayer<'_> {
         Ok((self.judge(&worker.binder.pipeline.instances[job.position], record, differences), None))
     }
 
-    /// Compares items with those that the record tells, or where it tells of all of them together, with those that the cache
-    /// keeps.
+    /// Compares items with the files of the recorded collection, and the names of all items with those of all files.
     fn judge_items(
         &self,
         instance: &Instance,
@@ -389,36 +418,39 @@ impl Replayer<'_> {
         store: &Store,
         sampled: &Sampled,
     ) -> Result<(Outcome, Items), pipe_cache::Error> {
-        let mut then = BTreeMap::new();
-        let output = instance.kind.about().outputs.first();
-        let name = output.map_or("items", |output| output.name);
-        match (output.map(|output| output.form), record.outputs.get(name)) {
-            (Some(OutputForm::Collection(extension)), Some(artifact)) if !gathers(instance) => {
-                let index = self.store.index(artifact.digest)?;
-                for item in sampled.items.keys() {
-                    let entry = index.get(&format!("{item}.{extension}"));
-                    then.extend(entry.map(|entry| (item.clone(), (entry.digest, entry.size))));
-                }
-            }
-            _ => {
-                let journal = self.original.items(sampled.scope)?;
-                for (item, (key, _)) in &sampled.items {
-                    let known = journal.get(*key, self.original);
-                    then.extend(known.map(|known| (item.clone(), (known.digest, known.size))));
-                }
-            }
-        }
         let count = (sampled.items.len(), sampled.total);
-        if then.len() < sampled.items.len() {
-            let problem = "nothing to compare with: the cache no longer has its items one by one";
-            return Ok((failed(problem), Some(count)));
-        }
+        let output = instance.kind.about().outputs.first();
+        let recorded = output.and_then(|output| record.outputs.get(output.name));
+        let (Some(OutputForm::Collection(extension)), Some(artifact)) =
+            (output.map(|output| output.form), recorded)
+        else {
+            return Ok((failed("the record does not tell of its items"), Some(count)));
+        };
+        let index = self.store.index(artifact.digest)?;
+        let file = |item: &String| format!("{item}.{extension}");
+        let then: BTreeSet<String> = index.entries().iter().map(|entry| entry.name.clone()).collect();
+        let now: BTreeSet<String> = sampled.names.iter().map(file).collect();
         let mut differences = Vec::new();
-        for (item, (_, now)) in &sampled.items {
-            let artifact = |(digest, bytes)| ArtifactRef { form: Form::File, digest, files: 1, bytes };
-            let Some(before) = then.get(item).copied().map(artifact) else { continue };
-            let named = |artifact| BTreeMap::from([(format!("item {item}"), artifact)]);
-            let sides = (named(before), named(artifact((now.digest, now.size))));
+        if let Some(name) = then.symmetric_difference(&now).next() {
+            let when =
+                if then.contains(name) { "is given by no item" } else { "is not in the recorded output" };
+            differences.push(Difference {
+                output: output.map_or_else(String::new, |output| output.name.to_string()),
+                file: Some(name.clone()),
+                place: format!("it {when}"),
+                largest: None,
+                files: then.symmetric_difference(&now).count(),
+            });
+        }
+        for (item, now) in &sampled.items {
+            let Some(entry) = index.get(&file(item)) else { continue };
+            let named = |digest: Digest, bytes: u64| {
+                BTreeMap::from([(
+                    format!("item {item}"),
+                    ArtifactRef { form: Form::File, digest, files: 1, bytes },
+                )])
+            };
+            let sides = (named(entry.digest, entry.size), named(now.digest, now.size));
             differences.extend(compare::outputs((self.store, &sides.0), (store, &sides.1))?);
         }
         Ok((self.judge(instance, record, differences), Some(count)))

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use pipe_cache::{ArtifactRef, Digest, Error, Store};
+use pipe_cache::{Digest, Error, Store};
 use rayon::prelude::*;
 
 use super::Audit;
@@ -88,14 +88,23 @@ pub(super) fn check_makers(
         };
         there.insert(maker.to_string());
         let computed = computed(&record);
-        let is_other = |one: &&InstanceRecord| {
-            let told = one.fingerprint.and_then(|fingerprint| computed.get(&fingerprint));
-            told.is_none_or(|outputs| **outputs != one.outputs)
-        };
-        let others = made.into_iter().filter(is_other);
-        audit
-            .findings
-            .extend(others.map(|one| Finding::Maker { instance: one.label.clone(), run: maker.to_string() }));
+        let mut untold = Vec::new();
+        for one in made {
+            match one.fingerprint.and_then(|fingerprint| computed.get(&fingerprint)) {
+                Some(told) if told.outputs == one.outputs => {
+                    super::chain::check_files(&record.head, &[*told], audit);
+                }
+                // It is written after the result, so a run may be killed between.
+                None if record.head.summary.is_none() => untold.push(one.label.clone()),
+                _ => {
+                    let (instance, run) = (one.label.clone(), maker.to_string());
+                    audit.findings.push(Finding::Maker { instance, run });
+                }
+            }
+        }
+        if !untold.is_empty() {
+            audit.notes.push(Note::MakerKilled { run: maker.to_string(), instances: untold });
+        }
     }
     if !gone.is_empty() {
         audit.notes.push(Note::MakersGone { runs: gone });
@@ -104,7 +113,7 @@ pub(super) fn check_makers(
 }
 
 /// What a run has computed.
-fn computed(run: &RunRecord) -> HashMap<Digest, &BTreeMap<String, ArtifactRef>> {
+fn computed(run: &RunRecord) -> HashMap<Digest, &InstanceRecord> {
     let executed = run.instances.iter().filter(|one| one.status == InstanceStatus::Executed);
-    executed.filter_map(|one| Some((one.fingerprint?, &one.outputs))).collect()
+    executed.filter_map(|one| Some((one.fingerprint?, one))).collect()
 }

@@ -82,7 +82,7 @@ impl Problems {
 
     /// All but those of these codes.
     #[must_use]
-    pub fn but_for(mut self, codes: [&str; 2]) -> Self {
+    pub fn but_for<const N: usize>(mut self, codes: [&str; N]) -> Self {
         self.0.retain(|problem| !codes.contains(&problem.code));
         self
     }

@@ -53,11 +53,11 @@ pub fn recorded_pipeline(
     let overrides = Overrides { set: header.set.clone(), profiles: header.profiles.clone() };
     let about = (header.manifest.as_path(), &overrides);
     let (pipeline, problems) = resolve(layers, about, registry, Problems::default())?;
-    problems.but_for(INPUT_GONE).or(Pipeline { resolved: manifest.clone(), ..pipeline })
+    problems.but_for(NOT_NOW).or(Pipeline { resolved: manifest.clone(), ..pipeline })
 }
 
-/// What is told of inputs that are not there.
-const INPUT_GONE: [&str; 2] = ["missing-file", "unreadable"];
+/// What is told of inputs that are not there, and of folders that could not be published to now.
+const NOT_NOW: [&str; 4] = ["missing-file", "unreadable", "publish", "published-input"];
 
 /// The pipeline of a value tree, and all that is wrong with it.
 fn resolve(

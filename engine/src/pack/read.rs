@@ -13,6 +13,13 @@ use tempfile::TempDir;
 
 use super::{ABOUT, About, PackError, VERSION, header};
 
+/// A name has no more bytes.
+const LONGEST_NAME: u64 = 4096;
+/// Blobs of more bytes are never in memory.
+const AT_ONCE: u64 = 1 << 20;
+/// An entry that is no blob has no more bytes.
+const MOST: u64 = 1 << 28;
+
 /// Whether a file begins as a pack does.
 pub fn is_pack(path: &Path) -> bool {
     let mut beginning = Vec::new();
@@ -82,6 +89,7 @@ pub fn unpack(path: &Path) -> Result<Unpacked, PackError> {
 
 /// All entries in their order.
 fn places(path: &Path) -> io::Result<Vec<Place>> {
+    refuse_long_names(path)?;
     let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
     let length = fs::metadata(path)?.len();
     let mut places = Vec::new();
@@ -97,6 +105,23 @@ fn places(path: &Path) -> io::Result<Vec<Place>> {
     Ok(places)
 }
 
+/// Refuses entries of other sorts than those that are written, before anything of them is in memory.
+fn refuse_long_names(path: &Path) -> io::Result<()> {
+    let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
+    for entry in archive.entries()?.raw(true) {
+        let entry = entry?;
+        let is_known = match entry.header().entry_type() {
+            tar::EntryType::Regular => true,
+            tar::EntryType::GNULongName => entry.size() <= LONGEST_NAME,
+            _ => false,
+        };
+        if !is_known {
+            return Err(io::Error::other("an entry is neither a file nor its name"));
+        }
+    }
+    Ok(())
+}
+
 /// An entry's bytes, of which the file is known to have as many.
 fn read(file: &mut File, place: &Place) -> io::Result<Vec<u8>> {
     file.seek(SeekFrom::Start(place.start))?;
@@ -109,6 +134,12 @@ fn read(file: &mut File, place: &Place) -> io::Result<Vec<u8>> {
 fn take(store: &Store, root: &Path, file: &mut File, place: &Place) -> Result<(), String> {
     let (kind, rest) = place.name.split_once('/').ok_or("what it is, is not known")?;
     let text = |error: &dyn std::fmt::Display| error.to_string();
+    if kind == "blobs" && place.size > AT_ONCE {
+        return take_large(store, file, place, rest).map_err(|error| text(&error));
+    }
+    if place.size > MOST {
+        return Err(format!("it has more than {MOST} bytes"));
+    }
     let bytes = read(file, place).map_err(|error| text(&error))?;
     let fingerprint = |name: &str| name.parse::<Digest>().map_err(|_| "its name is no digest".to_string());
     match kind {
@@ -130,6 +161,16 @@ fn take(store: &Store, root: &Path, file: &mut File, place: &Place) -> Result<()
         "inputs" => put_file(&root.join(rest), &bytes),
         _ => Err("what it is, is not known".to_string()),
     }
+}
+
+/// Puts a large blob into the store without having it in memory.
+fn take_large(store: &Store, file: &mut File, place: &Place, name: &str) -> io::Result<()> {
+    let staging = store.staging().map_err(io::Error::other)?;
+    let path = staging.path().join("blob");
+    file.seek(SeekFrom::Start(place.start))?;
+    io::copy(&mut file.take(place.size), &mut File::create(&path)?)?;
+    let (digest, _) = store.adopt(&path).map_err(io::Error::other)?;
+    if digest.to_string() == name { Ok(()) } else { Err(io::Error::other("it does not have its digest")) }
 }
 
 fn put_file(path: &Path, bytes: &[u8]) -> Result<(), String> {

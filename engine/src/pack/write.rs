@@ -74,7 +74,9 @@ pub fn pack(
     gathered.add(ABOUT.to_string(), Content::Bytes(about));
     gathered.records(&record.head, &record.instances)?;
     gathered.results(&record.instances, outputs)?;
-    if let Some(root) = root.map(Path::to_path_buf).or_else(|| header.root.clone()) {
+    let then = header.root.clone().filter(|root| root.is_dir());
+    let around = store.root().parent().map(Path::to_path_buf);
+    if let Some(root) = root.map(Path::to_path_buf).or(then).or(around) {
         gathered.inputs(&record.instances, &root);
     }
     gathered.write(to)
@@ -109,7 +111,8 @@ impl Gathered<'_> {
             let mut names = vec!["record.jsonl".to_string()];
             names.extend(list(&folder, "signatures"));
             names.extend(own.instances.iter().flat_map(|one| one.files.keys().cloned()));
-            for name in names {
+            // Names that lead elsewhere are none that were written.
+            for name in names.into_iter().filter(|name| check_name(name).is_ok()) {
                 self.add_file(format!("runs/{id}/{name}"), folder.join(name));
             }
         }
@@ -210,6 +213,10 @@ impl Gathered<'_> {
                 Content::Bytes(bytes) => {
                     builder.append_data(&mut header(bytes.len() as u64), &name, &*bytes).map_err(failed)?;
                 }
+                Content::Blob(digest, size) if size <= SMALL_INPUT => {
+                    let bytes = self.store.read(digest)?;
+                    builder.append_data(&mut header(size), &name, &*bytes).map_err(failed)?;
+                }
                 Content::Blob(digest, size) => {
                     let bytes = File::open(self.store.verified_path(digest)?).map_err(failed)?;
                     builder.append_data(&mut header(size), &name, bytes).map_err(failed)?;
@@ -238,10 +245,13 @@ fn makers_of(instance: &InstanceRecord) -> impl Iterator<Item = &str> {
 }
 
 /// The files at a name in a folder, by their names in it: the file, or those in the folder of that name; hidden ones are
-/// left out, and links are not followed.
+/// left out.
 fn list(folder: &Path, name: &str) -> Vec<String> {
     let path = folder.join(name);
-    let Ok(metadata) = fs::symlink_metadata(&path) else { return Vec::new() };
+    // Links are followed as they are when a run is given what they lead to; deeper, nobody knows where they end.
+    let is_top = !name.contains('/');
+    let metadata = if is_top { fs::metadata(&path) } else { fs::symlink_metadata(&path) };
+    let Ok(metadata) = metadata else { return Vec::new() };
     if metadata.is_file() {
         return vec![name.to_string()];
     }

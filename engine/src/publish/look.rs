@@ -20,7 +20,18 @@ use crate::bind::{Binder, Done};
 use crate::manifest::Instance;
 
 /// What of an account the run decides that published first, of several that give the same.
-const OF_FIRST: [&str; 4] = ["manifest", "manifest_blake3", "set", "profiles"];
+const OF_FIRST: [&str; 6] = ["manifest", "manifest_blake3", "pipeline", "profiles", "run", "set"];
+
+/// Whether runs tell what an account says of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Told {
+    /// They do.
+    Yes,
+    /// They do not.
+    No,
+    /// They are not in this cache.
+    OfOtherCache,
+}
 
 /// How something published is not as it was.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -57,17 +68,18 @@ pub(crate) struct Found {
     pub(crate) files: usize,
     /// What is not as it was published.
     pub(crate) problems: Vec<(PathBuf, PublishedProblem)>,
-    /// The run whose results are there, if they are others than those that are looked for.
-    pub(crate) of_other: Option<String>,
+    /// What the folder says of itself, if it is of other results than those that are looked for.
+    pub(crate) of_other: Option<Provenance>,
+    /// The run of another cache that published the same there.
+    pub(crate) account_of_other_cache: Option<String>,
 }
 
-/// Looks at the folder that a stage's results were published to. `is_told` says whether some run was asked for as an account
-/// says.
+/// Looks at the folder that a stage's results were published to. `told` says whether runs tell what an account says of them.
 pub(crate) fn look_at_published(
     binder: &Binder<'_>,
     (stage, folder): (&str, &Path),
     done: &[(&Instance, Arc<Done>)],
-    is_told: &dyn Fn(&Provenance) -> bool,
+    told: &dyn Fn(&Provenance) -> Told,
 ) -> Result<Found, CopyError> {
     let set = Set::of(binder, stage, folder, done)?;
     let mut found = Found::default();
@@ -79,7 +91,7 @@ pub(crate) fn look_at_published(
     let bytes = fs::read(&path).ok();
     let account = Provenance::read(folder);
     if let Some(account) = account.as_ref().filter(|account| !account.is_of_instances(&set.about)) {
-        found.of_other = Some(account.run.clone());
+        found.of_other = Some(account.clone());
     }
     let looked: Vec<_> = set.copies.par_iter().map(look_at_file).collect();
     found.files = looked.len();
@@ -104,7 +116,12 @@ pub(crate) fn look_at_published(
         (Some(bytes), Some(account)) => {
             let wanted = Provenance { files, ..set.about.clone() };
             let names = set.copies.iter().map(|copy| set.name(&copy.to)).collect();
-            let parts = differing(&account, (&wanted, &names), &bytes, is_told);
+            let is_of_these = account.is_of_instances(&set.about);
+            let told = if is_of_these { told(&account) } else { Told::No };
+            if told == Told::OfOtherCache {
+                found.account_of_other_cache = Some(account.run.clone());
+            }
+            let parts = differing(&account, (&wanted, &names), &bytes, told);
             if !parts.is_empty() {
                 found.problems.push((path, PublishedProblem::Account(parts)));
             }
@@ -164,17 +181,18 @@ fn differing(
     account: &Provenance,
     (wanted, names): (&Provenance, &BTreeSet<String>),
     bytes: &[u8],
-    is_told: &dyn Fn(&Provenance) -> bool,
+    told: Told,
 ) -> Vec<String> {
     let fields = |one: &Provenance| match serde_json::to_value(one) {
         Ok(Value::Object(fields)) => fields,
         _ => serde_json::Map::new(),
     };
-    let [told, right] = [account, wanted].map(fields);
-    let differs = |name: &&String| told.get(*name) != right.get(*name);
+    let [found, right] = [account, wanted].map(fields);
+    let differs = |name: &&String| found.get(*name) != right.get(*name);
     let mut parts: Vec<String> = right.keys().filter(differs).cloned().collect();
-    if is_told(account) {
-        parts.retain(|name| !OF_FIRST.contains(&name.as_str()));
+    if told != Told::No {
+        // Of instances only the runs that computed them can differ, which were looked at.
+        parts.retain(|name| name != "instances" && !OF_FIRST.contains(&name.as_str()));
     }
     // Files that are not as they were are told themselves.
     let told: BTreeSet<String> = account.files.iter().map(|file| file.name.clone()).collect();

@@ -15,7 +15,7 @@ use pipe_cache::{ArtifactRef, Digest, Error, Form, InputMemo, Store, is_abandone
 pub(crate) use self::conflicts::{plain_path, publisher_of, real_path, refuse_conflicts};
 pub(crate) use self::folder::publish_stage;
 pub use self::look::PublishedProblem;
-pub(crate) use self::look::{Found, look_at_published};
+pub(crate) use self::look::{Found, Told, look_at_published};
 pub(crate) use self::provenance::Provenance;
 use crate::bind::Done;
 use crate::input::Selector;

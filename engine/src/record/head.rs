@@ -57,6 +57,11 @@ pub struct RunHead {
 }
 
 impl RunHead {
+    /// The name of the record's folder, which is the run's id.
+    pub fn id(&self) -> String {
+        self.folder.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+
     /// The record's file.
     pub(crate) fn path(&self) -> PathBuf {
         self.folder.join(FILE)

@@ -17,8 +17,8 @@ use serde_json::Value;
 
 pub use self::head::{RunHead, RunState, read_head};
 pub(crate) use self::measures::utc;
+pub(crate) use self::read::{FILE, Shared, read_own, read_shared};
 pub use self::read::{RecordError, RunRecord, read_manifest, read_run, read_seals, run_ids};
-pub(crate) use self::read::{Shared, read_own, read_shared};
 pub use self::seal::Sealed;
 pub use self::signature::{AllowedSigners, NAMESPACE, SignatureError, SigningKey};
 pub(crate) use self::signature::{Signed, SignedState, signatures};
@@ -198,6 +198,12 @@ pub struct InstanceRecord {
     pub items_cached: usize,
     /// Time taken.
     pub seconds: f64,
+    /// When it began to be computed, and when it ended, UTC; none of what was known, and in records of before version 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub began: Option<String>,
+    /// See `began`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended: Option<String>,
     /// What it took of the machine.
     #[serde(flatten)]
     pub usage: Usage,
@@ -240,6 +246,8 @@ impl InstanceRecord {
             items_executed: 0,
             items_cached: 0,
             seconds,
+            began: None,
+            ended: None,
             usage: Usage::default(),
             log: None,
             files: BTreeMap::new(),

@@ -35,6 +35,9 @@ pub struct RunRecord {
     pub(crate) shared: Vec<Shared>,
     /// The first line that cannot be read, counted from 1; one that was never finished does not count.
     damaged_line: Option<usize>,
+    /// The first line behind the one that tells the end, but for what threads write that are not waited for when a run is
+    /// interrupted.
+    line_behind_end: Option<usize>,
 }
 
 /// A place of instances that several runs refer to.
@@ -50,6 +53,11 @@ impl RunRecord {
     /// The first line that cannot be read, counted from 1; one that was never finished does not count.
     pub fn damaged_line(&self) -> Option<usize> {
         self.damaged_line
+    }
+
+    /// The first line that stands behind the run's end, where nothing may stand.
+    pub fn line_behind_end(&self) -> Option<usize> {
+        self.line_behind_end
     }
 
     /// Refuses a record in which something cannot be read.
@@ -283,6 +291,8 @@ fn known(record: InstanceRecord, run: &str) -> InstanceRecord {
         items_cached: record.items_cached + record.items_executed,
         items_executed: 0,
         seconds: 0.0,
+        began: None,
+        ended: None,
         device: None,
         usage: Usage::default(),
         log: None,
@@ -324,7 +334,11 @@ fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
     let lines = lines.map(|line| (line, serde_json::from_str::<Line>(line)));
     let mut head = RunHead { header, summary: None, folder: folder.to_path_buf() };
     let (mut instances, mut shared, mut damaged_line) = (Instances::default(), Vec::new(), None);
+    let mut line_behind_end = None;
     for (number, (text, line)) in (2..).zip(lines) {
+        if has_ended(&head) {
+            line_behind_end.get_or_insert(number);
+        }
         let Ok(line) = line else {
             // A last line was cut short by a crash; what stands before it holds.
             if text.ends_with('\n') {
@@ -340,5 +354,11 @@ fn read_record(folder: &Path) -> Result<RunRecord, RecordError> {
             Line::Finished { summary } => head.summary = Some(summary),
         }
     }
-    Ok(RunRecord { head, instances: instances.list, shared, damaged_line })
+    Ok(RunRecord { head, instances: instances.list, shared, damaged_line, line_behind_end })
+}
+
+/// Whether a run has told of its end, and nobody writes any more.
+fn has_ended(head: &RunHead) -> bool {
+    let status = head.summary.as_ref().and_then(|summary| summary.get("status")?.as_str());
+    status.is_some_and(|status| status != "interrupted")
 }

@@ -106,6 +106,21 @@ impl SigningKey {
     }
 }
 
+impl SigningKey {
+    /// The key's name, `SHA256:…`.
+    pub(crate) fn name(&self) -> String {
+        fingerprint(self.0.public_key())
+    }
+
+    /// A plain Ed25519 signature, 64 bytes.
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        fn sign<K: ssh_key::SigningKey>(key: &K, bytes: &[u8]) -> Option<Vec<u8>> {
+            key.try_sign(bytes).ok().map(|signature| signature.as_bytes().to_vec())
+        }
+        sign(&self.0, bytes)
+    }
+}
+
 /// What is signed.
 fn message(seal: Digest) -> Vec<u8> {
     format!("{seal}\n").into_bytes()
@@ -165,10 +180,15 @@ impl AllowedSigners {
 /// A line's signer; `None` where signatures of records are not what it is for.
 fn signer(line: &str) -> Result<Option<Signer>, String> {
     let words = words(line);
-    let key_at = words.iter().position(|word| word.starts_with("ssh-") || word.starts_with("sk-"));
+    let is_algorithm = |word: &String| ["ssh-", "sk-", "ecdsa-"].iter().any(|start| word.starts_with(start));
+    let key_at = words.iter().skip(1).position(is_algorithm).map(|place| place + 1);
     let (Some(principals), Some(key_at)) = (words.first(), key_at) else {
         return Err("it names no key: write PRINCIPAL ssh-ed25519 KEY".to_string());
     };
+    if words.get(key_at).is_some_and(|word| word != "ssh-ed25519") {
+        // Records are signed with Ed25519 only.
+        return Ok(None);
+    }
     let key = words.get(key_at..key_at + 2).unwrap_or_default().join(" ");
     let key = PublicKey::from_openssh(&key).map_err(|error| format!("its key cannot be read: {error}"))?;
     let mut signer = Signer { principals: principals.clone(), key, valid: (None, None) };
@@ -287,6 +307,8 @@ mod tests {
         assert_eq!(valid(&line), Ok(Some((None, Some("20271231000000".to_string())))));
         let line = format!("a valid-after=202601020304Z {KEY}");
         assert_eq!(valid(&line), Ok(Some((Some("20260102030400".to_string()), None))));
+        assert_eq!(valid("a ecdsa-sha2-nistp256 AAAA comment"), Ok(None));
+        assert_eq!(valid(&format!("ssh-admins {KEY}")), Ok(Some((None, None))));
         assert_eq!(valid(&format!("a namespaces=\"git\" {KEY}")), Ok(None));
         for (line, problem) in [
             (format!("a cert-authority {KEY}"), "the option `cert-authority` is not understood"),

@@ -3,13 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use pipe_cache::{Digest, Error};
 
 use crate::event::{Event, Status, Summary};
 use crate::execute::{LOGS, SIDE, Worker, file_label};
 use crate::job::{Cause, Ending, Executed, Failure, ItemCounts};
-use crate::record::{InstanceRecord, InstanceStatus, RecordWriter};
+use crate::record::{InstanceRecord, InstanceStatus, RecordWriter, utc};
 
 /// What an instance adds to the summary.
 #[derive(Clone, Default)]
@@ -72,6 +73,7 @@ impl<'a> Account<'a> {
         let mut record = InstanceRecord::ended_well(instance, pipeline, executed, ending.seconds);
         if executed.executed {
             self.add_files(&mut record);
+            add_times(&mut record);
             record.usage = ending.usage;
         }
         self.record.instance(record)
@@ -129,6 +131,7 @@ impl<'a> Account<'a> {
         let interrupted = failure.cause == Cause::Interrupted;
         let mut record = InstanceRecord::given(instance, self.worker.binder.pipeline, ending.seconds);
         self.add_files(&mut record);
+        add_times(&mut record);
         record.status = if interrupted { InstanceStatus::Skipped } else { InstanceStatus::Failed };
         record.fingerprint = failure.before.fingerprint;
         record.items_executed = failure.before.items.executed;
@@ -196,6 +199,14 @@ impl<'a> Account<'a> {
             record.log = Some(log);
         }
     }
+}
+
+/// Tells when an instance began that has just ended.
+fn add_times(record: &mut InstanceRecord) {
+    let now = SystemTime::now();
+    let took = Duration::try_from_secs_f64(record.seconds).unwrap_or_default();
+    record.began = Some(utc(now.checked_sub(took).unwrap_or(now)));
+    record.ended = Some(utc(now));
 }
 
 /// The digests of the files in a part of a folder, by their paths in the folder. One that cannot be read is left out.

@@ -71,8 +71,8 @@ impl Device {
     }
 }
 
-/// Processors that give the same bits: all of x86-64 with fused multiply-add, whatever their registers and caches. A
-/// program that was compiled for more than the least of them sums some things in other lanes.
+/// Processors that give the same bits: all of x86-64 with AVX2 and fused multiply-add, whatever their registers and caches. What a
+/// program gives that was compiled for more than the least of them, nobody has compared.
 fn cpu_class() -> String {
     #[cfg(target_arch = "x86_64")]
     {

@@ -75,22 +75,24 @@ pub(super) fn outputs(
             Some(other) if other.digest == artifact.digest => {}
             Some(other) => match files(then, artifact) {
                 Err(error) if error.lost_blob().is_some() => {
-                    let place = "its digest differs; the recorded bytes are not at hand".to_string();
-                    let output = output.clone();
-                    found.push(Difference { output, file: None, place, largest: None, files: 1 });
+                    found.push(unequal(output, "its digest differs; the recorded bytes are not at hand"));
                 }
                 before => {
                     let files = (before?, files(now, other)?);
                     found.push(compare_files(output, (then, &files.0), (now, &files.1))?);
                 }
             },
-            None => {
-                let (output, place) = (output.clone(), "it is not given now".to_string());
-                found.push(Difference { output, file: None, place, largest: None, files: 1 });
-            }
+            None => found.push(unequal(output, "it is not given now")),
         }
     }
+    let more = after.keys().filter(|output| !before.contains_key(*output));
+    found.extend(more.map(|output| unequal(output, "the record does not tell of it")));
     Ok(found)
+}
+
+/// A difference of which no numbers can be told.
+fn unequal(output: &str, place: &str) -> Difference {
+    Difference { output: output.to_string(), file: None, place: place.to_string(), largest: None, files: 1 }
 }
 
 /// An artifact's files by name; that of one file has no name.

@@ -1,0 +1,23 @@
+//! Writing files into a folder.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::InterchangeError;
+
+/// A value as the bytes of a file.
+pub(super) fn json(value: &Value) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec_pretty(value).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Writes a file of a folder; gives its name.
+pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<Vec<String>, InterchangeError> {
+    let path = folder.join(name);
+    let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));
+    written.map_err(|source| InterchangeError::Write { path, source })?;
+    Ok(vec![name.to_string()])
+}

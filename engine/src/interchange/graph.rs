@@ -1,0 +1,200 @@
+//! What a run consists of, as every form tells it: actions, and what they used and gave.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::rc::Rc;
+
+use pipe_cache::{ArtifactRef, Digest, Store};
+use serde_json::Value;
+
+use super::InterchangeError;
+use crate::lineage::{Content, Preimage, Source};
+use crate::record::{InstanceRecord, InstanceStatus, RunHeader, RunRecord, Usage, read_manifest, read_run};
+
+/// A run.
+pub(super) struct Graph {
+    pub(super) header: RunHeader,
+    /// When it ended, if it has told of it.
+    pub(super) ended: Option<String>,
+    /// The manifest with all that it extends, overrides and variables put in.
+    pub(super) manifest: Value,
+    pub(super) actions: Vec<Action>,
+    /// What was given from outside, by its name.
+    pub(super) inputs: BTreeMap<String, Input>,
+}
+
+/// An instance that has its result, as the run tells it that computed it.
+pub(super) struct Action {
+    pub(super) instance: String,
+    pub(super) stage: String,
+    pub(super) kind: String,
+    /// The run that computed it.
+    pub(super) run: String,
+    /// The host on which that run was.
+    pub(super) host: Option<String>,
+    pub(super) began: Option<String>,
+    pub(super) ended: Option<String>,
+    pub(super) usage: Usage,
+    pub(super) fingerprint: Option<Digest>,
+    pub(super) code: Option<String>,
+    pub(super) params: BTreeMap<String, Value>,
+    pub(super) uses: Vec<Used>,
+    pub(super) gives: BTreeMap<String, ArtifactRef>,
+    /// Whether nothing in the run builds on it.
+    pub(super) is_last: bool,
+}
+
+/// What an action used.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Used {
+    /// Something from outside, by its name.
+    Input(String),
+    /// An output of an instance.
+    Output { instance: String, output: String },
+}
+
+/// Something from outside.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Input {
+    /// The digest of all of it, where all of it counts: of a file, or of the index of a folder.
+    pub(super) digest: Option<Digest>,
+}
+
+impl Graph {
+    pub(super) fn of(store: &Store, run: &str) -> Result<Self, InterchangeError> {
+        let run = read_run(store, run)?;
+        let manifest = read_manifest(&run.head)?;
+        let mut makers = Makers { store, runs: HashMap::new() };
+        let used: BTreeSet<&str> = run.instances.iter().flat_map(upstream).collect();
+        let mut inputs: BTreeMap<String, Input> = BTreeMap::new();
+        let mut actions = Vec::new();
+        for instance in run.instances.iter().filter(|one| one.has_result()) {
+            let preimage = preimage(store, instance)?;
+            add_inputs(instance, preimage.as_ref(), &mut inputs);
+            let mut action = action(instance, preimage, &run.head.header.run);
+            action.is_last = !used.contains(instance.label.as_str());
+            if let Some((maker, place)) = makers.of(instance) {
+                let made = &maker.run.instances[place];
+                action.host = Some(maker.run.head.header.surroundings.host.clone());
+                (action.began, action.ended) = (made.began.clone(), made.ended.clone());
+                action.usage = made.usage;
+            }
+            actions.push(action);
+        }
+        let ended = run.instances.iter().filter_map(|one| one.ended.clone()).max();
+        let is_over = run.head.summary.is_some();
+        let ended = ended.or_else(|| is_over.then(|| run.head.header.started.clone()));
+        Ok(Self { header: run.head.header, ended, manifest, actions, inputs })
+    }
+
+    /// The stages in the order of their first instances, each with its kind.
+    pub(super) fn stages(&self) -> Vec<(&str, &str)> {
+        let mut seen = BTreeSet::new();
+        let stages = self.actions.iter().map(|action| (action.stage.as_str(), action.kind.as_str()));
+        stages.filter(|(stage, _)| seen.insert(*stage)).collect()
+    }
+
+    /// The kinds, each with the fingerprint of its code.
+    pub(super) fn kinds(&self) -> BTreeMap<&str, Option<&str>> {
+        self.actions.iter().map(|action| (action.kind.as_str(), action.code.as_deref())).collect()
+    }
+}
+
+/// The runs that computed results.
+struct Makers<'a> {
+    store: &'a Store,
+    runs: HashMap<String, Option<Rc<Maker>>>,
+}
+
+struct Maker {
+    run: RunRecord,
+    computed: HashMap<Digest, usize>,
+}
+
+impl Makers<'_> {
+    /// The run that computed an instance's result, and what it tells of it.
+    fn of(&mut self, instance: &InstanceRecord) -> Option<(Rc<Maker>, usize)> {
+        let id = instance.from_run.as_deref()?;
+        let store = self.store;
+        let read = || {
+            let run = read_run(store, id).ok()?;
+            let executed = run.instances.iter().enumerate();
+            let executed = executed.filter(|(_, one)| one.status == InstanceStatus::Executed);
+            let computed = executed.filter_map(|(place, one)| Some((one.fingerprint?, place))).collect();
+            Some(Rc::new(Maker { run, computed }))
+        };
+        let maker = self.runs.entry(id.to_string()).or_insert_with(read).clone()?;
+        let place = *maker.computed.get(&instance.fingerprint?)?;
+        Some((maker, place))
+    }
+}
+
+fn preimage(store: &Store, instance: &InstanceRecord) -> Result<Option<Preimage>, InterchangeError> {
+    let Some(fingerprint) = instance.fingerprint else { return Ok(None) };
+    Ok(store.preimage(fingerprint)?.as_deref().and_then(Preimage::from_json))
+}
+
+fn action(instance: &InstanceRecord, preimage: Option<Preimage>, run: &str) -> Action {
+    let mut uses: Vec<Used> = Vec::new();
+    for given in &instance.inputs {
+        for source in &given.sources {
+            uses.extend(match source {
+                Source::Word(_) => None,
+                Source::Output { instance, output } => {
+                    Some(Used::Output { instance: instance.clone(), output: output.clone() })
+                }
+                outside => name_of(outside).map(Used::Input),
+            });
+        }
+    }
+    uses.sort();
+    uses.dedup();
+    let (code, params) = preimage.map(|one| (one.code, one.params)).unzip();
+    Action {
+        instance: instance.label.clone(),
+        stage: instance.stage.clone(),
+        kind: instance.kind.clone(),
+        run: instance.from_run.clone().unwrap_or_else(|| run.to_string()),
+        host: None,
+        began: None,
+        ended: None,
+        usage: Usage::default(),
+        fingerprint: instance.fingerprint,
+        code,
+        params: params.unwrap_or_default(),
+        uses,
+        gives: instance.outputs.clone(),
+        is_last: false,
+    }
+}
+
+/// What something from outside is called.
+fn name_of(source: &Source) -> Option<String> {
+    match source {
+        Source::Path(path) => Some(path.display().to_string()),
+        Source::Hub(file) => Some(file.clone()),
+        Source::Word(_) | Source::Output { .. } => None,
+    }
+}
+
+fn add_inputs(instance: &InstanceRecord, preimage: Option<&Preimage>, inputs: &mut BTreeMap<String, Input>) {
+    for given in &instance.inputs {
+        let used = preimage.into_iter().flat_map(|preimage| &preimage.inputs);
+        let mut whole = used.filter(|used| used.input == given.input).filter_map(|used| match used.content {
+            Content::File(digest) | Content::Files(digest) => Some(digest),
+            _ => None,
+        });
+        // Of several that are given to one input it is not told which has which digest.
+        let digest = whole.next().filter(|_| given.sources.len() == 1 && whole.next().is_none());
+        for name in given.sources.iter().filter_map(name_of) {
+            let input = inputs.entry(name).or_default();
+            input.digest = input.digest.or(digest);
+        }
+    }
+}
+
+fn upstream(instance: &InstanceRecord) -> impl Iterator<Item = &str> {
+    instance.inputs.iter().flat_map(|given| &given.sources).filter_map(|source| match source {
+        Source::Output { instance, .. } => Some(instance.as_str()),
+        _ => None,
+    })
+}

@@ -1,0 +1,416 @@
+//! A Workflow Run RO-Crate, profile Provenance Run Crate 0.5 on RO-Crate 1.1.
+//!
+//! The folder holds the manifest, small inputs, the files of the last results and the run's record. What is not in it, such as scans
+//! and intermediate results, is an entity that says its digest.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use pipe_cache::{Digest, Form, Store, check_name};
+use serde_json::{Map, Value, json};
+
+use super::graph::{Action, Graph, Used};
+use super::in_toto::sha256_of;
+use super::{InterchangeError, files};
+
+/// Input files of no more bytes are put in.
+const SMALL: u64 = 1 << 20;
+const PROFILES: [(&str, &str); 3] = [
+    ("https://w3id.org/ro/wfrun/process/0.5", "Process Run Crate"),
+    ("https://w3id.org/ro/wfrun/workflow/0.5", "Workflow Run Crate"),
+    ("https://w3id.org/ro/wfrun/provenance/0.5", "Provenance Run Crate"),
+];
+const CRATE: &str = "https://w3id.org/ro/crate/1.1";
+const WORKFLOW_CRATE: &str = "https://w3id.org/workflowhub/workflow-ro-crate/1.0";
+const MANIFEST: &str = "manifest.toml";
+const RECORD: &str = "record.jsonl";
+
+/// Writes a crate into a folder; gives its files.
+pub(super) fn write(
+    store: &Store,
+    graph: &Graph,
+    root: Option<&Path>,
+    to: &Path,
+) -> Result<Vec<String>, InterchangeError> {
+    let mut writer =
+        Writer { store, graph, to, entities: BTreeMap::new(), files: Vec::new(), ids: BTreeMap::new() };
+    let root = root.or(graph.header.root.as_deref());
+    writer.manifest()?;
+    writer.record()?;
+    writer.inputs(root)?;
+    writer.outputs()?;
+    writer.actions();
+    writer.workflow();
+    writer.run();
+    writer.root();
+    let crate_file = writer.metadata();
+    files::write(to, "ro-crate-metadata.json", &files::json(&crate_file))?;
+    writer.files.push("ro-crate-metadata.json".to_string());
+    writer.files.sort();
+    Ok(writer.files)
+}
+
+struct Writer<'a> {
+    store: &'a Store,
+    graph: &'a Graph,
+    to: &'a Path,
+    /// All but the descriptor, each told once.
+    entities: BTreeMap<String, Value>,
+    files: Vec<String>,
+    /// What was used, by the names of its entities.
+    ids: BTreeMap<Used, String>,
+}
+
+/// A reference to an entity.
+fn at(id: &str) -> Value {
+    json!({ "@id": id })
+}
+
+/// A name as a part of an address.
+fn escaped(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/=,".contains(&byte);
+    name.bytes()
+        .map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
+}
+
+impl Writer<'_> {
+    /// Tells an entity; fields without a value are left out.
+    fn tell(&mut self, id: &str, kind: Value, fields: Value) {
+        let mut entity = Map::new();
+        entity.insert("@id".to_string(), json!(id));
+        entity.insert("@type".to_string(), kind);
+        if let Value::Object(fields) = fields {
+            entity.extend(fields.into_iter().filter(|(_, value)| !value.is_null()));
+        }
+        self.entities.insert(id.to_string(), Value::Object(entity));
+    }
+
+    /// Puts a file into the crate and tells it.
+    fn put(&mut self, name: &str, bytes: &[u8], fields: Value) -> Result<String, InterchangeError> {
+        files::write(self.to, name, bytes)?;
+        let id = escaped(name);
+        let mut about = json!({
+            "name": name, "contentSize": bytes.len().to_string(), "blake3": Digest::of(bytes),
+        });
+        if let (Some(about), Value::Object(fields)) = (about.as_object_mut(), fields) {
+            about.extend(fields);
+        }
+        self.tell(&id, json!("File"), about);
+        self.files.push(name.to_string());
+        Ok(id)
+    }
+
+    fn manifest(&mut self) -> Result<(), InterchangeError> {
+        let text = toml::to_string(&self.graph.manifest).unwrap_or_default();
+        self.put(MANIFEST, text.as_bytes(), json!({})).map(drop)
+    }
+
+    fn record(&mut self) -> Result<(), InterchangeError> {
+        let path = self.store.runs().join(&self.graph.header.run).join(RECORD);
+        let bytes = fs::read(&path).map_err(pipe_cache::Error::io("read", &path))?;
+        let about =
+            json!({ "encodingFormat": "application/jsonl", "description": "the run's sealed record" });
+        self.put(RECORD, &bytes, about).map(drop)
+    }
+
+    /// What was given from outside: small files that still are what was used are put in.
+    fn inputs(&mut self, root: Option<&Path>) -> Result<(), InterchangeError> {
+        let graph = self.graph;
+        for (name, input) in &graph.inputs {
+            let path = root.map(|root| root.join(name)).filter(|_| check_name(name).is_ok());
+            let small = path.filter(|path| {
+                fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= SMALL)
+            });
+            let bytes = small.and_then(|path| fs::read(path).ok());
+            let is_same = |bytes: &Vec<u8>| input.digest.is_none_or(|digest| digest == Digest::of(bytes));
+            let id = match bytes.filter(is_same) {
+                Some(bytes) => self.put(&format!("inputs/{name}"), &bytes, json!({}))?,
+                None => {
+                    let id = format!("#input-{}", escaped(name));
+                    let about = json!({ "name": name, "blake3": input.digest });
+                    self.tell(&id, json!("CreativeWork"), about);
+                    id
+                }
+            };
+            self.parameter("input", name, &id);
+            self.ids.insert(Used::Input(name.clone()), id);
+        }
+        Ok(())
+    }
+
+    /// Says which parameter of the workflow a thing is the value of.
+    fn parameter(&mut self, way: &str, name: &str, value: &str) {
+        let id = format!("#{way}-parameter-{}", escaped(name));
+        // The profile knows parameters only of what is in the crate.
+        let kind = match self.entities.get(value).and_then(|value| value["@type"].as_str()) {
+            Some(kind @ ("File" | "Dataset")) => kind.to_string(),
+            _ => return,
+        };
+        let about = json!({
+            "name": name, "additionalType": kind, "workExample": at(value),
+            "conformsTo": at("https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"),
+        });
+        self.tell(&id, json!("FormalParameter"), about);
+        if let Some(Value::Object(value)) = self.entities.get_mut(value) {
+            value.insert("exampleOfWork".to_string(), at(&id));
+        }
+    }
+
+    fn outputs(&mut self) -> Result<(), InterchangeError> {
+        let graph = self.graph;
+        for action in &graph.actions {
+            for (output, artifact) in &action.gives {
+                let name = format!("{}.{output}", action.instance);
+                let id = match (action.is_last, artifact.form) {
+                    (false, _) => {
+                        let id = format!("#output-{}", escaped(&name));
+                        let about = json!({
+                            "name": name, "blake3": artifact.digest, "contentSize": artifact.bytes.to_string(),
+                        });
+                        self.tell(&id, json!("CreativeWork"), about);
+                        id
+                    }
+                    (true, Form::File) => self.put_blob(&format!("results/{name}"), artifact.digest)?,
+                    (true, _) => self.put_folder(&name, artifact.digest)?,
+                };
+                if action.is_last {
+                    self.parameter("output", &name, &id);
+                }
+                let used = Used::Output { instance: action.instance.clone(), output: output.clone() };
+                self.ids.insert(used, id);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_blob(&mut self, name: &str, digest: Digest) -> Result<String, InterchangeError> {
+        let bytes = self.store.read(digest)?;
+        let sha256 = sha256_of(self.store, digest)?;
+        self.put(name, &bytes, json!({ "sha256": sha256 }))
+    }
+
+    fn put_folder(&mut self, name: &str, digest: Digest) -> Result<String, InterchangeError> {
+        let mut parts = Vec::new();
+        for entry in self.store.index(digest)?.entries() {
+            let id = self.put_blob(&format!("results/{name}/{}", entry.name), entry.digest)?;
+            parts.push(at(&id));
+        }
+        let id = format!("results/{}/", escaped(name));
+        self.tell(&id, json!("Dataset"), json!({ "name": name, "blake3": digest, "hasPart": parts }));
+        Ok(id)
+    }
+
+    fn actions(&mut self) {
+        let graph = self.graph;
+        for action in &graph.actions {
+            let id = action_id(action);
+            let usage = self.usage(action);
+            let objects: Vec<Value> =
+                action.uses.iter().filter_map(|used| self.ids.get(used)).map(|id| at(id)).collect();
+            let mut results = Vec::new();
+            for output in action.gives.keys() {
+                let used = Used::Output { instance: action.instance.clone(), output: output.clone() };
+                results.extend(self.ids.get(&used).map(|id| at(id)));
+            }
+            let params: Vec<Value> = action
+                .params
+                .iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(name, value)| self.property(action, name, value))
+                .collect();
+            let objects = [objects, params].concat();
+            let about = json!({
+                "name": action.instance,
+                "description": format!("computed in run {}", action.run),
+                "instrument": at(&kind_id(&action.kind)),
+                "object": objects,
+                "result": results,
+                "startTime": action.began,
+                "endTime": action.ended,
+                "actionStatus": "http://schema.org/CompletedActionStatus",
+                "resourceUsage": usage,
+                "identifier": action.fingerprint.map(|fingerprint| format!("blake3:{fingerprint}")),
+            });
+            self.tell(&id, json!("CreateAction"), about);
+            let control = json!({
+                "name": format!("orchestrate {}", action.instance),
+                "instrument": at(&step_id(&action.stage)),
+                "object": at(&id),
+            });
+            self.tell(&control_id(action), json!("ControlAction"), control);
+        }
+    }
+
+    /// A parameter's value.
+    fn property(&mut self, action: &Action, name: &str, value: &Value) -> Value {
+        let id = format!("#parameter-{}-{}", escaped(&action.instance), escaped(name));
+        let value = match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        self.tell(&id, json!("PropertyValue"), json!({ "name": name, "value": value }));
+        at(&id)
+    }
+
+    /// What an action took of the machine.
+    fn usage(&mut self, action: &Action) -> Vec<Value> {
+        let usage = &action.usage;
+        let known = [
+            ("cpu-time", "SEC", usage.cpu_seconds.map(|seconds| format!("{seconds:.3}"))),
+            ("peak-memory", "AD", usage.peak_memory_bytes.map(|bytes| bytes.to_string())),
+            ("bytes-read", "AD", usage.read_bytes.map(|bytes| bytes.to_string())),
+            ("bytes-written", "AD", usage.written_bytes.map(|bytes| bytes.to_string())),
+        ];
+        let mut told = Vec::new();
+        for (name, unit, value) in known {
+            let Some(value) = value else { continue };
+            let id = format!("#usage-{}-{name}", escaped(&action.instance));
+            let about = json!({
+                "name": name, "propertyID": format!("urn:pipe:usage:{name}"), "unitCode": unit, "value": value,
+            });
+            self.tell(&id, json!("PropertyValue"), about);
+            told.push(at(&id));
+        }
+        told
+    }
+
+    fn workflow(&mut self) {
+        let graph = self.graph;
+        for (kind, code) in graph.kinds() {
+            let about = json!({ "name": kind, "softwareVersion": code.map(|code| format!("code {code}")) });
+            self.tell(&kind_id(kind), json!("SoftwareApplication"), about);
+        }
+        for (position, (stage, kind)) in graph.stages().into_iter().enumerate() {
+            let about =
+                json!({ "name": stage, "position": position.to_string(), "workExample": at(&kind_id(kind)) });
+            self.tell(&step_id(stage), json!("HowToStep"), about);
+        }
+        let language =
+            json!({ "name": "pipe manifest", "description": "stages, their parameters and inputs, in TOML" });
+        self.tell("#pipe-manifest", json!("ComputerLanguage"), language);
+        let of = |way: &str, entities: &BTreeMap<String, Value>| -> Vec<Value> {
+            let start = format!("#{way}-parameter-");
+            entities.keys().filter(|id| id.starts_with(&start)).map(|id| at(id)).collect()
+        };
+        let (inputs, outputs) = (of("input", &self.entities), of("output", &self.entities));
+        let steps: Vec<Value> = graph.stages().iter().map(|(stage, _)| at(&step_id(stage))).collect();
+        let kinds: Vec<Value> = graph.kinds().keys().map(|kind| at(&kind_id(kind))).collect();
+        if let Some(Value::Object(manifest)) = self.entities.get_mut(MANIFEST) {
+            let kinds_of = json!(["File", "SoftwareSourceCode", "ComputationalWorkflow", "HowTo"]);
+            manifest.insert("@type".to_string(), kinds_of);
+            manifest.insert("name".to_string(), json!(graph.header.pipeline));
+            manifest.insert("programmingLanguage".to_string(), at("#pipe-manifest"));
+            for (name, value) in [("hasPart", kinds), ("step", steps), ("input", inputs), ("output", outputs)]
+            {
+                manifest.insert(name.to_string(), json!(value));
+            }
+        }
+    }
+
+    fn run(&mut self) {
+        let graph = self.graph;
+        let header = &graph.header;
+        let program = json!({
+            "name": header.surroundings.program,
+            "softwareVersion": format!("code {}", header.code),
+            "url": "https://crates.io/crates/pipe",
+        });
+        self.tell("#pipe", json!("SoftwareApplication"), program);
+        let objects: Vec<Value> = graph
+            .inputs
+            .keys()
+            .filter_map(|name| self.ids.get(&Used::Input(name.clone())))
+            .map(|id| at(id))
+            .collect();
+        let last = graph.actions.iter().filter(|action| action.is_last);
+        let outputs = last.flat_map(|action| {
+            let used =
+                |output: &String| Used::Output { instance: action.instance.clone(), output: output.clone() };
+            action.gives.keys().map(used)
+        });
+        let results: Vec<Value> = outputs.filter_map(|used| self.ids.get(&used)).map(|id| at(id)).collect();
+        let run = json!({
+            "name": format!("run {} of {}", header.run, header.pipeline),
+            "instrument": at(MANIFEST), "object": objects, "result": results,
+            "startTime": header.started, "endTime": graph.ended,
+            "actionStatus": "http://schema.org/CompletedActionStatus",
+        });
+        self.tell("#run", json!("CreateAction"), run);
+        let controls: Vec<Value> = graph.actions.iter().map(|action| at(&control_id(action))).collect();
+        let organize = json!({
+            "name": format!("orchestrate run {}", header.run),
+            "instrument": at("#pipe"), "object": controls, "result": at("#run"),
+            "startTime": header.started, "endTime": graph.ended,
+        });
+        self.tell("#organize", json!("OrganizeAction"), organize);
+    }
+
+    fn root(&mut self) {
+        let header = &self.graph.header;
+        let is_part = |entity: &&Value| match &entity["@type"] {
+            Value::Array(kinds) => kinds.iter().any(|kind| kind == "File"),
+            kind => kind == "File" || kind == "Dataset",
+        };
+        let parts: Vec<Value> =
+            self.entities.values().filter(is_part).map(|entity| entity["@id"].clone()).collect();
+        let parts: Vec<Value> = parts.into_iter().map(|id| json!({ "@id": id })).collect();
+        let mentions: Vec<Value> = self
+            .entities
+            .iter()
+            .filter(|(_, entity)| entity["@type"].as_str().is_some_and(|kind| kind.ends_with("Action")))
+            .map(|(id, _)| at(id))
+            .collect();
+        let profiles: Vec<Value> =
+            PROFILES.iter().map(|(id, _)| *id).chain([WORKFLOW_CRATE]).map(at).collect();
+        let root = json!({
+            "name": format!("run {} of {}", header.run, header.pipeline),
+            "description": format!("what the pipeline {} was given and gave, and by which steps", header.pipeline),
+            "datePublished": self.graph.ended.as_ref().unwrap_or(&header.started),
+            "license": "not stated",
+            "conformsTo": profiles, "hasPart": parts, "mainEntity": at(MANIFEST), "mentions": mentions,
+        });
+        self.tell("./", json!("Dataset"), root);
+        for (id, name) in PROFILES {
+            self.tell(id, json!("CreativeWork"), json!({ "name": name, "version": "0.5" }));
+        }
+        self.tell(
+            WORKFLOW_CRATE,
+            json!("CreativeWork"),
+            json!({ "name": "Workflow RO-Crate", "version": "1.0" }),
+        );
+    }
+
+    fn metadata(&self) -> Value {
+        let descriptor = json!({
+            "@id": "ro-crate-metadata.json", "@type": "CreativeWork", "about": at("./"),
+            "conformsTo": [at(CRATE), at(WORKFLOW_CRATE)],
+        });
+        let graph: Vec<Value> = [descriptor].into_iter().chain(self.entities.values().cloned()).collect();
+        json!({
+            "@context": [format!("{CRATE}/context"), {
+                "resourceUsage": "https://w3id.org/ro/terms/workflow-run#resourceUsage",
+                "sha256": "https://w3id.org/ro/terms/workflow-run#sha256",
+                "blake3": "urn:pipe:blake3",
+            }],
+            "@graph": graph,
+        })
+    }
+}
+
+fn action_id(action: &Action) -> String {
+    format!("#instance-{}", escaped(&action.instance))
+}
+
+fn control_id(action: &Action) -> String {
+    format!("#control-{}", escaped(&action.instance))
+}
+
+fn kind_id(kind: &str) -> String {
+    format!("#kind-{}", escaped(kind))
+}
+
+fn step_id(stage: &str) -> String {
+    format!("{MANIFEST}#{}", escaped(stage))
+}
