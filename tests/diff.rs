@@ -103,3 +103,29 @@ fn numbers_of_results_are_compared() {
     let told = workspace.pipe_ok(&["diff", &first, &second]).stdout;
     assert!(told.contains("train.epochs 1 → 2 (--set train.epochs=2)"), "{told}");
 }
+
+#[test]
+fn two_evaluations_of_the_same_cases_are_tested() {
+    let workspace = Workspace::with_two_folds(8);
+    let evaluate = "[stage.evaluate]\nparams = { draws = 20 }\ninputs = { dataset = \"@other\", slices = \"@other-slice\", \
+                    models = \"@train\", weights = \"random\", calibrators = \"@calibrate\" }\npublish = \"e\"\n";
+    workspace.write("p.toml", workspace.read("p.toml") + evaluate);
+    workspace.pipe_ok(&["run", "p.toml"]);
+    let cases = workspace.read("e/predictions.csv").lines().count() - 1;
+    workspace.pipe_ok(&["run", "p.toml", "--set", "pipeline.seed=7", "--only", "split"]);
+    workspace.pipe_ok(&["run", "p.toml", "--set", "train.lr=0.01"]);
+    let runs: serde_json::Value =
+        serde_json::from_str(&workspace.pipe_ok(&["runs", "--json"]).stdout).unwrap();
+    let [last, first] = [0, 2].map(|place: usize| runs["runs"][place]["run"].as_str().unwrap().to_string());
+    let told = workspace.pipe_ok(&["diff", &first, &last, "--json"]).stdout;
+    let told: serde_json::Value = serde_json::from_str(&told).unwrap();
+    let instances = told["diff"]["instances"].as_array().unwrap();
+    let evaluate = instances.iter().find(|one| one["instance"] == "evaluate").unwrap();
+    let compared = evaluate["comparisons"].as_array().unwrap();
+    assert_eq!(compared[0]["name"], "AUROC of ensemble");
+    assert_eq!(compared[0]["n"], cases);
+    let p = compared[0]["p"].as_f64().unwrap();
+    assert!((0.0..=1.0).contains(&p), "{p}");
+    let text = workspace.pipe_ok(&["diff", &first, &last]).stdout;
+    assert!(text.contains("AUROC of ensemble ") && text.contains(" cases of both (DeLong, "), "{text}");
+}

@@ -213,3 +213,18 @@ fn bytes_lead_to_run_stage_and_inputs_wherever_they_were_copied() {
         refused.stderr
     );
 }
+
+#[test]
+fn of_a_run_that_goes_on_it_is_told_what_is_expected() {
+    let workspace = Workspace::with_training(400);
+    workspace.pipe_ok(&["run", "p.toml", "--set", "train.epochs=1"]);
+    let mut going_on = workspace.start(&["run", "p.toml"]);
+    support::wait_until(std::time::Duration::from_secs(60), "the training begins", || {
+        let runs: Value = serde_json::from_str(&workspace.pipe_ok(&["runs", "--json"]).stdout).unwrap();
+        runs["runs"][0]["state"] == "running"
+    });
+    let ways = causes(&workspace, &["train"]);
+    going_on.kill().unwrap();
+    going_on.wait().unwrap();
+    assert!(ways.iter().any(|way| way == "train.epochs 1 → 400 (the run's manifest)"), "{ways:?}");
+}

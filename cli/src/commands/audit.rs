@@ -9,7 +9,7 @@ use pipe_engine::audit::{
     Asked, Audit, Checked, Finding, Outcome, Recorded, Replay, Replayed, ReplayedInstance, Target,
     audit as look, find, replay, unreadable,
 };
-use pipe_engine::context::{Cancel, Devices};
+use pipe_engine::context::Cancel;
 use pipe_engine::manifest::Pipeline;
 use pipe_engine::pack::{Unpacked, is_pack, unpack};
 use pipe_engine::record::{AllowedSigners, RecordEnder, RecordError, read_head};
@@ -92,9 +92,7 @@ fn audited(
         // What is not at hand is told as such: an audit downloads nothing.
         let _ = hub::place_known(pipeline);
     }
-    // No device is used; its sort is a part of fingerprints.
-    let devices = if recorded.device() == "cuda" { Devices::Cuda(vec![0]) } else { Devices::Cpu };
-    let session = Session::new(registry, store, devices, false);
+    let session = Session::new(registry, store, recorded.devices(), false);
     let signers = arguments.trusted.as_deref().map(AllowedSigners::read).transpose()?;
     let asked = Asked { target, head: arguments.head, signers, is_pack: pack.is_some() };
     let mut audit = look(&session, &recorded, pipeline.as_ref(), &asked)?;
@@ -150,7 +148,8 @@ fn facts(Audit { record, checked, signed_by, .. }: &Audit) -> Vec<String> {
             1 => "1 later run has seen it".to_string(),
             many => format!("{many} later runs have seen it"),
         };
-        lines.push(format!("  record     {} lines, head {head}; {seen}", record.lines));
+        lines.push(format!("  record     {} lines; {seen}", record.lines));
+        lines.push(format!("  head       {head}"));
     }
     if !signed_by.is_empty() {
         lines.push(format!("  signed     by {}", signed_by.join(", ")));

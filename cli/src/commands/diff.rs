@@ -4,6 +4,8 @@ use std::process::ExitCode;
 
 use pipe_engine::explain::{Difference, InstanceDiff, RunDiff, ScalarDiff, diff};
 use pipe_engine::record::InstanceStatus;
+use pipe_engine::registry::Registry;
+use pipe_engine::stage::PairedComparison;
 use pipe_engine::view::VERSION;
 use serde_json::{Value, json};
 
@@ -11,9 +13,9 @@ use crate::arguments::DiffArguments;
 use crate::error::CliError;
 use crate::{render, session};
 
-pub(crate) fn compare(arguments: &DiffArguments) -> Result<ExitCode, CliError> {
+pub(crate) fn compare(arguments: &DiffArguments, registry: &Registry) -> Result<ExitCode, CliError> {
     let store = session::nearest_store(&arguments.cache)?;
-    let found = diff(&store, &arguments.first, &arguments.second)?;
+    let found = diff(&store, registry, &arguments.first, &arguments.second)?;
     match arguments.output.json {
         true => render::json(&json!({ "version": VERSION, "diff": found })),
         false => render::out_fitted(&text(&found)),
@@ -39,7 +41,12 @@ fn text(diff: &RunDiff) -> String {
         lines.push("instances".to_string());
         let width = diff.instances.iter().map(|one| one.instance.len()).max().unwrap_or(0);
         let line = |one: &InstanceDiff| format!("  {:width$}  {}", one.instance, instance(one));
-        lines.extend(diff.instances.iter().map(line));
+        for one in &diff.instances {
+            lines.push(line(one));
+            lines.extend(
+                one.comparisons.iter().map(|compared| format!("  {:width$}    {}", "", paired(compared))),
+            );
+        }
     }
     if diff.without_result > 0 {
         lines.push(format!("{} instances have no result in either", diff.without_result));
@@ -74,6 +81,14 @@ fn instance(one: &InstanceDiff) -> String {
     }
     parts.extend(one.scalars.iter().map(scalar));
     parts.join("; ")
+}
+
+fn paired(compared: &PairedComparison) -> String {
+    let PairedComparison { name, n, before, after, interval: [low, high], p, test } = compared;
+    let difference = after - before;
+    format!(
+        "{name} {before:.4} → {after:.4}: {difference:+.4} [{low:+.4} to {high:+.4}], p = {p:.3}, on {n} cases of both ({test})"
+    )
 }
 
 fn scalar(ScalarDiff { name, before, after }: &ScalarDiff) -> String {

@@ -4,11 +4,17 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use pipe_cache::{Digest, Store};
+use pipe_engine::assess::{Policy, assess};
+use pipe_engine::audit::Recorded;
 use pipe_engine::explain::{
     Cause, Fate, Ingredient, IngredientSource, Product, Traced, Why, expected, makers, why,
 };
+use pipe_engine::record::RunState;
+use pipe_engine::run::check_stages;
+use pipe_engine::session::Session;
 use pipe_engine::view::VERSION;
 use serde_json::json;
 
@@ -28,6 +34,7 @@ pub(crate) fn explain(arguments: WhyArguments, running: &Running) -> Result<Exit
             return of_bytes(&arguments, &store, digest);
         }
         let found = why(&store, run, &arguments.target)?;
+        let found = if found.is_empty() { not_yet(&store, run, &arguments.target, running)? } else { found };
         if found.is_empty() {
             let WhyArguments { target, .. } = &arguments;
             let message = format!("run {run} has no stage or instance {target}, and no file is called so");
@@ -40,6 +47,19 @@ pub(crate) fn explain(arguments: WhyArguments, running: &Running) -> Result<Exit
         false => render::out_fitted(&instances_in_words(&found)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is expected of instances that a run has not come to yet, by the manifest that its record keeps.
+fn not_yet(store: &Arc<Store>, run: &str, target: &str, running: &Running) -> Result<Vec<Why>, CliError> {
+    let recorded = Recorded::read(store, run)?;
+    let goes_on = matches!(recorded.head().state(), RunState::Running);
+    let Ok(pipeline) = recorded.pipeline(store, None, running.registry()) else { return Ok(Vec::new()) };
+    if !goes_on || check_stages(&pipeline, [&target.to_string()]).is_err() {
+        return Ok(Vec::new());
+    }
+    let session = Session::new(running.registry(), store, recorded.devices(), true);
+    let verdicts = assess(&session, &pipeline, Policy { force: &[], with_reasons: true });
+    Ok(expected(&pipeline, &verdicts, target))
 }
 
 /// The digest that a target is, or that of the file that it names; `None` for the name of a stage.

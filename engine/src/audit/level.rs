@@ -62,14 +62,16 @@ impl fmt::Display for Level {
             Self::None { findings } => write!(f, "level: none, for the {findings} findings"),
             Self::PartlyComputedAgain { instances, left } => write!(
                 f,
-                "level: consistent, and computed again in part. Results of {instances} instances are what their recorded \
-                 inputs give; {left} were not computed again, or not all of their items."
+                "level: consistent, and computed again in part. Results of {} are what their recorded inputs give; \
+                 of {} nothing was computed again, or not all items.",
+                counted(*instances),
+                counted(*left)
             ),
             Self::ComputedAgain { identical, within_tolerance } => {
                 write!(
                     f,
-                    "level: computed again. Results of {identical} instances are, byte for byte, what their recorded \
-                     inputs give"
+                    "level: computed again. Results of {} are, byte for byte, what their recorded inputs give",
+                    counted(*identical)
                 )?;
                 if *within_tolerance > 0 {
                     write!(f, ", and those of {within_tolerance} are within what their kinds allow")?;
@@ -91,5 +93,12 @@ impl fmt::Display for Level {
                  a signature, or compute it again with --replay.",
             ),
         }
+    }
+}
+
+fn counted(instances: usize) -> String {
+    match instances {
+        1 => "1 instance".to_string(),
+        many => format!("{many} instances"),
     }
 }

@@ -30,9 +30,10 @@ pub use self::level::Level;
 use self::published::Folders;
 pub use self::replay::{Outcome, Replay, Replayed, ReplayedInstance, Sample, replay};
 pub use self::target::{Target, TargetError, find};
+use crate::context::Devices;
 use crate::manifest::{ManifestError, Pipeline, recorded_pipeline};
 use crate::record::{
-    AllowedSigners, InstanceRecord, RecordError, RunRecord, RunState, read_manifest, read_run,
+    AllowedSigners, InstanceRecord, RecordError, RunHead, RunRecord, RunState, read_manifest, read_run,
 };
 use crate::registry::Registry;
 use crate::session::Session;
@@ -120,6 +121,16 @@ impl Recorded {
     /// The sort of device that it computed on.
     pub fn device(&self) -> &str {
         &self.run.head.header.device
+    }
+
+    /// Devices of that sort, by which fingerprints are made. Nothing can be computed on them.
+    pub fn devices(&self) -> Devices {
+        if self.device() == "cuda" { Devices::Cuda(vec![0]) } else { Devices::Cpu }
+    }
+
+    /// The beginning and the end of its record.
+    pub fn head(&self) -> &RunHead {
+        &self.run.head
     }
 
     /// The pipeline that it ran, as far as this program's kinds can follow it. Paths are read against `root`, or else where

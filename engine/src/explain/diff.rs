@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use pipe_cache::{ArtifactRef, Store};
+use pipe_cache::{ArtifactRef, Form, Store};
 use pipe_plugin::canonical_text;
 use serde::Serialize;
 use serde_json::Value;
@@ -14,6 +14,8 @@ use crate::lineage::{Change, ItemChanges, Preimage, differences};
 use crate::record::{
     InstanceRecord, InstanceStatus, RecordError, RunHeader, RunRecord, read_manifest, read_run,
 };
+use crate::registry::Registry;
+use crate::stage::{PairedComparison, Results};
 
 /// The difference of two runs.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -60,6 +62,8 @@ pub struct InstanceDiff {
     pub outputs: Vec<String>,
     /// The numbers that tell of its result and differ.
     pub scalars: Vec<ScalarDiff>,
+    /// Which of both is better on the cases that both have, where its kind can tell.
+    pub comparisons: Vec<PairedComparison>,
 }
 
 /// A number that differs.
@@ -84,7 +88,7 @@ impl RunDiff {
 ///
 /// # Errors
 /// When there is no such run, or its record cannot be read.
-pub fn diff(store: &Store, first: &str, second: &str) -> Result<RunDiff, RecordError> {
+pub fn diff(store: &Store, registry: &Registry, first: &str, second: &str) -> Result<RunDiff, RecordError> {
     let runs = [read_run(store, first)?, read_run(store, second)?];
     let [before, after] = runs.each_ref().map(|run| &run.head.header);
     let manifests = [read_manifest(&runs[0].head)?, read_manifest(&runs[1].head)?];
@@ -107,7 +111,10 @@ pub fn diff(store: &Store, first: &str, second: &str) -> Result<RunDiff, RecordE
     let mut seen = BTreeSet::new();
     for label in labels.filter(|label| seen.insert(*label)) {
         let pair = [old.get(label).copied(), new.get(label).copied()];
-        match (instance_diff(store, label, pair, after), pair[1].is_some_and(InstanceRecord::has_result)) {
+        match (
+            instance_diff((store, registry), label, pair, after),
+            pair[1].is_some_and(InstanceRecord::has_result),
+        ) {
             (Some(one), _) => diff.instances.push(one),
             (None, true) => diff.same += 1,
             (None, false) => diff.without_result += 1,
@@ -179,7 +186,7 @@ fn changed(before: BTreeMap<String, Value>, after: BTreeMap<String, Value>) -> V
 }
 
 fn instance_diff(
-    store: &Store,
+    (store, registry): (&Store, &Registry),
     label: &str,
     pair: [Option<&InstanceRecord>; 2],
     header: &RunHeader,
@@ -191,6 +198,7 @@ fn instance_diff(
         causes: Vec::new(),
         outputs: Vec::new(),
         scalars: Vec::new(),
+        comparisons: Vec::new(),
     };
     // Computed or known is one: it has its result.
     let fate = |one: Option<&InstanceRecord>| one.map(|one| (one.has_result(), one.error.clone()));
@@ -199,6 +207,9 @@ fn instance_diff(
         diff.causes = causes(store, before, after, header);
         diff.outputs = differing(&before.outputs, &after.outputs);
         diff.scalars = scalars(before, after);
+        if !diff.outputs.is_empty() && before.kind == after.kind {
+            diff.comparisons = comparisons(store, registry, before, after);
+        }
     }
     let is_same =
         is_same_fate && diff.causes.is_empty() && diff.outputs.is_empty() && diff.scalars.is_empty();
@@ -226,6 +237,29 @@ fn causes(store: &Store, before: &InstanceRecord, after: &InstanceRecord, header
         return vec![Cause::of(Reason::NotKept)];
     }
     changes.into_iter().map(|change| Cause::of(reason(change, after, header))).collect()
+}
+
+/// What a kind says of two of its results. What it cannot read it says nothing of.
+fn comparisons(
+    store: &Store,
+    registry: &Registry,
+    before: &InstanceRecord,
+    after: &InstanceRecord,
+) -> Vec<PairedComparison> {
+    let Some(kind) = registry.get(&after.kind) else { return Vec::new() };
+    let read = |record: &InstanceRecord, output: &str, file: &str| {
+        let artifact = record.outputs.get(output)?;
+        let digest = match artifact.form {
+            Form::File => artifact.digest,
+            Form::Tree | Form::Collection => store.index(artifact.digest).ok()?.get(file)?.digest,
+        };
+        store.read(digest).ok()
+    };
+    let sides = (
+        Results { read: &|output, file| read(before, output, file) },
+        Results { read: &|output, file| read(after, output, file) },
+    );
+    kind.compare(&sides.0, &sides.1).unwrap_or_default()
 }
 
 fn differing(before: &BTreeMap<String, ArtifactRef>, after: &BTreeMap<String, ArtifactRef>) -> Vec<String> {

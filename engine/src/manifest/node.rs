@@ -66,6 +66,8 @@ pub enum Origin {
     Profile(String, Location),
     /// Given on the command line, as this text.
     CommandLine(String),
+    /// Kept by a run's record, which does not say where each value was written.
+    Recorded,
     /// Filled in by the kind.
     Default,
 }
@@ -75,7 +77,7 @@ impl Origin {
     pub fn location(&self) -> Option<&Location> {
         match self {
             Origin::Manifest(location) | Origin::Profile(_, location) => Some(location),
-            Origin::CommandLine(_) | Origin::Default => None,
+            Origin::CommandLine(_) | Origin::Recorded | Origin::Default => None,
         }
     }
 }
@@ -86,6 +88,7 @@ impl std::fmt::Display for Origin {
             Origin::Manifest(location) => location.fmt(f),
             Origin::Profile(name, location) => write!(f, "profile {name}, {location}"),
             Origin::CommandLine(text) => write!(f, "--set {text}"),
+            Origin::Recorded => f.write_str("the run's manifest"),
             Origin::Default => f.write_str("default"),
         }
     }
@@ -213,12 +216,12 @@ impl Node {
             Value::Object(fields) => {
                 let written = fields.iter().filter(|(_, value)| !value.is_null());
                 let entry = |(name, value): (&String, &Value)| {
-                    (Key { name: name.clone(), origin: Origin::Default }, Self::from_json(value))
+                    (Key { name: name.clone(), origin: Origin::Recorded }, Self::from_json(value))
                 };
                 Content::Table(written.map(entry).collect())
             }
         };
-        Self::new(content, Origin::Default)
+        Self::new(content, Origin::Recorded)
     }
 
     /// Sets the value under a path of keys, making tables on the way.

@@ -3,12 +3,15 @@
 use std::fmt;
 use std::ops::Deref;
 
+use super::compare::{Compare, PairedComparison, Results};
 use super::erased::{AnyStage, Work};
+use super::error::StageError;
 use super::foresee::{Foresee, Foreseen, Preview};
 use super::inspect::{Finding, Inspect, InspectedRow};
 use super::{PerItem, Whole};
 
-/// A kind of any type, with functions that check what it is given before any work. These stand beside the kind, so that
+/// A kind of any type, with functions that check what it is given before any work, and compare
+/// what it gave. These stand beside the kind, so that
 /// their code has no part in results' fingerprints.
 #[derive(Clone, Copy)]
 pub struct Kind {
@@ -16,17 +19,18 @@ pub struct Kind {
     work: Work<'static>,
     inspect: Option<Inspect>,
     foresee: Option<Foresee>,
+    compare: Option<Compare>,
 }
 
 impl Kind {
     /// A kind that computes its outputs in one go.
     pub const fn whole<S: Whole>(stage: &'static S) -> Self {
-        Self { stage, work: Work::Whole(stage), inspect: None, foresee: None }
+        Self { stage, work: Work::Whole(stage), inspect: None, foresee: None, compare: None }
     }
 
     /// A kind that computes item by item.
     pub const fn per_item<S: PerItem>(stage: &'static S) -> Self {
-        Self { stage, work: Work::Items(stage), inspect: None, foresee: None }
+        Self { stage, work: Work::Items(stage), inspect: None, foresee: None, compare: None }
     }
 
     /// With a look at the rows of its table, at a glance at their files.
@@ -43,6 +47,13 @@ impl Kind {
         self
     }
 
+    /// With a comparison of two of its results on the same cases.
+    #[must_use]
+    pub const fn compared_by(mut self, compare: Compare) -> Self {
+        self.compare = Some(compare);
+        self
+    }
+
     /// How to run it.
     pub fn work(&self) -> Work<'static> {
         self.work
@@ -52,6 +63,18 @@ impl Kind {
     /// work.
     pub fn inspect(&self, params: &serde_json::Value, group: &[InspectedRow]) -> Vec<Finding> {
         self.inspect.map_or_else(Vec::new, |inspect| inspect(params, group))
+    }
+
+    /// Which of two results is better on the cases that both have; nothing for a kind that does not say.
+    ///
+    /// # Errors
+    /// Results that cannot be read.
+    pub fn compare(
+        &self,
+        before: &Results<'_>,
+        after: &Results<'_>,
+    ) -> Result<Vec<PairedComparison>, StageError> {
+        self.compare.map_or_else(|| Ok(Vec::new()), |compare| compare(before, after))
     }
 
     /// Looks ahead at what an instance is given, before any work.

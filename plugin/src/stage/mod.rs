@@ -5,6 +5,7 @@
 //! knows nothing of other kinds, of scheduling or of the cache.
 
 mod about;
+mod compare;
 mod erased;
 mod error;
 mod foresee;
@@ -18,6 +19,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use about::{About, Column, Described, InputForm, InputSpec, OutputForm, OutputSpec};
+pub use compare::{Compare, PairedComparison, Results};
 pub use erased::{AnyItems, AnyStage, AnyWhole, Work};
 pub use error::{Interrupted, StageError};
 pub use foresee::{Foresee, Foreseen, Given, GivenSource, Preview};

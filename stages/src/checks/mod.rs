@@ -14,6 +14,7 @@ mod nodules;
 mod outlook;
 mod prompts;
 mod reports;
+pub mod results;
 mod splits;
 mod tables;
 mod volumes;

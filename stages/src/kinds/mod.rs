@@ -37,6 +37,6 @@ pub static STAGES: &[Kind] = &[
     Kind::whole(&train::Train).foreseen_by(checks::train),
     Kind::whole(&calibrate::Calibrate).foreseen_by(checks::calibrate),
     Kind::whole(&import_experiment::ImportExperiment).foreseen_by(checks::import_experiment),
-    Kind::whole(&evaluate::Evaluate).foreseen_by(checks::evaluate),
+    Kind::whole(&evaluate::Evaluate).foreseen_by(checks::evaluate).compared_by(checks::results::evaluate),
     Kind::whole(&zero_shot::ZeroShot).foreseen_by(checks::zero_shot),
 ];
