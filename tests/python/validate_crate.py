@@ -54,7 +54,10 @@ def main() -> int:
         validator = pathlib.Path(sys.executable).with_name("rocrate-validator")
         command = [validator, "-y", "validate", "--offline", "--cache-path", cache, "-p", "provenance-run-crate"]
         command += ["-l", "required", "--output-format", "json", "--output-file", report, crate]
-        subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+        validated = subprocess.run(command, capture_output=True, text=True, check=False)
+        if not report.exists():
+            print(validated.stdout, validated.stderr)
+            return 2
         found = json.loads(report.read_text())
     for issue in found.get("issues", []):
         print(issue.get("violatingEntity"), issue.get("message"))

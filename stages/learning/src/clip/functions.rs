@@ -44,10 +44,11 @@ pub(crate) fn relu(input: &Tensor) -> Result<Tensor> {
     input * input.detach().gt(0f32)?.to_dtype(input.dtype())?
 }
 
-/// Scales each vector of the last dimension to length 1; a vector of zeros stays finite.
+/// Scales each vector of the last dimension to length 1; a vector of zeros stays finite, and so does its gradient.
 pub(crate) fn unit_length(vectors: &Tensor) -> Result<Tensor> {
-    let length = vectors.sqr()?.sum_keepdim(D::Minus1)?.sqrt()?;
-    vectors.broadcast_div(&length.maximum(1e-12)?)
+    // The root of zero has no slope, so what is below the least length is cut off before.
+    let squares = vectors.sqr()?.sum_keepdim(D::Minus1)?.maximum(1e-24)?;
+    vectors.broadcast_div(&squares.sqrt()?)
 }
 
 /// Layer normalisation over the last dimension, ε = 1e-5.
@@ -139,6 +140,16 @@ pub(crate) mod tests {
         }
         check_gradients(std::slice::from_ref(&input), |x| relu(&x[0]));
         check_gradients(std::slice::from_ref(&input), |x| unit_length(&x[0]));
+    }
+
+    #[test]
+    fn a_vector_of_zeros_has_a_finite_gradient() {
+        let zeros = Var::new(&[[0f32, 0.0], [3.0, 4.0]], &Device::Cpu).expect("vectors");
+        let unit = unit_length(&zeros).expect("unit");
+        assert_eq!(unit.to_vec2::<f32>().expect("values"), [[0.0, 0.0], [0.6, 0.8]]);
+        let gradients = unit.sum_all().and_then(|sum| sum.backward()).expect("backward");
+        let gradient = gradients.get(&zeros).expect("gradient").to_vec2::<f32>().expect("values");
+        assert!(gradient.iter().flatten().all(|value| value.is_finite()), "{gradient:?}");
     }
 
     #[test]
