@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipe_engine::audit::{Asked, Audit, Level, Note, Outcome, Recorded, Replay, Sample, audit, replay};
-use pipe_engine::context::{Cancel, Context, Devices, ItemContext};
+use pipe_engine::context::{Cancel, Context, Device, Devices, ItemContext};
 use pipe_engine::event::{Event, Observer};
 use pipe_engine::registry::Registry;
 use pipe_engine::session::Session;
@@ -61,6 +61,24 @@ fn unordered_sum() -> f64 {
     numbers.into_iter().sum()
 }
 
+/// Gives another number on another device.
+struct Rounding;
+
+impl Stage for Rounding {
+    type Params = NoParams;
+    const ABOUT: About = About::new("rounding", "rounds as its device does", CODE)
+        .outputs(&[OutputSpec::file("numbers", "numbers.json", "a number")])
+        .device()
+        .within(0.1);
+}
+
+impl Whole for Rounding {
+    fn run(&self, _: &NoParams, context: &mut Context<'_>) -> Result<(), StageError> {
+        let number = if context.device() == Device::Cpu { 1.05 } else { 1.0 };
+        context.write("numbers", "numbers.json", serde_json::json!([number]).to_string().as_bytes())
+    }
+}
+
 /// Counts its calls into one of its items.
 struct Restless;
 
@@ -109,7 +127,7 @@ fn replayed(project: &Project, stages: &[&str], sample: Option<Sample>) -> Audit
     let store = project.store();
     let recorded = Recorded::read(&store, "latest").unwrap();
     let pipeline = recorded.pipeline(&store, None, &project.registry).unwrap();
-    let session = Session::new(&project.registry, &store, Devices::Cpu, false);
+    let session = Session::new(&project.registry, &store, recorded.devices(), false);
     let asked = Asked::default();
     let mut found = audit(&session, &recorded, Ok(&pipeline), &asked).unwrap();
     assert_eq!(found.findings, []);
@@ -169,6 +187,17 @@ fn clocks_addresses_and_unordered_sums_are_found_and_placed() {
         );
     }
     assert_eq!(audit.level(), Level::None { findings: 3 });
+}
+
+#[test]
+fn on_another_class_of_device_numbers_may_differ_as_much_as_the_kind_allows() {
+    let mut project = project(&[Kind::whole(&Rounding)]);
+    project.devices = Devices::Cuda(vec![0]);
+    project.write("pipeline.toml", "[stage.rounding]\n");
+    project.run(&[]);
+    let audit = replayed(&project, &[], None);
+    assert_eq!(told(&audit), Vec::<String>::new());
+    assert_eq!(audit.level(), Level::ComputedAgain { identical: 0, within_tolerance: 1 });
 }
 
 #[test]

@@ -136,6 +136,7 @@ fn was_asked_so(store: &Store, account: &Provenance) -> bool {
     ids.iter().filter_map(|id| read_head(store, id).ok()).any(|run| {
         let header = &run.header;
         header.pipeline == account.pipeline
+            && header.seed == account.seed
             && header.set == account.set
             && header.profiles == account.profiles
             && header.manifest.display().to_string() == account.manifest

@@ -20,7 +20,7 @@ use crate::bind::{Binder, Done};
 use crate::manifest::Instance;
 
 /// What of an account the run decides that published first, of several that give the same.
-const OF_FIRST: [&str; 6] = ["manifest", "manifest_blake3", "pipeline", "profiles", "run", "set"];
+const OF_FIRST: [&str; 7] = ["manifest", "manifest_blake3", "pipeline", "profiles", "run", "seed", "set"];
 
 /// Whether runs tell what an account says of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
