@@ -1,6 +1,6 @@
 //! A run in forms that other programs read: a research object crate, W3C PROV, and an in-toto statement.
 //!
-//! All of them are renderings of one graph ([`graph`]): what was computed from what, by which run. A result that was known is told
+//! All of them are renderings of one graph (`graph`): what was computed from what, by which run. A result that was known is told
 //! as the action of the run that computed it. Paths are relative to the project, names are told once, and nothing is in
 //! them that the record does not tell.
 
