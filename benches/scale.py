@@ -244,6 +244,27 @@ def main() -> None:
         print(f"pipe check of that table: {statistics.median(checks) * 1000:.1f} ms")
         if shutil.which("b3sum"):
             print("hashing 1 GB in 32 files: pipe {}, b3sum {}, {}".format(*hashing(pipe, folder, 3)))
+            for each in (40, 100_000):
+                told = auditing(pipe, folder / f"audit of {each}", 10_000, each, arguments.repeat)
+                print(f"10,000 items of {each:,} bytes: {told}")
+
+
+def auditing(pipe: str, folder: pathlib.Path, size: int, bytes_each: int, repeat: int) -> str:
+    """An audit of a stage with so many items, and b3sum on the same inputs and the whole cache, in turn."""
+    folder.mkdir()
+    make_files(folder, size)
+    for file in (folder / "in").iterdir():
+        text = file.read_text()
+        file.write_text(text + "x" * max(0, bytes_each - len(text)) + file.stem + "\n")
+    Pipe(pipe).prepare(folder, size)
+    timed(Pipe(pipe).command(folder), folder)
+    hashed = "find in .pipe -type f -print0 | xargs -0 b3sum"
+    ours, theirs = [], []
+    for _ in range(repeat):
+        ours.append(timed([pipe, "audit"], folder)[0])
+        theirs.append(timed(["sh", "-c", hashed], folder)[0])
+    ours, theirs = statistics.median(ours), statistics.median(theirs)
+    return f"audit {ours:.3f} s, b3sum {theirs:.3f} s, {theirs / ours:.2f} of b3sum's speed"
 
 
 if __name__ == "__main__":

@@ -169,7 +169,7 @@ fn computed_again(replayed: &Replayed) -> Vec<String> {
                 format!("within tolerance (at most {largest:.1e}, allowed {tolerance:.1e})")
             }
             Outcome::Different { .. } => "different".to_string(),
-            Outcome::Failed { .. } => "not computed".to_string(),
+            Outcome::Failed { .. } | Outcome::NotAtHand { .. } => "not computed".to_string(),
         };
         let items = items.map(|(done, of)| format!(", {done} of {of} items")).unwrap_or_default();
         format!("    {instance:width$}  {word}{items}, {}", timing::duration(*seconds))

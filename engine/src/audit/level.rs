@@ -43,7 +43,9 @@ impl Level {
     pub(super) fn of_replayed(replayed: &Replayed) -> Self {
         let count =
             |is_it: fn(&ReplayedInstance) -> bool| replayed.instances.iter().filter(|one| is_it(one)).count();
-        let is_failed = |one: &ReplayedInstance| matches!(one.outcome, Outcome::Failed { .. });
+        let is_failed = |one: &ReplayedInstance| {
+            matches!(one.outcome, Outcome::Failed { .. } | Outcome::NotAtHand { .. })
+        };
         let left =
             count(|one| one.items.is_some_and(|(done, of)| done < of)) + count(is_failed) + replayed.left_out;
         let instances = replayed.instances.iter().filter(|one| !is_failed(one));

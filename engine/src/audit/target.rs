@@ -8,7 +8,6 @@ use pipe_cache::{Digest, Error, Store};
 
 use super::published::run_with;
 use crate::explain::makers;
-use crate::lineage::Source;
 use crate::publish::Provenance;
 use crate::record::InstanceRecord;
 
@@ -131,11 +130,7 @@ impl Target {
             if !scope.insert(one.label.as_str()) {
                 continue;
             }
-            let sources = one.inputs.iter().flat_map(|given| &given.sources);
-            waiting.extend(sources.filter_map(|source| match source {
-                Source::Output { instance, .. } => by_label.get(instance.as_str()).copied(),
-                _ => None,
-            }));
+            waiting.extend(one.upstream().filter_map(|maker| by_label.get(maker).copied()));
         }
         scope
     }

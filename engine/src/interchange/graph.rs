@@ -64,7 +64,7 @@ impl Graph {
         let run = read_run(store, run)?;
         let manifest = read_manifest(&run.head)?;
         let mut makers = Makers { store, runs: HashMap::new() };
-        let used: BTreeSet<&str> = run.instances.iter().flat_map(upstream).collect();
+        let used: BTreeSet<&str> = run.instances.iter().flat_map(InstanceRecord::upstream).collect();
         let mut inputs: BTreeMap<String, Input> = BTreeMap::new();
         let mut actions = Vec::new();
         for instance in run.instances.iter().filter(|one| one.has_result()) {
@@ -190,11 +190,4 @@ fn add_inputs(instance: &InstanceRecord, preimage: Option<&Preimage>, inputs: &m
             input.digest = input.digest.or(digest);
         }
     }
-}
-
-fn upstream(instance: &InstanceRecord) -> impl Iterator<Item = &str> {
-    instance.inputs.iter().flat_map(|given| &given.sources).filter_map(|source| match source {
-        Source::Output { instance, .. } => Some(instance.as_str()),
-        _ => None,
-    })
 }

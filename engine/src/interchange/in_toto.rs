@@ -14,6 +14,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::InterchangeError;
 use super::graph::{Action, Graph};
+use crate::publish::hex;
 use crate::record::SigningKey;
 
 /// What the payload of an envelope is.
@@ -101,7 +102,7 @@ pub(super) fn sha256_of(store: &Store, digest: Digest) -> Result<String, Interch
     File::open(&path)
         .and_then(|mut file| io::copy(&mut file, &mut hasher))
         .map_err(pipe_cache::Error::io("read", &path))?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 /// A statement in an envelope that is signed; `None` for a key that does not sign.

@@ -120,7 +120,7 @@ impl Gathered<'_> {
     }
 
     fn results(&mut self, instances: &[InstanceRecord], outputs: Outputs) -> Result<(), PackError> {
-        let used: BTreeSet<&str> = instances.iter().flat_map(makers_of).collect();
+        let used: BTreeSet<&str> = instances.iter().flat_map(InstanceRecord::upstream).collect();
         for instance in instances {
             if let Some(fingerprint) = instance.fingerprint {
                 if let Some(preimage) = self.store.preimage(fingerprint)? {
@@ -234,14 +234,6 @@ impl Gathered<'_> {
         file.persist(to).map_err(|error| failed(error.error))?;
         Ok(self.told)
     }
-}
-
-/// The instances that one takes inputs from.
-fn makers_of(instance: &InstanceRecord) -> impl Iterator<Item = &str> {
-    instance.inputs.iter().flat_map(|given| &given.sources).filter_map(|source| match source {
-        Source::Output { instance, .. } => Some(instance.as_str()),
-        _ => None,
-    })
 }
 
 /// The files at a name in a folder, by their names in it: the file, or those in the folder of that name; hidden ones are

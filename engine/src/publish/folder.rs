@@ -376,6 +376,7 @@ fn sha256_of(path: &Path) -> Result<String, CopyError> {
     Ok(hex(&hasher.finalize()))
 }
 
-pub(super) fn hex(bytes: &[u8]) -> String {
+/// Bytes as hexadecimal digits.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -27,7 +27,7 @@ pub(crate) use self::write::RecordWriter;
 pub use crate::execute::Usage;
 use crate::input::Selector;
 use crate::job::Executed;
-use crate::lineage::Given;
+use crate::lineage::{Given, Source};
 use crate::manifest::{Instance, Origin, Pipeline};
 
 /// The version of records that this program writes. Since version 3 each line has a [seal](Sealed). In version 1 the
@@ -226,6 +226,14 @@ impl InstanceRecord {
     /// Whether it has its result, computed now or known.
     pub fn has_result(&self) -> bool {
         matches!(self.status, InstanceStatus::Executed | InstanceStatus::Cached)
+    }
+
+    /// The instances that it takes inputs from, once for each output.
+    pub(crate) fn upstream(&self) -> impl Iterator<Item = &str> {
+        self.inputs.iter().flat_map(|given| &given.sources).filter_map(|source| match source {
+            Source::Output { instance, .. } => Some(instance.as_str()),
+            _ => None,
+        })
     }
 
     /// Of an instance that was not reached.

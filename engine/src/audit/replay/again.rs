@@ -91,8 +91,8 @@ impl Replayer<'_> {
             observer: &quiet,
             cancel: self.how.cancel.clone(),
         };
-        if let Some(problem) = self.drift_in_pack(&worker, instance, record, &job) {
-            return Ok((failed(&problem), None));
+        if let Some(outcome) = self.drift_in_pack(&worker, instance, record, &job) {
+            return Ok((outcome, None));
         }
         let began = Instant::now();
         let found = match &self.how.sample {
@@ -108,7 +108,7 @@ impl Replayer<'_> {
             keep(record, &store, self.store)?;
         }
         // What cannot be read of the recorded outputs was found before.
-        Ok(found.unwrap_or_else(|error| (failed(&error.to_string()), None)))
+        Ok(found.unwrap_or_else(|error| (not_at_hand(&error.to_string()), None)))
     }
 
     /// How what a pack gives an instance is not what it was given: known only when what was left out has been computed.
@@ -118,16 +118,18 @@ impl Replayer<'_> {
         instance: &Instance,
         record: &InstanceRecord,
         job: &Job,
-    ) -> Option<String> {
+    ) -> Option<Outcome> {
         let stored = self.original.preimage(record.fingerprint.filter(|_| self.is_pack)?);
         let preimage = stored.ok().flatten().and_then(|stored| Preimage::from_json(&stored));
         let bind = || worker.binder.bind(instance, &|position| job.upstream.get(&position).cloned());
         match (preimage, guarded(bind)) {
-            (None, _) => Some("what it was made of is not in the pack".to_string()),
-            (_, Err(error)) => Some(format!("what it is given is not at hand: {error}")),
+            (None, _) => Some(not_at_hand("what it was made of is not in the pack")),
+            (_, Err(error)) => Some(not_at_hand(&error.to_string())),
             (Some(preimage), Ok(bound)) => {
                 let drift = drift(&worker.binder, record, &preimage, &bound);
-                drift.first().map(|finding| format!("what it is given is not what it was: {finding}"))
+                drift
+                    .first()
+                    .map(|finding| failed(&format!("what it is given is not what it was: {finding}")))
             }
         }
     }
@@ -173,13 +175,17 @@ impl Replayer<'_> {
     }
 }
 
+fn not_at_hand(problem: &str) -> Outcome {
+    Outcome::NotAtHand { problem: problem.to_string() }
+}
+
 pub(super) fn failed(problem: &str) -> Outcome {
     Outcome::Failed { problem: problem.to_string() }
 }
 
 fn failure_of(failure: &Failure) -> Outcome {
     match &failure.cause {
-        Cause::Damaged(_) => failed(&format!("what it is given is no longer whole: {}", failure.error)),
+        Cause::Damaged(_) => not_at_hand(&format!("what it is given is no longer whole: {}", failure.error)),
         _ => failed(&failure.error),
     }
 }

@@ -115,6 +115,11 @@ pub enum Outcome {
         /// Why.
         problem: String,
     },
+    /// What it takes is not there.
+    NotAtHand {
+        /// What.
+        problem: String,
+    },
 }
 
 /// Computes what was recorded again, and adds to an audit what that shows.
@@ -178,11 +183,15 @@ pub fn replay(
             replayed.interrupted = true;
             break;
         }
-        match (&outcome, NotAsked::of(instance, asked.is_pack, &replayer)) {
-            (Outcome::Failed { problem }, Some(why)) => {
-                audit.notes.push(Note::NotLookedAt {
-                    what: format!("{label} again, {}: {problem}", why.in_words()),
-                });
+        let has_asked = replayer.has_asked.swap(false, Ordering::Relaxed);
+        match &outcome {
+            Outcome::Failed { problem } if has_asked => {
+                let what = format!("{label} again, which asks a service: {problem}");
+                audit.notes.push(Note::NotLookedAt { what });
+            }
+            Outcome::NotAtHand { problem } if asked.is_pack => {
+                let what = format!("{label} again, for which the pack has not all: {problem}");
+                audit.notes.push(Note::NotLookedAt { what });
             }
             _ => audit.findings.extend(finding(&label, &outcome)),
         }
@@ -195,28 +204,6 @@ pub fn replay(
     Ok(())
 }
 
-/// Why it is nobody's fault that something was not computed again.
-enum NotAsked {
-    /// It asked for the key of a service.
-    Service,
-    /// A pack need not have what it takes.
-    Pack,
-}
-
-impl NotAsked {
-    fn of(instance: &Instance, is_pack: bool, replayer: &Replayer<'_>) -> Option<Self> {
-        let has_asked = instance.kind.about().service && replayer.has_asked.swap(false, Ordering::Relaxed);
-        if has_asked { Some(Self::Service) } else { is_pack.then_some(Self::Pack) }
-    }
-
-    fn in_words(&self) -> &'static str {
-        match self {
-            Self::Service => "which asks a service",
-            Self::Pack => "for which the pack has not all",
-        }
-    }
-}
-
 fn finding(instance: &str, outcome: &Outcome) -> Option<Finding> {
     let instance = instance.to_string();
     match outcome {
@@ -225,7 +212,9 @@ fn finding(instance: &str, outcome: &Outcome) -> Option<Finding> {
             let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
             Some(Finding::Replayed { instance, difference: told.join("; ") })
         }
-        Outcome::Failed { problem } => Some(Finding::NotReplayed { instance, problem: problem.clone() }),
+        Outcome::Failed { problem } | Outcome::NotAtHand { problem } => {
+            Some(Finding::NotReplayed { instance, problem: problem.clone() })
+        }
     }
 }
 
