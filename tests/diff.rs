@@ -12,20 +12,9 @@ const PIPELINE: &str = "[vars]\nstream = \"a\"\n\
                         inputs = { dataset = \"nodules.csv\", dir = \"texts\" }\n\
                         [stage.text-encode]\ninputs = { reports = \"@report\" }\n";
 
-fn workspace() -> Workspace {
-    let workspace = Workspace::new();
-    workspace.write("nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
-    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
-    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
-    workspace.write("p.toml", PIPELINE);
-    workspace
-}
-
 /// Runs, and gives the run's id.
 fn run(workspace: &Workspace, more: &[&str]) -> String {
-    let ran = workspace.pipe(&[&["run", "p.toml", "--json"], more].concat());
-    assert_eq!(ran.code, 0, "{}", ran.stderr);
-    ran.finished()["run"].as_str().unwrap().to_string()
+    workspace.run(more).finished()["run"].as_str().unwrap().to_string()
 }
 
 fn diff(workspace: &Workspace, first: &str, second: &str) -> Value {
@@ -35,7 +24,7 @@ fn diff(workspace: &Workspace, first: &str, second: &str) -> Value {
 
 #[test]
 fn runs_of_the_same_differ_in_nothing() {
-    let workspace = workspace();
+    let workspace = Workspace::with_reports(PIPELINE);
     let (first, second) = (run(&workspace, &[]), run(&workspace, &[]));
     let found = diff(&workspace, &first, &second);
     for part in ["asked", "crates", "manifest", "instances"] {
@@ -48,7 +37,7 @@ fn runs_of_the_same_differ_in_nothing() {
 
 #[test]
 fn what_was_asked_what_it_was_made_of_and_what_came_out_are_told_apart() {
-    let workspace = workspace();
+    let workspace = Workspace::with_reports(PIPELINE);
     let first = run(&workspace, &[]);
     workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: third.\n");
     workspace.write("nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
@@ -81,7 +70,7 @@ fn what_was_asked_what_it_was_made_of_and_what_came_out_are_told_apart() {
 
 #[test]
 fn items_are_named_where_nothing_else_changed_and_runs_that_are_not_there_refused() {
-    let workspace = workspace();
+    let workspace = Workspace::with_reports(PIPELINE);
     let first = run(&workspace, &[]);
     workspace.write("nodules.csv", "pid,nodule_id\n1,1\n");
     let second = run(&workspace, &[]);

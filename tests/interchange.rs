@@ -9,6 +9,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use ed25519_dalek::{Signature, VerifyingKey};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use support::{Workspace, has_part};
@@ -21,11 +24,8 @@ const PIPELINE: &str = "[stage.report]\ninputs = { dataset = \"my nodules.csv\",
 
 /// Two runs, of which the second has computed the text only.
 fn small() -> Workspace {
-    let workspace = Workspace::new();
-    workspace.write("my nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
-    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
-    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
-    workspace.write("p.toml", PIPELINE);
+    let workspace = Workspace::with_reports(PIPELINE);
+    workspace.write("my nodules.csv", workspace.read("nodules.csv"));
     workspace.pipe_ok(&["run", "p.toml"]);
     workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: third.\n");
     workspace.pipe_ok(&["run", "p.toml"]);
@@ -105,13 +105,17 @@ fn a_crate_is_valid_by_the_validator() {
     let workspace = small();
     workspace.pipe_ok(&["export", "latest", "--format", "ro-crate", "--to", "crate"]);
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python/validate_crate.py");
-    let validate = || Command::new(&python).arg(&script).arg(workspace.path("crate")).output().unwrap();
-    let told = validate();
+    let validate =
+        |path: &str| Command::new(&python).arg(&script).arg(workspace.path(path)).output().unwrap();
+    let told = validate("crate");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
+    workspace.pipe_ok(&["export", "latest", "--format", "ro-crate", "--to", "nobody", "--de-identified"]);
+    let told = validate("nobody");
     assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stdout));
     // It does look.
     let metadata = workspace.read("crate/ro-crate-metadata.json").replace("mainEntity", "mainThing");
     workspace.write("crate/ro-crate-metadata.json", metadata);
-    assert!(!validate().status.success());
+    assert!(!validate("crate").status.success());
 }
 
 #[test]
@@ -144,6 +148,61 @@ fn prov_and_in_toto_tell_the_same_run() {
             assert_eq!(subject["digest"]["blake3"], pipe_cache::Digest::of(&bytes).to_string());
         }
     }
+}
+
+#[test]
+fn a_crate_has_the_inputs_that_are_what_they_were_and_no_others() {
+    let workspace = small();
+    let export = |to: &str| {
+        workspace.pipe_ok(&["export", "latest", "--format", "ro-crate", "--to", to]);
+        workspace.path(to).join("inputs/my nodules.csv").is_file()
+    };
+    assert!(export("before"));
+    // A column that nothing uses, and the order of the columns, do not count.
+    workspace.write("my nodules.csv", "note,nodule_id,pid\nx,1,1\ny,1,2\n");
+    assert!(export("same"));
+    workspace.write("my nodules.csv", "pid,nodule_id\n1,1\n3,1\n");
+    assert!(!export("changed"));
+    let metadata = json(&workspace.path("changed/ro-crate-metadata.json"));
+    let graph = metadata["@graph"].as_array().unwrap();
+    let told = graph.iter().find(|entity| entity["name"] == "my nodules.csv").unwrap();
+    assert_eq!(told["@type"], "CreativeWork");
+}
+
+#[test]
+fn a_signed_statement_is_verified_by_its_key() {
+    let has_keygen = Command::new("ssh-keygen").arg("-?").output().is_ok();
+    if !has_part("ssh-keygen", has_keygen, "a_signed_statement_is_verified_by_its_key") {
+        return;
+    }
+    let workspace =
+        Workspace::with_reports("[stage.report]\ninputs = { dataset = \"nodules.csv\", dir = \"texts\" }\n");
+    workspace.run(&[]);
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f", "key"])
+        .current_dir(workspace.path(""))
+        .status();
+    assert!(made.unwrap().success());
+    workspace.pipe_ok(&["export", "latest", "--format", "in-toto", "--to", "signed", "--sign", "key"]);
+    let envelope = json(&workspace.path("signed/statement.dsse.json"));
+    let bytes = |value: &Value| STANDARD.decode(value.as_str().unwrap()).unwrap();
+    let (kind, body) = (envelope["payloadType"].as_str().unwrap(), bytes(&envelope["payload"]));
+    let statement: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(statement, json(&workspace.path("signed/statement.json")));
+    // In OpenSSH's form the key is the last 32 bytes.
+    let public = workspace.read("key.pub");
+    let public = STANDARD.decode(public.split(' ').nth(1).unwrap()).unwrap();
+    let key = VerifyingKey::from_bytes(public.last_chunk().unwrap()).unwrap();
+    let signature = Signature::from_slice(&bytes(&envelope["signatures"][0]["sig"])).unwrap();
+    let signed = |body: &[u8]| {
+        let start = format!("DSSEv1 {} {kind} {} ", kind.len(), body.len());
+        [start.as_bytes(), body].concat()
+    };
+    key.verify_strict(&signed(&body), &signature).unwrap();
+    assert!(key.verify_strict(&signed(&[&body[..], b" "].concat()), &signature).is_err());
+    let refused =
+        workspace.pipe(&["export", "latest", "--format", "prov-json", "--to", "no", "--sign", "key"]);
+    assert!(refused.code == 2 && !workspace.path("no").exists(), "{}", refused.stderr);
 }
 
 /// The first run of a workspace.

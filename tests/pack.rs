@@ -16,11 +16,7 @@ const PIPELINE: &str = "[stage.report]\ninputs = { dataset = \"nodules.csv\", di
                         [stage.slice]\ninputs = { volumes = \"@crop\" }\n";
 
 fn workspace() -> Workspace {
-    let workspace = Workspace::new();
-    workspace.write("nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
-    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
-    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
-    workspace.write("p.toml", PIPELINE);
+    let workspace = Workspace::with_reports(PIPELINE);
     workspace.pipe_ok(&["run", "p.toml"]);
     // Known from here on: what the first run computed is packed, too.
     workspace.pipe_ok(&["run", "p.toml"]);

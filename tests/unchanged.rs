@@ -16,28 +16,18 @@ const BASE: &str = "[profile.other]\n\"report.stream\" = \"z\"\n\
                     [stage.text-encode]\ninputs = { reports = \"@report\" }\n";
 
 fn workspace() -> Workspace {
-    let workspace = Workspace::new();
-    workspace.write("nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
-    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
-    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
+    let workspace = Workspace::with_reports("extends = \"base.toml\"\n");
     workspace.write("base.toml", BASE);
-    workspace.write("p.toml", "extends = \"base.toml\"\n");
     workspace
-}
-
-fn run(workspace: &Workspace, arguments: &[&str]) -> Ran {
-    let ran = workspace.pipe(&[&["run", "p.toml", "--json"], arguments].concat());
-    assert_eq!(ran.code, 0, "{}{}", ran.stdout, ran.stderr);
-    ran
 }
 
 /// Lets the clock's grain pass, and runs until there is nothing to do and the next run sees it without reading inputs.
 fn settle(workspace: &Workspace, arguments: &[&str]) {
     std::thread::sleep(std::time::Duration::from_millis(80));
-    run(workspace, arguments);
+    workspace.run(arguments);
     std::thread::sleep(std::time::Duration::from_millis(80));
-    assert_eq!(run(workspace, arguments).count("executed"), 0);
-    assert_eq!(run(workspace, arguments).count("executed"), 0);
+    assert_eq!(workspace.run(arguments).count("executed"), 0);
+    assert_eq!(workspace.run(arguments).count("executed"), 0);
 }
 
 /// What a run told, without what differs each time.
@@ -69,10 +59,10 @@ fn evaluated(inputs: &str) -> Workspace {
 #[test]
 fn it_tells_the_same_as_a_run_that_reads_each_input() {
     let workspace = evaluated("");
-    run(&workspace, &[]);
+    workspace.run(&[]);
     std::thread::sleep(std::time::Duration::from_millis(80));
-    run(&workspace, &[]);
-    let (short, long) = (run(&workspace, &[]), run(&workspace, &["--verify"]));
+    workspace.run(&[]);
+    let (short, long) = (workspace.run(&[]), workspace.run(&["--verify"]));
     assert_eq!(told(&short), told(&long));
     assert!(told(&short).iter().any(|event| event["event"] == "headline"));
     let shown = |ran: &Ran| {
@@ -147,7 +137,7 @@ fn whatever_has_changed_is_looked_at() {
     for (what, change, executed) in changes {
         settle(&workspace, &[]);
         change(&workspace);
-        assert_eq!(run(&workspace, &[]).executed(), *executed, "{what}");
+        assert_eq!(workspace.run(&[]).executed(), *executed, "{what}");
         let published = workspace.read("out/1_1.txt");
         assert_eq!(published, "Findings: one.\n\nImpression: first.\n", "{what}");
     }
@@ -160,8 +150,8 @@ fn a_run_of_many_items_is_known_to_the_very_next_one() {
     workspace.write("nodules.csv", format!("pid,nodule_id\n{rows}"));
     workspace.write("base.toml", BASE.replace(", dir = \"texts\"", ""));
     std::thread::sleep(std::time::Duration::from_millis(80));
-    assert_eq!(run(&workspace, &[]).count("items_executed"), 1200);
-    let ran = run(&workspace, &[]);
+    assert_eq!(workspace.run(&[]).count("items_executed"), 1200);
+    let ran = workspace.run(&[]);
     assert_eq!((ran.count("cached"), ran.count("items_cached")), (2, 1200));
     let report = workspace.read("out/7_1.txt");
     workspace.write("out/7_1.txt", "other");
@@ -169,7 +159,7 @@ fn a_run_of_many_items_is_known_to_the_very_next_one() {
     assert_eq!((ran.code, workspace.read("out/7_1.txt").as_str()), (1, "other"), "{}", ran.stdout);
     assert!(ran.stdout.contains("has been changed since it was published"));
     workspace.write("out/7_1.txt", report);
-    assert_eq!(run(&workspace, &[]).count("executed"), 0);
+    assert_eq!(workspace.run(&[]).count("executed"), 0);
 }
 
 #[test]
@@ -184,7 +174,7 @@ fn other_ways_of_asking_are_other_runs() {
         (&["--verify"], &[]),
         (&["--force", "report"], &["report"]),
     ] {
-        assert_eq!(run(&workspace, arguments).executed(), executed, "{arguments:?}");
+        assert_eq!(workspace.run(arguments).executed(), executed, "{arguments:?}");
     }
     settle(&workspace, &["--set", "report.stream=y"]);
     settle(&workspace, &["--cache", "other-cache"]);
@@ -205,10 +195,10 @@ fn links_that_lead_elsewhere_are_noticed() {
     lead_to("first");
     settle(&workspace, &[]);
     lead_to("second");
-    assert_eq!(run(&workspace, &[]).executed(), ["report", "text-encode"]);
+    assert_eq!(workspace.run(&[]).executed(), ["report", "text-encode"]);
     settle(&workspace, &[]);
     lead_to("first");
-    let ran = run(&workspace, &[]);
+    let ran = workspace.run(&[]);
     assert_eq!(
         (ran.count("executed"), workspace.read("out/1_1.txt")),
         (0, "Findings: one.\n\nImpression: first.\n".to_owned())

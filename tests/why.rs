@@ -16,11 +16,7 @@ const PIPELINE: &str = "[pipeline]\nseed = 1\n\
                         [stage.other]\nuses = \"phantom\"\nparams = { patients = 2, shape = [72, 72, 36] }\n";
 
 fn workspace() -> Workspace {
-    let workspace = Workspace::new();
-    workspace.write("nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
-    workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
-    workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
-    workspace.write("p.toml", PIPELINE);
+    let workspace = Workspace::with_reports(PIPELINE);
     run(&workspace, &[]);
     workspace
 }
@@ -100,6 +96,37 @@ fn each_single_change_is_named_and_nothing_else() {
         run(&workspace, set);
         assert_eq!(causes(&workspace, &[target]), [expected], "{what}");
     }
+}
+
+#[test]
+fn what_would_change_a_manifest_is_refused_where_a_run_is_named() {
+    let workspace = workspace();
+    let commands: [&[&str]; 2] = [&["why", "report", "latest"], &["get", "latest", "report", "--to", "got"]];
+    for command in commands {
+        for (more, told) in [
+            (["--set", "report.stream=b"], "`report.stream=b` changes a manifest, but latest names a run"),
+            (["--profile", "fast"], "`fast` changes a manifest, but latest names a run"),
+            (["--device", "cuda"], "--device is of a manifest, but latest names a run"),
+        ] {
+            let refused = workspace.pipe(&[command, &more].concat());
+            assert!(refused.code == 2 && refused.stderr.contains(told), "{command:?} {}", refused.stderr);
+        }
+    }
+    assert!(!workspace.path("got").exists());
+}
+
+#[test]
+fn bytes_are_looked_for_in_the_run_that_is_named() {
+    let workspace = workspace();
+    let first = workspace.run(&[]).finished()["run"].as_str().unwrap().to_string();
+    let former = workspace.path("out/1_1.txt");
+    fs::copy(&former, workspace.path("former.txt")).unwrap();
+    workspace.write("texts/1_1.txt", "Findings: other.\n\nImpression: other.\n");
+    workspace.run(&[]);
+    assert!(workspace.pipe_ok(&["why", "former.txt"]).stdout.contains("1_1.txt in output"));
+    assert!(workspace.pipe_ok(&["why", "former.txt", &first]).stdout.contains("1_1.txt in output"));
+    let none = workspace.pipe(&["why", "former.txt", "latest"]);
+    assert!(none.stderr.contains("no result of run latest holds the bytes of former.txt"), "{}", none.stderr);
 }
 
 #[test]

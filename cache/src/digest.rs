@@ -157,6 +157,11 @@ impl Hasher {
         Self(blake3::Hasher::new_derive_key(purpose))
     }
 
+    /// A hasher with a secret key: who has not the key cannot tell whether a guess is right.
+    pub fn keyed(key: &Digest) -> Self {
+        Self(blake3::Hasher::new_keyed(key.as_bytes()))
+    }
+
     /// Adds one field.
     pub fn field(&mut self, bytes: impl AsRef<[u8]>) -> &mut Self {
         let bytes = bytes.as_ref();

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use pipe_engine::audit::TargetError;
+use pipe_engine::deidentify::DeidentifyError;
 use pipe_engine::interchange::InterchangeError;
 use pipe_engine::job::JobError;
 use pipe_engine::manifest::ManifestError;
@@ -45,6 +46,9 @@ pub enum CliError {
     /// A run cannot be written in another form.
     #[error(transparent)]
     Interchange(#[from] InterchangeError),
+    /// A run cannot be de-identified.
+    #[error(transparent)]
+    Deidentify(#[from] DeidentifyError),
     /// A pack cannot be written or read.
     #[error(transparent)]
     Pack(#[from] PackError),
@@ -155,6 +159,17 @@ impl CliError {
             CliError::Pack(PackError::Damaged { .. }) => {
                 Some("get it once more from whoever made it; `pipe pack` gives the same bytes again".to_string())
             }
+            CliError::Deidentify(DeidentifyError::Key { .. }) => {
+                Some("name a file with at least 32 random characters, such as `openssl rand -hex 32` gives".to_string())
+            }
+            CliError::Deidentify(DeidentifyError::Record(RecordError::Unknown { .. })) => {
+                Some("`pipe runs` lists the runs; name the cache that has the run with --cache".to_string())
+            }
+            CliError::Deidentify(_) => Some("`pipe audit` tells what is lost or damaged".to_string()),
+            CliError::Interchange(InterchangeError::NoSubject { .. }) => {
+                Some("use --format prov-json or ro-crate".to_string())
+            }
+            CliError::Interchange(InterchangeError::Key) => Some("use another key".to_string()),
             CliError::Interchange(InterchangeError::NotEmpty { .. }) => {
                 Some("name a folder that is empty or not there yet".to_string())
             }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 use pipe_engine::manifest::{HubFile, Pipeline};
-use sha2::{Digest as _, Sha256};
+use pipe_engine::sha256::sha256_of;
 
 use crate::error::CliError;
 use crate::render;
@@ -100,11 +100,9 @@ fn check_kept(file: &HubFile, path: &Path) -> Result<(), CliError> {
 }
 
 fn sha256(path: &Path) -> Result<String, CliError> {
-    let mut hasher = Sha256::new();
     std::fs::File::open(path)
-        .and_then(|mut file| std::io::copy(&mut file, &mut hasher))
-        .map_err(|error| CliError::refused(format!("{}: {error}", path.display()), "look at the file"))?;
-    Ok(hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect())
+        .and_then(sha256_of)
+        .map_err(|error| CliError::refused(format!("{}: {error}", path.display()), "look at the file"))
 }
 
 /// The commit of a file in the cache.

@@ -5,22 +5,38 @@ use std::sync::Arc;
 
 use pipe_cache::Store;
 use pipe_engine::context::Devices;
+use pipe_engine::deidentify::{DeIdentified, Key, deidentify};
 use pipe_engine::manifest::{Overrides, Pipeline, load_pipeline};
-use pipe_engine::record::SigningKey;
+use pipe_engine::record::{SigningKey, read_head};
 use pipe_engine::registry::Registry;
 use pipe_engine::requests::Secrets;
 use pipe_engine::stage::StageError;
 
-use crate::arguments::{CacheArguments, DeviceArgument, ManifestArguments};
+use crate::arguments::{CacheArguments, DeviceArgument, InPlaceOfRun, LeavingRun, ManifestArguments};
 use crate::error::CliError;
 use crate::{Running, hub};
 
 /// The name of the cache folder in a project.
 const CACHE_FOLDER: &str = ".pipe";
 
+/// The name of the key in a cache with which its runs are de-identified.
+const DE_IDENTIFIED_KEY: &str = "de-identified.key";
+
 /// A manifest's pipeline.
 pub(crate) fn pipeline(arguments: &ManifestArguments, registry: &Registry) -> Result<Pipeline, CliError> {
-    pipeline_at(&arguments.manifest, &arguments.overrides(), registry)
+    pipeline_at(&arguments.manifest, &arguments.changes.overrides(), registry)
+}
+
+/// Refuses what changes a manifest where a run is named, which cannot be changed any more.
+pub(crate) fn refuse_changes_of_run(run: &str, given: &InPlaceOfRun) -> Result<(), CliError> {
+    let InPlaceOfRun { changes, device } = given;
+    let what = match changes.set.first().or(changes.profile.first()) {
+        Some(change) => format!("`{change}` changes a manifest"),
+        None if device.is_some() => "--device is of a manifest".to_string(),
+        None => return Ok(()),
+    };
+    let message = format!("{what}, but {run} names a run");
+    Err(CliError::refused(message, "give the manifest's path instead of a run"))
 }
 
 /// A pipeline by path and overrides.
@@ -67,6 +83,42 @@ pub(crate) fn nearest_store(arguments: &CacheArguments) -> Result<Arc<Store>, Cl
         None => format!("there is no cache in {} or above it", here.display()),
     };
     Err(CliError::refused(looked, "run a pipeline first, or name the cache with --cache"))
+}
+
+/// The store and the run that leave it: the run as it is, or a store of its own with the run de-identified.
+pub(crate) enum Leaving {
+    AsItIs(Arc<Store>, String),
+    DeIdentified(DeIdentified),
+}
+
+impl Leaving {
+    pub(crate) fn of(leaving: &LeavingRun, running: &Running) -> Result<Self, CliError> {
+        let store = nearest_store(&leaving.cache)?;
+        if !leaving.de_identified {
+            return Ok(Self::AsItIs(store, leaving.run.clone()));
+        }
+        // Before a key is made for it.
+        read_head(&store, &leaving.run)?;
+        let key = match &leaving.key {
+            Some(path) => Key::read(path)?,
+            None => Key::read_or_make(&store.root().join(DE_IDENTIFIED_KEY))?,
+        };
+        Ok(Self::DeIdentified(deidentify(&store, &leaving.run, &key, running.registry())?))
+    }
+
+    pub(crate) fn store(&self) -> &Arc<Store> {
+        match self {
+            Self::AsItIs(store, _) => store,
+            Self::DeIdentified(run) => &run.store,
+        }
+    }
+
+    pub(crate) fn run(&self) -> &str {
+        match self {
+            Self::AsItIs(_, run) => run,
+            Self::DeIdentified(run) => &run.run,
+        }
+    }
 }
 
 /// Refuses to publish where the cache is, or would be: files would be put among its own.

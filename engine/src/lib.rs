@@ -6,6 +6,7 @@
 pub mod assess;
 pub mod audit;
 mod bind;
+pub mod deidentify;
 pub mod event;
 mod execute;
 pub mod explain;
@@ -31,6 +32,7 @@ pub mod registry;
 pub mod run;
 mod schedule;
 pub mod session;
+pub mod sha256;
 mod signature;
 mod stats;
 pub mod view;

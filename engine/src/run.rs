@@ -293,6 +293,7 @@ fn header(session: &Session<'_>, pipeline: &Pipeline, options: &RunOptions) -> R
         surroundings: options.surroundings.clone(),
         elsewhere: Elsewhere::among(&pipeline.root, pipeline.instances.iter().flat_map(Instance::paths)),
         after: Vec::new(),
+        de_identified: false,
     }
 }
 

@@ -18,6 +18,7 @@ mod inspections;
 pub mod kinds;
 mod language_model;
 pub mod lidc;
+mod methods;
 pub mod phantom;
 pub mod reports;
 pub mod segmentation;

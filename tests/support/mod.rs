@@ -58,6 +58,16 @@ impl Workspace {
         Self { folder: tempfile::tempdir().unwrap() }
     }
 
+    /// A folder with a manifest as `p.toml`, two patients in `nodules.csv` and a report of each in `texts`.
+    pub fn with_reports(manifest: &str) -> Self {
+        let workspace = Self::new();
+        workspace.write("nodules.csv", "pid,nodule_id\n1,1\n2,1\n");
+        workspace.write("texts/1_1.txt", "Findings: one.\n\nImpression: first.\n");
+        workspace.write("texts/2_1.txt", "Findings: two.\n\nImpression: second.\n");
+        workspace.write("p.toml", manifest);
+        workspace
+    }
+
     /// A folder with `p.toml`: a small phantom cohort and the training of one fold, in seconds.
     pub fn with_training(epochs: usize) -> Self {
         let workspace = Self::new();
@@ -162,6 +172,11 @@ impl Workspace {
         let ran = self.pipe(arguments);
         assert_eq!(ran.code, 0, "{arguments:?}\n{}\n{}", ran.stdout, ran.stderr);
         ran
+    }
+
+    /// Runs `p.toml`, insists on success and gives the events.
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        self.pipe_ok(&[&["run", "p.toml", "--json"], arguments].concat())
     }
 
     fn ran(&self, output: &Output) -> Ran {

@@ -7,7 +7,7 @@ pub(crate) mod packs;
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Cursor, Read};
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 use std::time::{Duration, SystemTime};
@@ -132,6 +132,24 @@ impl Store {
     pub fn read(&self, digest: Digest) -> Result<Vec<u8>> {
         match (self.read_own(digest), &self.under) {
             (Err(Error::Missing { .. }), Some(under)) => under.read(digest),
+            (own, _) => own,
+        }
+    }
+
+    /// A blob to be read from its beginning, compared with its digest before. Small ones are in memory.
+    ///
+    /// # Errors
+    /// As [`Store::read`].
+    pub fn open_blob(&self, digest: Digest) -> Result<Box<dyn Read>> {
+        let own = || -> Result<Box<dyn Read>> {
+            if self.packs().contains(digest) {
+                return Ok(Box::new(Cursor::new(self.read_own(digest)?)));
+            }
+            let path = self.own_verified_path(digest)?;
+            Ok(Box::new(open(&path).map_err(Error::io("read", &path))?))
+        };
+        match (own(), &self.under) {
+            (Err(Error::Missing { .. }), Some(under)) => under.open_blob(digest),
             (own, _) => own,
         }
     }

@@ -1,16 +1,17 @@
 //! The command line's words.
 
+mod device;
 mod provenance;
 
 use std::path::PathBuf;
 
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use pipe_engine::context::Device;
 use pipe_engine::manifest::Overrides;
 
+pub use self::device::{DeviceArgument, parse_device};
 pub(crate) use self::provenance::{
-    AuditArguments, DiffArguments, ExportArguments, PackArguments, PackedOutputs, ProvenanceForm,
+    AuditArguments, DiffArguments, ExportArguments, LeavingRun, PackArguments, PackedOutputs, ProvenanceForm,
     WhyArguments,
 };
 use crate::progress::Verbosity;
@@ -80,20 +81,37 @@ pub(crate) struct WorkerArguments {
 pub(crate) struct ManifestArguments {
     /// The pipeline's TOML file
     pub(crate) manifest: PathBuf,
-    /// Override a value: VAR=…, STAGE.PARAM=…, STAGE.inputs.NAME=…, STAGE.foreach.KEY=…, pipeline.seed=…
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Apply a named set of overrides of the manifest
-    #[arg(long, value_name = "NAME")]
-    pub(crate) profile: Vec<String>,
+    #[command(flatten)]
+    pub(crate) changes: ChangeArguments,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
 }
 
-impl ManifestArguments {
+/// What changes a manifest.
+#[derive(Args, Debug)]
+pub(crate) struct ChangeArguments {
+    /// Override a value of the manifest: VAR=…, STAGE.PARAM=…, STAGE.inputs.NAME=…, STAGE.foreach.KEY=…, pipeline.seed=…
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(crate) set: Vec<String>,
+    /// Apply a named set of overrides of the manifest
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Vec<String>,
+}
+
+impl ChangeArguments {
     pub(crate) fn overrides(&self) -> Overrides {
         Overrides { set: self.set.clone(), profiles: self.profile.clone() }
     }
+}
+
+/// How a manifest is read that is named in place of a run; of a run all of it is known.
+#[derive(Args, Debug)]
+pub(crate) struct InPlaceOfRun {
+    #[command(flatten)]
+    pub(crate) changes: ChangeArguments,
+    /// The device of a run of the manifest: cpu, cuda or cuda:N (default: cpu)
+    #[arg(long, value_name = "DEVICE", value_parser = parse_device)]
+    pub(crate) device: Option<DeviceArgument>,
 }
 
 /// How a command answers.
@@ -255,8 +273,8 @@ impl Command {
             Self::Why(options) => options.output.json,
             Self::Diff(options) => options.output.json,
             Self::Audit(options) => options.output.json,
-            Self::Pack(options) => options.output.json,
-            Self::Export(options) => options.output.json,
+            Self::Pack(options) => options.leaving.output.json,
+            Self::Export(options) => options.leaving.output.json,
             Self::Gc(options) => options.output.json,
             Self::Cache(options) => options.output.json,
             Self::Stages(options) => options.output.json,
@@ -341,15 +359,8 @@ pub(crate) struct GetArguments {
     /// A file that a form needs, as it was given to the stage's input of that name
     #[arg(long, value_name = "NAME=FILE", requires = "format", value_parser = parse_input)]
     pub(crate) input: Vec<(String, PathBuf)>,
-    /// Override a value of the manifest
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Apply a named set of overrides of the manifest
-    #[arg(long, value_name = "NAME")]
-    pub(crate) profile: Vec<String>,
-    /// The device of the manifest's run: cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
-    pub(crate) device: DeviceArgument,
+    #[command(flatten)]
+    pub(crate) in_place: InPlaceOfRun,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
     #[command(flatten)]
@@ -393,40 +404,5 @@ fn parse_input(text: &str) -> Result<(String, PathBuf), String> {
     match text.split_once('=') {
         Some((name, path)) if !name.is_empty() && !path.is_empty() => Ok((name.to_owned(), path.into())),
         _ => Err("expected NAME=FILE, such as weights=ViT-B-32.pt".to_owned()),
-    }
-}
-
-/// What `--device` says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DeviceArgument {
-    /// The processor.
-    Cpu,
-    /// All CUDA devices, or the one of that number.
-    Cuda(Option<usize>),
-}
-
-impl DeviceArgument {
-    /// A device of that kind, which is all that a result's identity knows.
-    pub(crate) fn kind(self) -> Device {
-        match self {
-            Self::Cpu => Device::Cpu,
-            Self::Cuda(number) => Device::Cuda(number.unwrap_or_default()),
-        }
-    }
-}
-
-/// Reads what `--device` says.
-///
-/// # Errors
-/// What was expected.
-pub fn parse_device(text: &str) -> Result<DeviceArgument, String> {
-    match text.split_once(':') {
-        None if text == "cpu" => Ok(DeviceArgument::Cpu),
-        None if text == "cuda" => Ok(DeviceArgument::Cuda(None)),
-        Some(("cuda", number)) => match number.parse() {
-            Ok(number) => Ok(DeviceArgument::Cuda(Some(number))),
-            Err(_) => Err(format!("`{number}` is not a device number")),
-        },
-        _ => Err("expected cpu, cuda or cuda:N".to_string()),
     }
 }

@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use pipe_cache::Digest;
 use pipe_engine::audit::Sample;
 
-use super::{CacheArguments, DeviceArgument, OutputArguments, parse_device};
+use super::{CacheArguments, DeviceArgument, InPlaceOfRun, OutputArguments, parse_device};
 
 #[derive(Args, Debug)]
 pub(crate) struct WhyArguments {
@@ -15,15 +15,8 @@ pub(crate) struct WhyArguments {
     pub(crate) target: String,
     /// The run, by id, a unique beginning of it, or `latest`; or a manifest, of which nothing is run
     pub(crate) run: Option<String>,
-    /// Override a value of the manifest, as `pipe run` does
-    #[arg(long = "set", value_name = "KEY=VALUE")]
-    pub(crate) set: Vec<String>,
-    /// Apply a named set of overrides of the manifest
-    #[arg(long, value_name = "NAME")]
-    pub(crate) profile: Vec<String>,
-    /// The device of a run of the manifest: cpu, cuda or cuda:N
-    #[arg(long, value_name = "DEVICE", default_value = "cpu", value_parser = parse_device)]
-    pub(crate) device: DeviceArgument,
+    #[command(flatten)]
+    pub(crate) in_place: InPlaceOfRun,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
     #[command(flatten)]
@@ -56,6 +49,9 @@ pub(crate) struct AuditArguments {
     /// Sign the record with this Ed25519 key of ssh-keygen, if nothing is found
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<PathBuf>,
+    /// The secret key of a de-identified pack: it must be what this key gives of that run in the cache
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
     /// The folder that the manifest's paths are read against now, if the project was moved
     #[arg(long, value_name = "DIR")]
     pub(crate) root: Option<PathBuf>,
@@ -78,19 +74,22 @@ pub(crate) struct AuditArguments {
     pub(crate) output: OutputArguments,
 }
 
+/// A run that leaves its cache, with the manifest and small inputs beside it.
 #[derive(Args, Debug)]
-pub(crate) struct PackArguments {
+pub(crate) struct LeavingRun {
     /// The run, by id, a unique beginning of it, or `latest`
     pub(crate) run: String,
-    /// The file to write
-    #[arg(long, value_name = "FILE")]
-    pub(crate) to: PathBuf,
-    /// Whose results are put in; of others only the digests are
-    #[arg(long, value_enum, default_value_t = PackedOutputs::Last)]
-    pub(crate) outputs: PackedOutputs,
     /// The folder that the manifest's paths are read against now, if the project was moved
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", conflicts_with = "de_identified")]
     pub(crate) root: Option<PathBuf>,
+    /// Put keyed hashes in the place of words and digests that could tell whose data it is, and leave out all files but those
+    /// that are of all cases together
+    #[arg(long)]
+    pub(crate) de_identified: bool,
+    /// The secret key of the hashes, a file of at least 32 characters (default: de-identified.key in the cache, made when it is
+    /// not there)
+    #[arg(long, value_name = "FILE", requires = "de_identified")]
+    pub(crate) key: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
     #[command(flatten)]
@@ -98,9 +97,21 @@ pub(crate) struct PackArguments {
 }
 
 #[derive(Args, Debug)]
+pub(crate) struct PackArguments {
+    #[command(flatten)]
+    pub(crate) leaving: LeavingRun,
+    /// The file to write
+    #[arg(long, value_name = "FILE")]
+    pub(crate) to: PathBuf,
+    /// Whose results are put in; of others only the digests are
+    #[arg(long, value_enum, default_value_t = PackedOutputs::Last, conflicts_with = "de_identified")]
+    pub(crate) outputs: PackedOutputs,
+}
+
+#[derive(Args, Debug)]
 pub(crate) struct ExportArguments {
-    /// The run, by id, a unique beginning of it, or `latest`
-    pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) leaving: LeavingRun,
     /// The form
     #[arg(long, value_enum)]
     pub(crate) format: ProvenanceForm,
@@ -110,13 +121,6 @@ pub(crate) struct ExportArguments {
     /// Sign the statement with this Ed25519 key of ssh-keygen; for in-toto
     #[arg(long, value_name = "KEY")]
     pub(crate) sign: Option<PathBuf>,
-    /// The folder that the manifest's paths are read against now, if the project was moved
-    #[arg(long, value_name = "DIR")]
-    pub(crate) root: Option<PathBuf>,
-    #[command(flatten)]
-    pub(crate) cache: CacheArguments,
-    #[command(flatten)]
-    pub(crate) output: OutputArguments,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -127,6 +131,8 @@ pub(crate) enum ProvenanceForm {
     ProvJson,
     /// An in-toto statement with SLSA's provenance; signed, in a DSSE envelope
     InToto,
+    /// Sentences for the methods and results of a paper, by the items of TRIPOD+AI and CLAIM
+    Methods,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

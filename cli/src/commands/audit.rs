@@ -10,8 +10,9 @@ use pipe_engine::audit::{
     audit as look, find, replay, unreadable,
 };
 use pipe_engine::context::Cancel;
+use pipe_engine::deidentify::{Key, deidentify};
 use pipe_engine::manifest::Pipeline;
-use pipe_engine::pack::{Unpacked, is_pack, unpack};
+use pipe_engine::pack::{Unpacked, first_difference, is_pack, unpack};
 use pipe_engine::record::{AllowedSigners, RecordEnder, RecordError, read_head};
 use pipe_engine::session::Session;
 use pipe_engine::view::AuditView;
@@ -40,7 +41,10 @@ pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<Exi
     if key.is_some() {
         refuse_to_sign(&store, &run, &target, pack.is_some())?;
     }
-    let audit = audited(arguments, running, (&store, pack.as_ref()), (&run, target))?;
+    let mut audit = audited(arguments, running, (&store, pack.as_ref()), (&run, target))?;
+    if let Some(key) = &arguments.key {
+        compare_with_run(arguments, running, (path, key), &mut audit)?;
+    }
     let is_interrupted = audit.replayed.as_ref().is_some_and(|replayed| replayed.interrupted);
     if let Some(key) = key.filter(|_| audit.findings.is_empty() && !is_interrupted) {
         let path = key.sign(&read_head(&store, &audit.run)?)?;
@@ -55,6 +59,30 @@ pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<Exi
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::from(exit::FOUND),
     })
+}
+
+/// Compares a de-identified pack with what a key gives of the run in the cache.
+fn compare_with_run(
+    arguments: &AuditArguments,
+    running: &Running,
+    (path, key): (&Path, &Path),
+    audit: &mut Audit,
+) -> Result<(), CliError> {
+    if !audit.is_de_identified() {
+        return Err(CliError::refused(
+            "--key is of a de-identified pack",
+            "`pipe pack RUN --de-identified --to FILE` makes one",
+        ));
+    }
+    let store = session::nearest_store(&arguments.cache)?;
+    let again = deidentify(&store, &audit.run, &Key::read(key)?, running.registry())?;
+    match first_difference(&again.store, &again.run, path)? {
+        None => audit.same_as_in = Some(store.root().to_path_buf()),
+        Some(entry) => {
+            audit.findings.push(Finding::OtherThanKey { entry, cache: store.root().to_path_buf() });
+        }
+    }
+    Ok(())
 }
 
 /// A signature is of a whole record: nobody vouches for more than was looked at.
@@ -81,6 +109,12 @@ fn audited(
 ) -> Result<Audit, CliError> {
     let registry = running.registry();
     let recorded = match Recorded::read(store, run) {
+        Ok(recorded) if arguments.replay.is_some() && recorded.is_de_identified() => {
+            return Err(CliError::refused(
+                "of a de-identified pack nothing can be computed again: its inputs are told by keyed hashes only",
+                "compare it with the run, with --key FILE, and audit that with --replay",
+            ));
+        }
         Err(error @ (RecordError::Unreadable { .. } | RecordError::Empty { .. })) => {
             return Ok(unreadable(run, &error));
         }

@@ -2,16 +2,20 @@
 
 use std::process::ExitCode;
 
-use pipe_engine::interchange::{Form, InterchangeError, envelope, statement, write};
+use pipe_engine::audit::Recorded;
+use pipe_engine::interchange::{Form, write};
+use pipe_engine::session::Session;
 use pipe_engine::view::VERSION;
 use serde_json::json;
 
-use crate::arguments::{ExportArguments, ProvenanceForm};
+use crate::arguments::{ExportArguments, LeavingRun, ProvenanceForm};
 use crate::error::CliError;
-use crate::{render, session};
+use crate::session::Leaving;
+use crate::{Running, hub, render, session};
 
-pub(crate) fn export(arguments: &ExportArguments) -> Result<ExitCode, CliError> {
-    let ExportArguments { run, format, to, sign, root, cache, output } = arguments;
+pub(crate) fn export(arguments: &ExportArguments, running: &Running) -> Result<ExitCode, CliError> {
+    let ExportArguments { leaving, format, to, sign } = arguments;
+    let LeavingRun { root, output, .. } = leaving;
     if sign.is_some() && *format != ProvenanceForm::InToto {
         return Err(CliError::refused(
             "only an in-toto statement is signed",
@@ -19,22 +23,24 @@ pub(crate) fn export(arguments: &ExportArguments) -> Result<ExitCode, CliError> 
         ));
     }
     let key = session::signing_key(sign.as_ref())?;
-    let store = session::nearest_store(cache)?;
+    let leaving = Leaving::of(leaving, running)?;
+    let store = leaving.store();
     let form = match format {
         ProvenanceForm::RoCrate => Form::RoCrate,
         ProvenanceForm::ProvJson => Form::ProvJson,
-        ProvenanceForm::InToto => Form::InToto,
+        ProvenanceForm::Methods => Form::Methods,
+        ProvenanceForm::InToto => Form::InToto(key.as_ref()),
     };
-    let mut files = write(&store, run, form, root.as_deref(), to)?;
-    if let Some(key) = key {
-        let signed = envelope(&statement(&store, run)?, &key);
-        let signed = signed.ok_or_else(|| CliError::refused("the key does not sign", "use another key"))?;
-        let path = to.join("statement.dsse.json");
-        let text = serde_json::to_string_pretty(&signed).unwrap_or_default() + "\n";
-        let failed = |source| InterchangeError::Write { path: path.clone(), source };
-        std::fs::write(&path, text).map_err(failed)?;
-        files.push("statement.dsse.json".to_string());
+    let recorded = Recorded::read(store, leaving.run())?;
+    let pipeline = (!recorded.is_de_identified())
+        .then(|| recorded.pipeline(store, root.as_deref(), running.registry()).ok());
+    let mut pipeline = pipeline.flatten();
+    if let Some(pipeline) = &mut pipeline {
+        // What is not at hand is told by its digest: an export downloads nothing.
+        let _ = hub::place_known(pipeline);
     }
+    let session = Session::new(running.registry(), store, recorded.devices(), true);
+    let files = write(&session, (&recorded, pipeline.as_ref()), form, to)?;
     match output.json {
         true => render::json(&json!({ "version": VERSION, "to": to, "files": files })),
         false => render::out(&format!("{} files in {}", files.len(), to.display())),

@@ -9,7 +9,7 @@ use pipe_cache::{ArtifactRef, InputMemo, Store};
 use pipe_engine::assess::{Policy, Verdict, assess};
 use pipe_engine::export::{Export, Exported};
 use pipe_engine::input::Selector;
-use pipe_engine::manifest::{InputBinding, InputSource, Instance, Overrides};
+use pipe_engine::manifest::{InputBinding, InputSource, Instance};
 use pipe_engine::naming::{self, Named};
 use pipe_engine::publish::{Copyable, copy_out, write_out};
 use pipe_engine::record::{RunState, read_run};
@@ -19,7 +19,7 @@ use pipe_engine::stage::{OutputSpec, StageError};
 use pipe_engine::view::VERSION;
 use serde_json::json;
 
-use crate::arguments::GetArguments;
+use crate::arguments::{GetArguments, InPlaceOfRun};
 use crate::error::{CliError, exit};
 use crate::{Running, render, session, timing};
 
@@ -181,10 +181,11 @@ fn exportable(arguments: &GetArguments, store: &Arc<Store>, found: &Found) -> Op
 }
 
 fn from_manifest(arguments: &GetArguments, running: &Running) -> Result<Source, CliError> {
-    let overrides = Overrides { set: arguments.set.clone(), profiles: arguments.profile.clone() };
-    let pipeline = session::pipeline_at(Path::new(&arguments.source), &overrides, running.registry())?;
+    let InPlaceOfRun { changes, device } = &arguments.in_place;
+    let source = Path::new(&arguments.source);
+    let pipeline = session::pipeline_at(source, &changes.overrides(), running.registry())?;
     let store = session::store(&pipeline, &arguments.cache)?;
-    let session = Session::new(running.registry(), &store, arguments.device.kind().into(), true);
+    let session = Session::new(running.registry(), &store, device.unwrap_or_default().kind().into(), true);
     let results = assess(&session, &pipeline, Policy::default()).into_iter().map(|verdict| match verdict {
         Verdict::UpToDate { outputs, .. } => Ok(Some(outputs)),
         Verdict::Wrong(error) => Err(CliError::Input(error)),
@@ -210,10 +211,7 @@ fn from_manifest(arguments: &GetArguments, running: &Running) -> Result<Source, 
 }
 
 fn from_run(arguments: &GetArguments) -> Result<Source, CliError> {
-    if let Some(given) = arguments.set.first().or(arguments.profile.first()) {
-        let message = format!("`{given}` changes a manifest, but {} names a run", arguments.source);
-        return Err(CliError::refused(message, "give the manifest's path instead of a run"));
-    }
+    session::refuse_changes_of_run(&arguments.source, &arguments.in_place)?;
     let store = session::nearest_store(&arguments.cache)?;
     let run = read_run(&store, &arguments.source)?;
     let header = &run.head.header;

@@ -6,21 +6,24 @@ use pipe_engine::pack::{Outputs, Packed, pack};
 use pipe_engine::view::VERSION;
 use serde_json::json;
 
-use crate::arguments::{PackArguments, PackedOutputs};
+use crate::arguments::{LeavingRun, PackArguments, PackedOutputs};
 use crate::error::CliError;
-use crate::{render, session};
+use crate::session::Leaving;
+use crate::{Running, render};
 
-pub(crate) fn write(arguments: &PackArguments) -> Result<ExitCode, CliError> {
-    let store = session::nearest_store(&arguments.cache)?;
+pub(crate) fn write(arguments: &PackArguments, running: &Running) -> Result<ExitCode, CliError> {
+    let LeavingRun { root, output, .. } = &arguments.leaving;
+    let leaving = Leaving::of(&arguments.leaving, running)?;
     let outputs = match arguments.outputs {
+        _ if arguments.leaving.de_identified => Outputs::All,
         PackedOutputs::Last => Outputs::Last,
         PackedOutputs::All => Outputs::All,
         PackedOutputs::None => Outputs::None,
     };
-    let packed = pack(&store, &arguments.run, outputs, arguments.root.as_deref(), &arguments.to)?;
+    let packed = pack(leaving.store(), leaving.run(), outputs, root.as_deref(), &arguments.to)?;
     let Packed { run, entries, bytes, blobs, left_out, inputs } = &packed;
     let to = arguments.to.display();
-    match arguments.output.json {
+    match output.json {
         true => render::json(&json!({
             "version": VERSION, "run": run, "to": arguments.to, "entries": entries, "bytes": bytes,
             "blobs": blobs, "left_out": left_out, "inputs": inputs,

@@ -29,6 +29,7 @@ pub(crate) fn explain(arguments: WhyArguments, running: &Running) -> Result<Exit
     let found = if run.ends_with(".toml") {
         before_a_run(arguments, running)?
     } else {
+        session::refuse_changes_of_run(run, &arguments.in_place)?;
         let store = session::nearest_store(&arguments.cache)?;
         if let Some(digest) = digest_of(&arguments.target)? {
             return of_bytes(&arguments, &store, digest);
@@ -80,20 +81,24 @@ fn digest_of(target: &str) -> Result<Option<Digest>, CliError> {
 
 /// What a run of a manifest would do with instances, and why.
 fn before_a_run(arguments: WhyArguments, running: &Running) -> Result<Vec<Why>, CliError> {
-    let WhyArguments { target, run, set, profile, device, cache, .. } = arguments;
+    let WhyArguments { target, run, in_place, cache, .. } = arguments;
     let manifest = run.unwrap_or_default().into();
-    let given = ManifestArguments { manifest, set, profile, cache };
+    let given = ManifestArguments { manifest, changes: in_place.changes, cache };
+    let device = in_place.device.unwrap_or_default();
     let named = std::slice::from_ref(&target);
     let (pipeline, verdicts) = plan::verdicts(&given, device, (named, &[]), running)?;
     Ok(expected(&pipeline, &verdicts, &target))
 }
 
 fn of_bytes(arguments: &WhyArguments, store: &Store, digest: Digest) -> Result<ExitCode, CliError> {
-    let traced = makers(store, digest)?;
+    let traced = makers(store, digest, arguments.run.as_deref())?;
     if traced.products.is_empty() && traced.used_by.is_empty() {
+        let place = match &arguments.run {
+            Some(run) => format!("of run {run}"),
+            None => format!("in {}", store.root().display()),
+        };
         let message = format!(
-            "no result in {} holds the bytes of {}, and none has them as an input (digest {digest})",
-            store.root().display(),
+            "no result {place} holds the bytes of {}, and none has them as an input (digest {digest})",
             arguments.target
         );
         let advice = "they were changed, or made by something else, or their result has been collected";

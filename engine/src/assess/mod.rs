@@ -70,10 +70,7 @@ pub struct Policy<'a> {
 /// Finds out what is to become of each instance, in the order of [`Pipeline::instances`]. Each file and folder is
 /// looked at once.
 pub fn assess(session: &Session<'_>, pipeline: &Pipeline, policy: Policy<'_>) -> Vec<Verdict> {
-    let history = match policy.with_reasons {
-        true => History::new(&session.store, &pipeline.name),
-        false => History::none(&session.store),
-    };
+    let history = History::new(&session.store, &pipeline.name, policy.with_reasons);
     let assessor = Assessor { binder: session.binder(pipeline), history, force: policy.force };
     let verdicts = assessor.all();
     // What was hashed is remembered if it can be: looking must not need the right to write.

@@ -1,6 +1,7 @@
 //! What an audit shows, in words.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use serde::Serialize;
 
@@ -17,6 +18,11 @@ pub enum Level {
     },
     /// What is kept agrees with itself and with the inputs.
     Consistent,
+    /// What is kept agrees with itself. Names and digests are keyed hashes, so inputs cannot be compared.
+    DeIdentified {
+        /// The cache with a run of which the key gives the same bytes, where that was asked for.
+        same_as_in: Option<PathBuf>,
+    },
     /// Besides, somebody whose signature counts has signed the record.
     Signed {
         /// Who.
@@ -83,6 +89,17 @@ impl fmt::Display for Level {
                      inputs are what they are said to be.",
                 )
             }
+            Self::DeIdentified { same_as_in: Some(cache) } => write!(
+                f,
+                "level: consistent, de-identified, and byte for byte what the key gives of that run in {}. What the run itself \
+                 shows, an audit of it tells.",
+                cache.display()
+            ),
+            Self::DeIdentified { same_as_in: None } => f.write_str(
+                "level: consistent, de-identified. Record, fingerprints, results and the bytes that are there agree with one \
+                 another; what inputs were is told by keyed hashes. Whoever has the key and the cache can compare it with the \
+                 run: pipe audit PACK --key FILE.",
+            ),
             Self::Signed { by } => write!(
                 f,
                 "level: signed, by {}. The record is the one that they signed, and fingerprints, results, bytes and inputs \

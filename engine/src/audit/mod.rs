@@ -11,15 +11,16 @@ mod compare;
 mod finding;
 mod inputs;
 mod level;
+mod links;
 mod published;
 mod replay;
 mod results;
 mod target;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use pipe_cache::{Digest, Store};
+use pipe_cache::{Digest, Error, Store};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -53,8 +54,13 @@ pub struct Audit {
     pub findings: Vec<Finding>,
     /// What to know besides.
     pub notes: Vec<Note>,
+    /// The cache whose run was compared with a de-identified pack, and gave the same bytes.
+    pub same_as_in: Option<PathBuf>,
     /// What was computed again, if that was asked for.
     pub replayed: Option<Replayed>,
+    /// Whether the record is de-identified.
+    #[serde(skip)]
+    is_de_identified: bool,
     /// Kinds whose code in this program is not the run's.
     #[serde(skip)]
     other_code: BTreeSet<String>,
@@ -64,9 +70,15 @@ pub struct Audit {
 }
 
 impl Audit {
+    /// Whether the record is de-identified.
+    pub fn is_de_identified(&self) -> bool {
+        self.is_de_identified
+    }
+
     /// What it shows.
     pub fn level(&self) -> Level {
         match (self.findings.len(), &self.replayed) {
+            (0, None) if self.is_de_identified => Level::DeIdentified { same_as_in: self.same_as_in.clone() },
             (0, None) if !self.signed_by.is_empty() => Level::Signed { by: self.signed_by.clone() },
             (0, None) => Level::Consistent,
             (0, Some(replayed)) => Level::of_replayed(replayed),
@@ -103,8 +115,8 @@ pub struct Checked {
 
 /// A run that is to be audited, as its record tells it.
 pub struct Recorded {
-    run: RunRecord,
-    manifest: Value,
+    pub(crate) run: RunRecord,
+    pub(crate) manifest: Value,
 }
 
 impl Recorded {
@@ -116,6 +128,11 @@ impl Recorded {
         let run = read_run(store, run)?;
         let manifest = read_manifest(&run.head)?;
         Ok(Self { run, manifest })
+    }
+
+    /// Whether names and digests in it are keyed hashes: then nothing can be compared with inputs, and nothing computed.
+    pub fn is_de_identified(&self) -> bool {
+        self.run.head.header.de_identified
     }
 
     /// The sort of device that it computed on.
@@ -183,12 +200,16 @@ pub fn audit(
     let in_scope: Vec<&InstanceRecord> =
         all.iter().filter(|one| scope.contains(one.label.as_str())).collect();
     let with_result: Vec<&InstanceRecord> = in_scope.iter().copied().filter(|one| one.has_result()).collect();
-    let makers = results::check_makers(store, &audit.run.clone(), &with_result, &mut audit);
+    let makers = results::check_makers(store, &audit.run.clone(), &with_result, &mut audit)?;
     chain::check(store, (&run.head, &makers), asked, &mut audit)?;
     chain::check_files(&run.head, &in_scope, &mut audit);
     bytes::check(store, &with_result, asked.is_pack, &mut audit);
     let preimages = results::check(store, &with_result, &mut audit)?;
     match pipeline {
+        _ if recorded.is_de_identified() => {
+            links::check(store, &in_scope, &preimages, &mut audit);
+            audit.is_de_identified = true;
+        }
         Err(error) => audit.findings.push(Finding::Manifest { problem: error.to_string() }),
         Ok(pipeline) => {
             note_root(store, pipeline, asked, &mut audit);
@@ -203,6 +224,24 @@ pub fn audit(
     }
     note_surroundings(run, &mut audit);
     Ok(audit)
+}
+
+/// The labels of the instances whose inputs are what they were made of, looked at anew.
+///
+/// # Errors
+/// When the store cannot be read.
+pub(crate) fn unchanged(
+    session: &Session<'_>,
+    recorded: &Recorded,
+    pipeline: &Pipeline,
+) -> Result<BTreeSet<String>, Error> {
+    let all = &recorded.run.instances;
+    let with_result: Vec<&InstanceRecord> = all.iter().filter(|one| one.has_result()).collect();
+    let mut audit = Audit::default();
+    let preimages = results::check(&session.store, &with_result, &mut audit)?;
+    let records: ByLabel<'_> = all.iter().map(|one| (one.label.as_str(), one)).collect();
+    inputs::check(&session.binder(pipeline), &records, &preimages, false, &mut audit);
+    Ok(preimages.into_keys().filter(|label| !audit.drifted.contains(label)).collect())
 }
 
 /// An audit of a run whose record cannot be read, which is all that can be said of it.

@@ -1,15 +1,15 @@
 //! Whether each instance's result is the one of its fingerprint: the preimage gives the fingerprint, the cache has that
 //! result, and so does the record of the run that computed it.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
-use pipe_cache::{Digest, Error, Store};
+use pipe_cache::{Error, Store};
 use rayon::prelude::*;
 
 use super::Audit;
 use super::finding::{Finding, Note};
 use crate::lineage::{Preimage, differences};
-use crate::record::{InstanceRecord, InstanceStatus, RecordError, RunRecord, read_run};
+use crate::record::{InstanceRecord, RecordError, Runs};
 
 /// The preimages that are as they have to be, by label.
 pub(super) type Preimages = BTreeMap<String, Preimage>;
@@ -66,7 +66,7 @@ pub(super) fn check_makers(
     run: &str,
     instances: &[&InstanceRecord],
     audit: &mut Audit,
-) -> BTreeSet<String> {
+) -> Result<BTreeSet<String>, Error> {
     let mut makers: BTreeMap<&str, Vec<&InstanceRecord>> = BTreeMap::new();
     for instance in instances {
         if let Some(maker) = instance.from_run.as_deref().filter(|maker| *maker != run) {
@@ -74,8 +74,9 @@ pub(super) fn check_makers(
         }
     }
     let (mut there, mut gone) = (BTreeSet::new(), Vec::new());
+    let runs = Runs::of(store)?;
     for (maker, made) in makers {
-        let record = match read_run(store, maker) {
+        let record = match runs.find(maker) {
             Ok(record) => record,
             Err(RecordError::Unknown { .. }) => {
                 gone.push(maker.to_string());
@@ -87,12 +88,11 @@ pub(super) fn check_makers(
             }
         };
         there.insert(maker.to_string());
-        let computed = computed(&record);
         let mut untold = Vec::new();
         for one in made {
-            match one.fingerprint.and_then(|fingerprint| computed.get(&fingerprint)) {
+            match one.fingerprint.and_then(|fingerprint| record.computed(fingerprint)) {
                 Some(told) if told.outputs == one.outputs => {
-                    super::chain::check_files(&record.head, &[*told], audit);
+                    super::chain::check_files(&record.head, &[told], audit);
                 }
                 // It is written after the result, so a run may be killed between.
                 None if record.head.summary.is_none() => untold.push(one.label.clone()),
@@ -109,11 +109,5 @@ pub(super) fn check_makers(
     if !gone.is_empty() {
         audit.notes.push(Note::MakersGone { runs: gone });
     }
-    there
-}
-
-/// What a run has computed.
-fn computed(run: &RunRecord) -> HashMap<Digest, &InstanceRecord> {
-    let executed = run.instances.iter().filter(|one| one.status == InstanceStatus::Executed);
-    executed.filter_map(|one| Some((one.fingerprint?, one))).collect()
+    Ok(there)
 }

@@ -9,7 +9,7 @@ use pipe_cache::{Digest, Error, Store};
 use super::published::run_with;
 use crate::explain::makers;
 use crate::publish::Provenance;
-use crate::record::InstanceRecord;
+use crate::record::{InstanceRecord, RecordError};
 
 /// What of a run is audited.
 #[derive(Clone, Debug, Default)]
@@ -33,9 +33,9 @@ pub enum Target {
 /// Why nothing can be audited.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// The store's reason.
+    /// The store's reason, or a record's.
     #[error(transparent)]
-    Store(#[from] Error),
+    Record(#[from] RecordError),
     /// A folder says nothing of where it comes from.
     #[error("{} has no provenance.json that can be read: no run published it, or it was taken away", folder.display())]
     NoAccount {
@@ -82,8 +82,8 @@ pub fn find(store: &Store, path: &Path) -> Result<(String, Target), TargetError>
         }
     }
     let read = File::open(path).and_then(Digest::of_reader);
-    let (digest, _) = read.map_err(Error::io("read", path))?;
-    let traced = makers(store, digest)?;
+    let (digest, _) = read.map_err(Error::io("read", path)).map_err(RecordError::from)?;
+    let traced = makers(store, digest, None)?;
     let made = traced.products.into_iter().rev().find_map(|product| Some((product.run, product.instance?)));
     match made {
         Some((run, instance)) => Ok((run, Target::Instance(instance))),

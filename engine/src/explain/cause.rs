@@ -10,14 +10,9 @@ use serde::Serialize;
 
 use crate::assess::Reason;
 use crate::input::NAME;
-use crate::lineage::{Change, Given, ItemChanges, Preimage, Source, given_to, selector_of};
+use crate::lineage::{Change, Given, Preimage, Source, given_to, selector_of};
 use crate::naming::Named;
-use crate::record::{
-    InstanceRecord, InstanceStatus, RecordError, RunHeader, RunRecord, read_head, read_run, run_ids,
-};
-
-/// How many runs of the pipeline are looked at for what an instance was before.
-const RUNS_LOOKED_AT: usize = 50;
+use crate::record::{InstanceRecord, InstanceStatus, RecordError, Run, RunHeader, Runs};
 
 /// Why an instance has the result that it has in a run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -80,36 +75,16 @@ pub struct Cause {
 /// # Errors
 /// When there is no such run or its record cannot be read.
 pub fn why(store: &Store, run: &str, target: &str) -> Result<Vec<Why>, RecordError> {
-    let ids = run_ids(store)?;
-    let explainer = Explainer { store, ids, runs: RefCell::default(), known: RefCell::default() };
-    let run = explainer.read(run)?;
+    let explainer = Explainer { store, runs: Runs::of(store)?, known: RefCell::default() };
+    let run = explainer.runs.find(run)?;
     let named = Named::read(target);
-    let instances: Vec<&InstanceRecord> =
-        run.record.instances.iter().filter(|one| named.means(&one.stage, &one.label)).collect();
-    Ok(instances.into_iter().map(|one| explainer.explain(&run, one, None)).collect())
-}
-
-/// A run, and where its instances stand.
-struct Run {
-    record: RunRecord,
-    places: HashMap<String, usize>,
-}
-
-impl Run {
-    fn header(&self) -> &RunHeader {
-        &self.record.head.header
-    }
-
-    fn instance(&self, label: &str) -> Option<&InstanceRecord> {
-        self.record.instances.get(*self.places.get(label)?)
-    }
+    let instances = run.instances().filter(|one| named.means(&one.stage, &one.label));
+    Ok(instances.map(|one| explainer.explain(&run, one, None)).collect())
 }
 
 struct Explainer<'a> {
     store: &'a Store,
-    /// All runs, the last one first.
-    ids: Vec<String>,
-    runs: RefCell<HashMap<String, Rc<Run>>>,
+    runs: Runs<'a>,
     /// What has been found out, by instance and the run that it is compared with.
     known: RefCell<HashMap<Asked, Option<Why>>>,
 }
@@ -121,23 +96,9 @@ type Asked = (String, String, Option<String>);
 struct Before {
     run: Rc<Run>,
     record: InstanceRecord,
-    preimage: Option<Preimage>,
 }
 
 impl Explainer<'_> {
-    fn read(&self, name: &str) -> Result<Rc<Run>, RecordError> {
-        if let Some(run) = self.runs.borrow().get(name) {
-            return Ok(Rc::clone(run));
-        }
-        let record = read_run(self.store, name)?;
-        let places = record.instances.iter().enumerate();
-        let places = places.map(|(place, one)| (one.label.clone(), place)).collect();
-        let run = Rc::new(Run { record, places });
-        let id = run.header().run.clone();
-        self.runs.borrow_mut().extend([(id, Rc::clone(&run)), (name.to_string(), Rc::clone(&run))]);
-        Ok(run)
-    }
-
     /// Why an instance has its result, compared with a run or else with the last one before that knew it. Upstream it is
     /// compared with the same run: what matters there is what is other for whoever asks.
     fn explain(&self, run: &Rc<Run>, record: &InstanceRecord, since: Option<&Rc<Run>>) -> Why {
@@ -150,7 +111,10 @@ impl Explainer<'_> {
         }
         self.known.borrow_mut().insert(asked.clone(), None);
         let before = match since {
-            Some(since) => self.instance_in(since, &record.label),
+            Some(since) => {
+                let record = since.instance(&record.label).filter(|one| one.fingerprint.is_some());
+                record.map(|record| Before { run: Rc::clone(since), record: record.clone() })
+            }
             None => self.before(run, &record.label),
         };
         let mut why = Why::without_causes(record, &id);
@@ -165,36 +129,15 @@ impl Explainer<'_> {
 
     /// Why a known result was computed, in the run that did.
     fn computed(&self, run: &str, known: &InstanceRecord) -> Option<Why> {
-        let run = self.read(run).ok()?;
-        let is_it = |one: &&InstanceRecord| {
-            one.fingerprint == known.fingerprint && one.status == InstanceStatus::Executed
-        };
-        let record = run.record.instances.iter().find(is_it)?;
-        Some(self.explain(&run, record, None))
-    }
-
-    /// The runs of a run's pipeline before it, the last one first.
-    fn earlier<'b>(&'b self, run: &Run) -> impl Iterator<Item = &'b String> {
-        let RunHeader { run: id, pipeline, .. } = run.header().clone();
-        let earlier = self.ids.iter().skip_while(move |known| **known != id).skip(1);
-        let of_pipeline =
-            move |id: &&String| read_head(self.store, id).is_ok_and(|head| head.header.pipeline == pipeline);
-        earlier.filter(of_pipeline).take(RUNS_LOOKED_AT)
+        let run = self.runs.get(run)?;
+        Some(self.explain(&run, run.computed(known.fingerprint?)?, None))
     }
 
     /// The instance in the last run of the pipeline before this one that came so far as to know its inputs.
     fn before(&self, run: &Run, label: &str) -> Option<Before> {
-        self.earlier(run).find_map(|id| self.instance_in(&self.read(id).ok()?, label))
-    }
-
-    fn instance_in(&self, run: &Rc<Run>, label: &str) -> Option<Before> {
-        let record = run.instance(label).filter(|one| one.fingerprint.is_some())?.clone();
-        let preimage = self.preimage(&record);
-        Some(Before { run: Rc::clone(run), record, preimage })
-    }
-
-    fn preimage(&self, record: &InstanceRecord) -> Option<Preimage> {
-        Preimage::from_json(&self.store.preimage(record.fingerprint?).ok()??)
+        let RunHeader { run: id, pipeline, .. } = run.header();
+        let (run, record) = self.runs.former(pipeline, Some(id), label).next()?;
+        Some(Before { run, record })
     }
 
     fn causes(&self, run: &Rc<Run>, record: &InstanceRecord, before: Option<&Before>) -> Vec<Cause> {
@@ -223,16 +166,10 @@ impl Explainer<'_> {
 
     /// What decides an instance's result and is other than it was.
     fn differences(&self, run: &Rc<Run>, record: &InstanceRecord, before: &Before) -> Vec<Cause> {
-        let (Some(now), Some(old)) = (self.preimage(record), &before.preimage) else {
+        let changes = record.changes_since(&before.record, self.store);
+        let (Some(changes), Some(now)) = (changes, record.preimage(self.store)) else {
             return vec![Cause::of(Reason::NotKept)];
         };
-        let mut changes = now.changes_since(old);
-        if changes.is_empty() {
-            let Some(items) = self.item_changes(record, &before.record) else {
-                return vec![Cause::of(Reason::NotKept)];
-            };
-            changes.push(Change::Items(items));
-        }
         let cause = |change: Change| {
             let makers = makers_behind(&change, record, &now);
             let upstream = self.upstream(run, &makers, &before.run);
@@ -240,12 +177,6 @@ impl Explainer<'_> {
             Cause { text: reason.to_string(), reason, upstream }
         };
         changes.into_iter().map(cause).collect()
-    }
-
-    fn item_changes(&self, now: &InstanceRecord, before: &InstanceRecord) -> Option<ItemChanges> {
-        let read = |record: &InstanceRecord| self.store.read(record.items?).ok();
-        let changes = ItemChanges::between(&read(before)?, &read(now)?);
-        (!changes.is_empty()).then_some(changes)
     }
 
     /// Why instances gave other bytes than in an earlier run, those that did.

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::cause::{Cause, reason};
 use crate::assess::Reason;
-use crate::lineage::{Change, ItemChanges, Preimage, differences};
+use crate::lineage::differences;
 use crate::record::{
     InstanceRecord, InstanceStatus, RecordError, RunHeader, RunRecord, read_manifest, read_run,
 };
@@ -223,19 +223,9 @@ fn causes(store: &Store, before: &InstanceRecord, after: &InstanceRecord, header
     {
         return Vec::new();
     }
-    let preimage = |record: &InstanceRecord| Preimage::from_json(&store.preimage(record.fingerprint?).ok()??);
-    let (Some(old), Some(new)) = (preimage(before), preimage(after)) else {
+    let Some(changes) = after.changes_since(before, store) else {
         return vec![Cause::of(Reason::NotKept)];
     };
-    let mut changes = new.changes_since(&old);
-    let listing = |record: &InstanceRecord| store.read(record.items?).ok();
-    if let (true, Some(old), Some(new)) = (changes.is_empty(), listing(before), listing(after)) {
-        let items = ItemChanges::between(&old, &new);
-        changes.extend((!items.is_empty()).then_some(Change::Items(items)));
-    }
-    if changes.is_empty() {
-        return vec![Cause::of(Reason::NotKept)];
-    }
     changes.into_iter().map(|change| Cause::of(reason(change, after, header))).collect()
 }
 

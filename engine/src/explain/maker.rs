@@ -1,15 +1,13 @@
 //! From bytes to what made them: the results that hold a blob, and what these follow from, down to files outside.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::rc::Rc;
 
-use pipe_cache::{Digest, Error, Form, ResultRecord, Store};
+use pipe_cache::{Digest, Form, ResultRecord, Store};
 use serde::Serialize;
 
 use crate::lineage::{Content, Given, ItemSummary, Preimage, Source};
-use crate::record::{InstanceRecord, RunRecord, read_run};
+use crate::record::{RecordError, Run, Runs};
 
 /// What is known of a blob.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -71,14 +69,18 @@ pub enum IngredientSource {
     Output(String),
 }
 
-/// The results that hold a blob, with what they follow from.
+/// The results that hold a blob, with what they follow from; of a run's results, where one is named.
 ///
 /// # Errors
-/// When the store cannot be read.
-pub fn makers(store: &Store, digest: Digest) -> Result<Traced, Error> {
-    let tracer = Tracer { store, runs: RefCell::default() };
+/// When the store or the run's record cannot be read.
+pub fn makers(store: &Store, digest: Digest, run: Option<&str>) -> Result<Traced, RecordError> {
+    let tracer = Tracer { store, runs: Runs::of(store)? };
     let mut traced = Traced { digest, products: Vec::new(), used_by: Vec::new() };
-    for fingerprint in store.fingerprints()? {
+    let fingerprints: BTreeSet<Digest> = match run {
+        Some(run) => tracer.runs.find(run)?.instances().filter_map(|one| one.fingerprint).collect(),
+        None => store.fingerprints()?.into_iter().collect(),
+    };
+    for fingerprint in fingerprints {
         for record in store.results(fingerprint)? {
             for (output, file) in tracer.places(&record, digest) {
                 let product = tracer.product(fingerprint, &record, &mut BTreeSet::new());
@@ -94,20 +96,10 @@ pub fn makers(store: &Store, digest: Digest) -> Result<Traced, Error> {
 
 struct Tracer<'a> {
     store: &'a Store,
-    runs: RefCell<HashMap<String, Option<Rc<RunRecord>>>>,
+    runs: Runs<'a>,
 }
 
 impl Tracer<'_> {
-    fn run(&self, id: &str) -> Option<Rc<RunRecord>> {
-        let mut runs = self.runs.borrow_mut();
-        let read = || read_run(self.store, id).ok().map(Rc::new);
-        runs.entry(id.to_string()).or_insert_with(read).clone()
-    }
-
-    fn preimage(&self, fingerprint: Digest) -> Option<Preimage> {
-        Preimage::from_json(&self.store.preimage(fingerprint).ok()??)
-    }
-
     /// The outputs of a result that hold a blob, each with the file's name in it.
     fn places(&self, record: &ResultRecord, digest: Digest) -> Vec<(String, Option<String>)> {
         let mut places = Vec::new();
@@ -126,7 +118,7 @@ impl Tracer<'_> {
 
     /// The inputs of a fingerprint that a blob counts in.
     fn uses(&self, fingerprint: Digest, digest: Digest) -> Vec<String> {
-        let Some(preimage) = self.preimage(fingerprint) else { return Vec::new() };
+        let Some(preimage) = Preimage::kept(self.store, fingerprint) else { return Vec::new() };
         let counts =
             |content: &Content| matches!(content, Content::File(one) | Content::Files(one) if *one == digest);
         let used = preimage.inputs.iter().filter(|used| counts(&used.content));
@@ -137,10 +129,9 @@ impl Tracer<'_> {
     /// A result with what it follows from. `told` holds fingerprints that stand in the answer already.
     fn product(&self, fingerprint: Digest, result: &ResultRecord, told: &mut BTreeSet<Digest>) -> Product {
         told.insert(fingerprint);
-        let preimage = self.preimage(fingerprint);
-        let run = self.run(&result.run);
-        let is_it = |one: &&InstanceRecord| one.fingerprint == Some(fingerprint);
-        let record = run.as_ref().and_then(|run| run.instances.iter().find(is_it));
+        let preimage = Preimage::kept(self.store, fingerprint);
+        let run = self.runs.get(&result.run);
+        let record = run.as_ref().and_then(|run| run.computed(fingerprint));
         let inputs = match (record, &run) {
             (Some(record), Some(run)) => {
                 let given = record.inputs.iter();
@@ -162,7 +153,7 @@ impl Tracer<'_> {
     fn ingredient(
         &self,
         (given, preimage): (&Given, Option<&Preimage>),
-        run: &RunRecord,
+        run: &Run,
         told: &mut BTreeSet<Digest>,
     ) -> Ingredient {
         let mut source = |source: &Source| match source {
@@ -185,8 +176,8 @@ impl Tracer<'_> {
     }
 
     /// The result that an instance had in a run, unless it is told already.
-    fn made(&self, run: &RunRecord, label: &str, told: &mut BTreeSet<Digest>) -> Option<Product> {
-        let record = run.instances.iter().find(|one| one.label == label)?;
+    fn made(&self, run: &Run, label: &str, told: &mut BTreeSet<Digest>) -> Option<Product> {
+        let record = run.instance(label)?;
         let fingerprint = record.fingerprint.filter(|fingerprint| !told.contains(fingerprint))?;
         let found = self.store.results(fingerprint).ok()?;
         let result = found.iter().find(|result| result.outputs == record.outputs)?;

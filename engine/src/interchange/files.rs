@@ -1,6 +1,7 @@
 //! Writing files into a folder.
 
 use std::fs;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde_json::Value;
@@ -14,10 +15,17 @@ pub(super) fn json(value: &Value) -> Vec<u8> {
     bytes
 }
 
-/// Writes a file of a folder; gives its name.
-pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<Vec<String>, InterchangeError> {
+/// Writes a file of a folder.
+pub(super) fn write(folder: &Path, name: &str, bytes: &[u8]) -> Result<(), InterchangeError> {
     let path = folder.join(name);
     let written = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, bytes));
-    written.map_err(|source| InterchangeError::Write { path, source })?;
-    Ok(vec![name.to_string()])
+    written.map_err(|source| InterchangeError::Write { path, source })
+}
+
+/// Writes a file of a folder; gives its number of bytes.
+pub(super) fn copy(folder: &Path, name: &str, bytes: &mut impl Read) -> Result<u64, InterchangeError> {
+    let path = folder.join(name);
+    let made = path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::File::create(&path));
+    made.and_then(|mut file| io::copy(bytes, &mut file))
+        .map_err(|source| InterchangeError::Write { path, source })
 }

@@ -1,14 +1,14 @@
 //! What a run consists of, as every form tells it: actions, and what they used and gave.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::rc::Rc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipe_cache::{ArtifactRef, Digest, Store};
 use serde_json::Value;
 
 use super::InterchangeError;
+use crate::audit::Recorded;
 use crate::lineage::{Content, Preimage, Source};
-use crate::record::{InstanceRecord, InstanceStatus, RunHeader, RunRecord, Usage, read_manifest, read_run};
+use crate::record::{InstanceRecord, RunHeader, Runs, Usage};
 
 /// A run.
 pub(super) struct Graph {
@@ -37,6 +37,10 @@ pub(super) struct Action {
     pub(super) fingerprint: Option<Digest>,
     pub(super) code: Option<String>,
     pub(super) params: BTreeMap<String, Value>,
+    /// The names of the inputs that it was given.
+    pub(super) inputs: BTreeSet<String>,
+    /// How many items it has, if its kind works item by item.
+    pub(super) items: Option<usize>,
     pub(super) uses: Vec<Used>,
     pub(super) gives: BTreeMap<String, ArtifactRef>,
     /// Whether nothing in the run builds on it.
@@ -57,24 +61,33 @@ pub(super) enum Used {
 pub(super) struct Input {
     /// The digest of all of it, where all of it counts: of a file, or of the index of a folder.
     pub(super) digest: Option<Digest>,
+    /// Whether what an instance was given still is what it was made of.
+    pub(super) is_unchanged: bool,
 }
 
 impl Graph {
-    pub(super) fn of(store: &Store, run: &str) -> Result<Self, InterchangeError> {
-        let run = read_run(store, run)?;
-        let manifest = read_manifest(&run.head)?;
-        let mut makers = Makers { store, runs: HashMap::new() };
+    /// The graph of a run. `unchanged` are the instances whose inputs are known to be what they were.
+    pub(super) fn of(
+        store: &Store,
+        recorded: &Recorded,
+        unchanged: &BTreeSet<String>,
+    ) -> Result<Self, InterchangeError> {
+        let Recorded { run, manifest } = recorded;
+        let runs = Runs::of(store)?;
         let used: BTreeSet<&str> = run.instances.iter().flat_map(InstanceRecord::upstream).collect();
         let mut inputs: BTreeMap<String, Input> = BTreeMap::new();
         let mut actions = Vec::new();
         for instance in run.instances.iter().filter(|one| one.has_result()) {
             let preimage = preimage(store, instance)?;
-            add_inputs(instance, preimage.as_ref(), &mut inputs);
+            let is_unchanged = unchanged.contains(&instance.label);
+            add_inputs(instance, (preimage.as_ref(), is_unchanged), &mut inputs);
             let mut action = action(instance, preimage, &run.head.header.run);
             action.is_last = !used.contains(instance.label.as_str());
-            if let Some((maker, place)) = makers.of(instance) {
-                let made = &maker.run.instances[place];
-                action.host = Some(maker.run.head.header.surroundings.host.clone());
+            let maker = instance.from_run.as_deref().and_then(|maker| runs.get(maker));
+            if let (Some(maker), Some(fingerprint)) = (maker, instance.fingerprint)
+                && let Some(made) = maker.computed(fingerprint)
+            {
+                action.host = Some(maker.header().surroundings.host.clone());
                 (action.began, action.ended) = (made.began.clone(), made.ended.clone());
                 action.usage = made.usage;
             }
@@ -83,7 +96,12 @@ impl Graph {
         let ended = run.instances.iter().filter_map(|one| one.ended.clone()).max();
         let is_over = run.head.summary.is_some();
         let ended = ended.or_else(|| is_over.then(|| run.head.header.started.clone()));
-        Ok(Self { header: run.head.header, ended, manifest, actions, inputs })
+        Ok(Self { header: run.head.header.clone(), ended, manifest: manifest.clone(), actions, inputs })
+    }
+
+    /// What a digest is called. In a de-identified run those of bytes that left no copy are keyed hashes.
+    pub(super) fn digest_name(&self, store: &Store, digest: Digest) -> &'static str {
+        if self.header.de_identified && !store.contains(digest) { "keyed-digest" } else { "blake3" }
     }
 
     /// The stages in the order of their first instances, each with its kind.
@@ -96,35 +114,6 @@ impl Graph {
     /// The kinds, each with the fingerprint of its code.
     pub(super) fn kinds(&self) -> BTreeMap<&str, Option<&str>> {
         self.actions.iter().map(|action| (action.kind.as_str(), action.code.as_deref())).collect()
-    }
-}
-
-/// The runs that computed results.
-struct Makers<'a> {
-    store: &'a Store,
-    runs: HashMap<String, Option<Rc<Maker>>>,
-}
-
-struct Maker {
-    run: RunRecord,
-    computed: HashMap<Digest, usize>,
-}
-
-impl Makers<'_> {
-    /// The run that computed an instance's result, and what it tells of it.
-    fn of(&mut self, instance: &InstanceRecord) -> Option<(Rc<Maker>, usize)> {
-        let id = instance.from_run.as_deref()?;
-        let store = self.store;
-        let read = || {
-            let run = read_run(store, id).ok()?;
-            let executed = run.instances.iter().enumerate();
-            let executed = executed.filter(|(_, one)| one.status == InstanceStatus::Executed);
-            let computed = executed.filter_map(|(place, one)| Some((one.fingerprint?, place))).collect();
-            Some(Rc::new(Maker { run, computed }))
-        };
-        let maker = self.runs.entry(id.to_string()).or_insert_with(read).clone()?;
-        let place = *maker.computed.get(&instance.fingerprint?)?;
-        Some((maker, place))
     }
 }
 
@@ -148,6 +137,7 @@ fn action(instance: &InstanceRecord, preimage: Option<Preimage>, run: &str) -> A
     }
     uses.sort();
     uses.dedup();
+    let items = preimage.as_ref().and_then(|one| one.items.as_ref()).map(|items| items.count);
     let (code, params) = preimage.map(|one| (one.code, one.params)).unzip();
     Action {
         instance: instance.label.clone(),
@@ -161,6 +151,8 @@ fn action(instance: &InstanceRecord, preimage: Option<Preimage>, run: &str) -> A
         fingerprint: instance.fingerprint,
         code,
         params: params.unwrap_or_default(),
+        inputs: instance.inputs.iter().map(|given| given.input.clone()).collect(),
+        items,
         uses,
         gives: instance.outputs.clone(),
         is_last: false,
@@ -176,7 +168,11 @@ fn name_of(source: &Source) -> Option<String> {
     }
 }
 
-fn add_inputs(instance: &InstanceRecord, preimage: Option<&Preimage>, inputs: &mut BTreeMap<String, Input>) {
+fn add_inputs(
+    instance: &InstanceRecord,
+    (preimage, is_unchanged): (Option<&Preimage>, bool),
+    inputs: &mut BTreeMap<String, Input>,
+) {
     for given in &instance.inputs {
         let used = preimage.into_iter().flat_map(|preimage| &preimage.inputs);
         let mut whole = used.filter(|used| used.input == given.input).filter_map(|used| match used.content {
@@ -188,6 +184,7 @@ fn add_inputs(instance: &InstanceRecord, preimage: Option<&Preimage>, inputs: &m
         for name in given.sources.iter().filter_map(name_of) {
             let input = inputs.entry(name).or_default();
             input.digest = input.digest.or(digest);
+            input.is_unchanged |= is_unchanged;
         }
     }
 }

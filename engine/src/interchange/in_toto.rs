@@ -3,19 +3,15 @@
 //!
 //! Readers may take any one digest that they know: both of a file are of the same bytes, which were read for them.
 
-use std::fs::File;
-use std::io;
-
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use pipe_cache::{Digest, Form, Store};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 use super::InterchangeError;
 use super::graph::{Action, Graph};
-use crate::publish::hex;
 use crate::record::SigningKey;
+use crate::sha256::sha256_of;
 
 /// What the payload of an envelope is.
 const PAYLOAD: &str = "application/vnd.in-toto+json";
@@ -23,16 +19,21 @@ const PAYLOAD: &str = "application/vnd.in-toto+json";
 /// The statement of a run.
 ///
 /// # Errors
-/// A run that cannot be read, or bytes that are lost.
-pub fn statement(store: &Store, run: &str) -> Result<Value, InterchangeError> {
-    let graph = Graph::of(store, run)?;
+/// Bytes that are lost.
+pub(super) fn statement(store: &Store, graph: &Graph) -> Result<Value, InterchangeError> {
     let mut subjects = Vec::new();
     for action in graph.actions.iter().filter(|action| action.is_last) {
-        add_subjects(store, action, &mut subjects)?;
+        add_subjects((store, graph), action, &mut subjects)?;
+    }
+    if subjects.is_empty() {
+        return Err(InterchangeError::NoSubject { run: graph.header.run.clone() });
     }
     let header = &graph.header;
     let inputs = graph.inputs.iter().map(|(name, input)| match input.digest {
-        Some(digest) => json!({ "name": name, "digest": { "blake3": digest } }),
+        Some(digest) => match graph.digest_name(store, digest) {
+            "blake3" => json!({ "name": name, "digest": { "blake3": digest } }),
+            other => json!({ "name": name, "annotations": { other: digest } }),
+        },
         None => json!({ "name": name }),
     });
     let fingerprints: serde_json::Map<String, Value> =
@@ -76,7 +77,11 @@ pub fn statement(store: &Store, run: &str) -> Result<Value, InterchangeError> {
 }
 
 /// The files of an action's outputs.
-fn add_subjects(store: &Store, action: &Action, subjects: &mut Vec<Value>) -> Result<(), InterchangeError> {
+fn add_subjects(
+    (store, graph): (&Store, &Graph),
+    action: &Action,
+    subjects: &mut Vec<Value>,
+) -> Result<(), InterchangeError> {
     for (output, artifact) in &action.gives {
         let name = format!("{}.{output}", action.instance);
         let files: Vec<(String, Digest)> = match artifact.form {
@@ -88,25 +93,19 @@ fn add_subjects(store: &Store, action: &Action, subjects: &mut Vec<Value>) -> Re
             }
         };
         for (name, digest) in files {
-            let sha256 = sha256_of(store, digest)?;
+            if graph.digest_name(store, digest) != "blake3" {
+                continue;
+            }
+            let bytes = store.open_blob(digest)?;
+            let sha256 = sha256_of(bytes).map_err(pipe_cache::Error::io("read", store.root()))?;
             subjects.push(json!({ "name": name, "digest": { "sha256": sha256, "blake3": digest } }));
         }
     }
     Ok(())
 }
 
-/// The SHA-256 of a blob, hexadecimal.
-pub(super) fn sha256_of(store: &Store, digest: Digest) -> Result<String, InterchangeError> {
-    let path = store.verified_path(digest)?;
-    let mut hasher = Sha256::new();
-    File::open(&path)
-        .and_then(|mut file| io::copy(&mut file, &mut hasher))
-        .map_err(pipe_cache::Error::io("read", &path))?;
-    Ok(hex(&hasher.finalize()))
-}
-
 /// A statement in an envelope that is signed; `None` for a key that does not sign.
-pub fn envelope(statement: &Value, key: &SigningKey) -> Option<Value> {
+pub(super) fn envelope(statement: &Value, key: &SigningKey) -> Option<Value> {
     let body = serde_json::to_vec(statement).ok()?;
     let start = format!("DSSEv1 {} {PAYLOAD} {} ", PAYLOAD.len(), body.len());
     let signature = key.sign_bytes(&[start.as_bytes(), &body].concat())?;

@@ -4,19 +4,20 @@
 
 use std::collections::BTreeMap;
 
+use pipe_cache::Store;
 use serde_json::{Map, Value, json};
 
 use super::graph::{Graph, Used};
 
 /// The document of a run.
-pub(super) fn document(graph: &Graph) -> Value {
+pub(super) fn document(store: &Store, graph: &Graph) -> Value {
     let mut document = Document::default();
     document.agents(graph);
     for (number, (name, input)) in graph.inputs.iter().enumerate() {
         let id = format!("pipe:input-{number}");
         let mut about = json!({ "prov:label": name, "prov:type": "pipe:Input" });
         if let (Some(digest), Some(about)) = (input.digest, about.as_object_mut()) {
-            about.insert("pipe:blake3".to_string(), json!(digest));
+            about.insert(format!("pipe:{}", graph.digest_name(store, digest)), json!(digest));
         }
         document.add("entity", &id, about);
         document.ids.insert(Used::Input(name.clone()), id);
@@ -25,9 +26,10 @@ pub(super) fn document(graph: &Graph) -> Value {
     for (number, action) in graph.actions.iter().enumerate() {
         for (output, artifact) in &action.gives {
             let id = format!("pipe:output-{number}-{output}");
+            let digest = format!("pipe:{}", graph.digest_name(store, artifact.digest));
             let about = json!({
                 "prov:label": format!("{}.{output}", action.instance), "prov:type": "pipe:Output",
-                "pipe:blake3": artifact.digest, "pipe:files": artifact.files, "pipe:bytes": artifact.bytes,
+                digest: artifact.digest, "pipe:files": artifact.files, "pipe:bytes": artifact.bytes,
             });
             document.add("entity", &id, about);
             let used = Used::Output { instance: action.instance.clone(), output: output.clone() };

@@ -7,12 +7,12 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pipe_cache::{Digest, Form, Store, check_name};
+use pipe_cache::{ArtifactRef, Digest, Form, Store, check_name};
 use serde_json::{Map, Value, json};
 
 use super::graph::{Action, Graph, Used};
-use super::in_toto::sha256_of;
 use super::{InterchangeError, files};
+use crate::sha256::Hashing;
 
 /// Input files of no more bytes are put in.
 const SMALL: u64 = 1 << 20;
@@ -35,7 +35,6 @@ pub(super) fn write(
 ) -> Result<Vec<String>, InterchangeError> {
     let mut writer =
         Writer { store, graph, to, entities: BTreeMap::new(), files: Vec::new(), ids: BTreeMap::new() };
-    let root = root.or(graph.header.root.as_deref());
     writer.manifest()?;
     writer.record()?;
     writer.inputs(root)?;
@@ -90,16 +89,19 @@ impl Writer<'_> {
     /// Puts a file into the crate and tells it.
     fn put(&mut self, name: &str, bytes: &[u8], fields: Value) -> Result<String, InterchangeError> {
         files::write(self.to, name, bytes)?;
+        Ok(self.tell_file(name, (bytes.len() as u64, Digest::of(bytes)), fields))
+    }
+
+    /// Tells a file that is in the crate, by its size and digest.
+    fn tell_file(&mut self, name: &str, (size, digest): (u64, Digest), fields: Value) -> String {
         let id = escaped(name);
-        let mut about = json!({
-            "name": name, "contentSize": bytes.len().to_string(), "blake3": Digest::of(bytes),
-        });
+        let mut about = json!({ "name": name, "contentSize": size.to_string(), "blake3": digest });
         if let (Some(about), Value::Object(fields)) = (about.as_object_mut(), fields) {
             about.extend(fields);
         }
         self.tell(&id, json!("File"), about);
         self.files.push(name.to_string());
-        Ok(id)
+        id
     }
 
     fn manifest(&mut self) -> Result<(), InterchangeError> {
@@ -119,7 +121,8 @@ impl Writer<'_> {
     fn inputs(&mut self, root: Option<&Path>) -> Result<(), InterchangeError> {
         let graph = self.graph;
         for (name, input) in &graph.inputs {
-            let path = root.map(|root| root.join(name)).filter(|_| check_name(name).is_ok());
+            let path = root.map(|root| root.join(name));
+            let path = path.filter(|_| input.is_unchanged && check_name(name).is_ok());
             let small = path.filter(|path| {
                 fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.len() <= SMALL)
             });
@@ -129,7 +132,10 @@ impl Writer<'_> {
                 Some(bytes) => self.put(&format!("inputs/{name}"), &bytes, json!({}))?,
                 None => {
                     let id = format!("#input-{}", escaped(name));
-                    let about = json!({ "name": name, "blake3": input.digest });
+                    let mut about = json!({ "name": name });
+                    if let Some(digest) = input.digest {
+                        about[graph.digest_name(self.store, digest)] = json!(digest);
+                    }
                     self.tell(&id, json!("CreativeWork"), about);
                     id
                 }
@@ -163,18 +169,13 @@ impl Writer<'_> {
         for action in &graph.actions {
             for (output, artifact) in &action.gives {
                 let name = format!("{}.{output}", action.instance);
-                let id = match (action.is_last, artifact.form) {
-                    (false, _) => {
-                        let id = format!("#output-{}", escaped(&name));
-                        let about = json!({
-                            "name": name, "blake3": artifact.digest, "contentSize": artifact.bytes.to_string(),
-                        });
-                        self.tell(&id, json!("CreativeWork"), about);
-                        id
-                    }
-                    (true, Form::File) => self.put_blob(&format!("results/{name}"), artifact.digest)?,
+                let folder = format!("results/{name}");
+                let put = match (action.is_last, artifact.form) {
+                    (false, _) => None,
+                    (true, Form::File) => self.put_blob(&folder, artifact.digest)?,
                     (true, _) => self.put_folder(&name, artifact.digest)?,
                 };
+                let id = put.unwrap_or_else(|| self.tell_outside(&name, artifact));
                 if action.is_last {
                     self.parameter("output", &name, &id);
                 }
@@ -185,21 +186,40 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn put_blob(&mut self, name: &str, digest: Digest) -> Result<String, InterchangeError> {
-        let bytes = self.store.read(digest)?;
-        let sha256 = sha256_of(self.store, digest)?;
-        self.put(name, &bytes, json!({ "sha256": sha256 }))
+    /// Tells an output that is not in the crate.
+    fn tell_outside(&mut self, name: &str, artifact: &ArtifactRef) -> String {
+        let id = format!("#output-{}", escaped(name));
+        let digest = self.graph.digest_name(self.store, artifact.digest);
+        let about = json!({
+            "name": name, digest: artifact.digest, "contentSize": artifact.bytes.to_string(),
+        });
+        self.tell(&id, json!("CreativeWork"), about);
+        id
     }
 
-    fn put_folder(&mut self, name: &str, digest: Digest) -> Result<String, InterchangeError> {
+    /// Puts a file of a result into the crate, unless a de-identified run has left it out.
+    fn put_blob(&mut self, name: &str, digest: Digest) -> Result<Option<String>, InterchangeError> {
+        if self.graph.digest_name(self.store, digest) != "blake3" {
+            return Ok(None);
+        }
+        let mut bytes = Hashing::new(self.store.open_blob(digest)?);
+        let size = files::copy(self.to, name, &mut bytes)?;
+        Ok(Some(self.tell_file(name, (size, digest), json!({ "sha256": bytes.finish() }))))
+    }
+
+    fn put_folder(&mut self, name: &str, digest: Digest) -> Result<Option<String>, InterchangeError> {
         let mut parts = Vec::new();
         for entry in self.store.index(digest)?.entries() {
-            let id = self.put_blob(&format!("results/{name}/{}", entry.name), entry.digest)?;
-            parts.push(at(&id));
+            parts.extend(
+                self.put_blob(&format!("results/{name}/{}", entry.name), entry.digest)?.map(|id| at(&id)),
+            );
+        }
+        if parts.is_empty() {
+            return Ok(None);
         }
         let id = format!("results/{}/", escaped(name));
         self.tell(&id, json!("Dataset"), json!({ "name": name, "blake3": digest, "hasPart": parts }));
-        Ok(id)
+        Ok(Some(id))
     }
 
     fn actions(&mut self) {
@@ -364,9 +384,13 @@ impl Writer<'_> {
             .collect();
         let profiles: Vec<Value> =
             PROFILES.iter().map(|(id, _)| *id).chain([WORKFLOW_CRATE]).map(at).collect();
+        let de_identified = match header.de_identified {
+            true => "; words and digests that could tell whose data it is are hashes with a secret key",
+            false => "",
+        };
         let root = json!({
             "name": format!("run {} of {}", header.run, header.pipeline),
-            "description": format!("what the pipeline {} was given and gave, and by which steps", header.pipeline),
+            "description": format!("what the pipeline {} was given and gave, and by which steps{de_identified}", header.pipeline),
             "datePublished": self.graph.ended.as_ref().unwrap_or(&header.started),
             "license": "not stated",
             "conformsTo": profiles, "hasPart": parts, "mainEntity": at(MANIFEST), "mentions": mentions,
@@ -393,6 +417,7 @@ impl Writer<'_> {
                 "resourceUsage": "https://w3id.org/ro/terms/workflow-run#resourceUsage",
                 "sha256": "https://w3id.org/ro/terms/workflow-run#sha256",
                 "blake3": "urn:pipe:blake3",
+                "keyed-digest": "urn:pipe:keyed-digest",
             }],
             "@graph": graph,
         })

@@ -44,14 +44,7 @@ struct BoundRows {
 impl BoundItems {
     /// A digest of all names and keys: what an instance's fingerprint holds of its items.
     pub(crate) fn digest(&self) -> Digest {
-        let mut pairs: Vec<(&str, Digest)> =
-            self.list.iter().map(|one| (one.item.name.as_str(), one.key)).collect();
-        pairs.sort_unstable();
-        let mut hasher = Hasher::new("pipe items, version 1");
-        for (name, key) in pairs {
-            hasher.field(name).field(key.as_bytes());
-        }
-        hasher.finish()
+        digest_of(self.list.iter().map(|one| (one.item.name.as_str(), one.key)).collect())
     }
 
     /// What each item's key was made of, one JSON object a line; kept for audits.
@@ -69,6 +62,16 @@ impl BoundItems {
         }
         text.into_bytes()
     }
+}
+
+/// A digest of the names and keys of items.
+pub(crate) fn digest_of(mut items: Vec<(&str, Digest)>) -> Digest {
+    items.sort_unstable();
+    let mut hasher = Hasher::new("pipe items, version 1");
+    for (name, key) in items {
+        hasher.field(name).field(key.as_bytes());
+    }
+    hasher.finish()
 }
 
 /// Lists an instance's items, with the content of every file that they use.

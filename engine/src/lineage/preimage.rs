@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use pipe_cache::{Digest, Hasher};
+use pipe_cache::{Digest, Hasher, Store};
 use pipe_plugin::canonical_text;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -131,6 +131,11 @@ impl Preimage {
     /// The stored form.
     pub fn to_json(&self) -> Vec<u8> {
         serde_json::to_vec_pretty(self).unwrap_or_default()
+    }
+
+    /// What a store keeps under a fingerprint, if it can be read.
+    pub(crate) fn kept(store: &Store, fingerprint: Digest) -> Option<Self> {
+        Self::from_json(&store.preimage(fingerprint).ok()??)
     }
 
     /// Reads the stored form, or that of earlier versions; `None` for anything else.

@@ -5,6 +5,7 @@
 //! `inputs/PATH`. Entries are sorted and have no times and owners: the same run gives the same bytes. What is too large to be in it is
 //! told by its digest.
 
+mod compare;
 mod read;
 mod write;
 
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::compare::first_difference;
 pub use self::read::{Unpacked, is_pack, unpack};
 pub use self::write::{Outputs, Packed, pack};
 use crate::record::RecordError;

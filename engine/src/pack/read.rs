@@ -4,14 +4,15 @@
 //! must be what writing the same entries gives.
 
 use std::fs::{self, File};
-use std::io::{self, BufReader, Read, Seek as _, SeekFrom, Write};
+use std::io::{self, BufReader, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pipe_cache::{Digest, ResultRecord, Store, check_name, create_folder};
 use tempfile::TempDir;
 
-use super::{ABOUT, About, PackError, VERSION, header};
+use super::compare::rewritten;
+use super::{ABOUT, About, PackError, VERSION};
 
 /// A name has no more bytes.
 const LONGEST_NAME: u64 = 4096;
@@ -42,10 +43,10 @@ pub struct Unpacked {
 }
 
 /// An entry's name, and where its bytes are in the file.
-struct Place {
-    name: String,
-    start: u64,
-    size: u64,
+pub(super) struct Place {
+    pub(super) name: String,
+    pub(super) start: u64,
+    pub(super) size: u64,
 }
 
 /// Reads a pack into a temporary folder.
@@ -82,13 +83,13 @@ pub fn unpack(path: &Path) -> Result<Unpacked, PackError> {
         problems.extend(taken.err().map(|problem| format!("{}: {problem}", place.name)));
     }
     if problems.is_empty() {
-        problems.extend(rewritten(path, &places).map_err(unreadable)?);
+        problems.extend(rewritten(path, &places).map_err(unreadable)?.map(|place| place.to_string()));
     }
     Ok(Unpacked { store, run: about.run, root, problems, _folder: folder })
 }
 
 /// All entries in their order.
-fn places(path: &Path) -> io::Result<Vec<Place>> {
+pub(super) fn places(path: &Path) -> io::Result<Vec<Place>> {
     refuse_long_names(path)?;
     let mut archive = tar::Archive::new(BufReader::new(File::open(path)?));
     let length = fs::metadata(path)?.len();
@@ -177,51 +178,4 @@ fn put_file(path: &Path, bytes: &[u8]) -> Result<(), String> {
     let folder = path.parent().unwrap_or(path);
     create_folder(folder).map_err(|error| error.to_string())?;
     fs::write(path, bytes).map_err(|error| error.to_string())
-}
-
-/// Compares a file with what writing its entries gives: the first byte that differs, if one does.
-fn rewritten(path: &Path, places: &[Place]) -> io::Result<Option<String>> {
-    let comparing = Comparing { file: BufReader::new(File::open(path)?), at: 0, differs: None };
-    let mut builder = tar::Builder::new(comparing);
-    let mut file = File::open(path)?;
-    for place in places {
-        file.seek(SeekFrom::Start(place.start))?;
-        builder.append_data(&mut header(place.size), &place.name, (&mut file).take(place.size))?;
-    }
-    let mut compared = builder.into_inner()?;
-    let rest = compared.file.read(&mut [0])?;
-    let names = |at: u64| {
-        let near = places.iter().rev().find(|place| place.start <= at + 512);
-        near.map_or("its beginning", |place| place.name.as_str()).to_string()
-    };
-    Ok(match (compared.differs, rest) {
-        (Some(at), _) => Some(format!("{}: byte {at} of the pack is not as it was written", names(at))),
-        (None, 0) => None,
-        (None, _) => Some(format!("the pack goes on behind its end, from byte {}", compared.at)),
-    })
-}
-
-/// Compares what is written with a file.
-struct Comparing {
-    file: BufReader<File>,
-    at: u64,
-    /// The first byte that differs.
-    differs: Option<u64>,
-}
-
-impl Write for Comparing {
-    fn write(&mut self, written: &[u8]) -> io::Result<usize> {
-        let mut there = Vec::new();
-        (&mut self.file).take(written.len() as u64).read_to_end(&mut there)?;
-        let same = written.iter().zip(&there).take_while(|(one, other)| one == other).count();
-        if same < written.len() && self.differs.is_none() {
-            self.differs = Some(self.at + same as u64);
-        }
-        self.at += written.len() as u64;
-        Ok(written.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }

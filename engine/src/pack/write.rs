@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use pipe_cache::{Digest, Form, Store, check_name};
@@ -64,9 +64,29 @@ pub fn pack(
     root: Option<&Path>,
     to: &Path,
 ) -> Result<Packed, PackError> {
+    let failed = |source: io::Error| PackError::Write { path: to.to_path_buf(), source };
+    let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
+    let (writer, told) = write_into(store, run, outputs, root, BufWriter::new(file), to)?;
+    let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
+    let bytes = file.as_file().metadata().map_err(failed)?.len();
+    file.persist(to).map_err(|error| failed(error.error))?;
+    Ok(Packed { bytes, ..told })
+}
+
+/// Writes a run into a writer, which is called as `to`.
+pub(super) fn write_into<W: Write>(
+    store: &Store,
+    run: &str,
+    outputs: Outputs,
+    root: Option<&Path>,
+    writer: W,
+    to: &Path,
+) -> Result<(W, Packed), PackError> {
     let record = read_run(store, run)?;
     let header = &record.head.header;
-    let mut gathered = Gathered { store, entries: BTreeMap::new(), told: Packed::default() };
+    let (entries, leaves_out) = (BTreeMap::new(), header.de_identified);
+    let mut gathered = Gathered { store, leaves_out, entries, told: Packed::default() };
     gathered.told.run = header.run.clone();
     let about = About { pipe_pack: VERSION, run: header.run.clone() };
     let mut about = serde_json::to_vec(&about).unwrap_or_default();
@@ -79,11 +99,13 @@ pub fn pack(
     if let Some(root) = root.map(Path::to_path_buf).or(then).or(around) {
         gathered.inputs(&record.instances, &root);
     }
-    gathered.write(to)
+    gathered.write(writer, to)
 }
 
 struct Gathered<'a> {
     store: &'a Store,
+    /// Whether the store lacks the bytes of most results, as that of a de-identified run does.
+    leaves_out: bool,
     entries: BTreeMap<String, Content>,
     told: Packed,
 }
@@ -96,15 +118,22 @@ impl Gathered<'_> {
     /// The run's record with its files, and the records of the runs that computed its results.
     fn records(&mut self, run: &RunHead, instances: &[InstanceRecord]) -> Result<(), PackError> {
         let makers: BTreeSet<&str> = instances.iter().filter_map(|one| one.from_run.as_deref()).collect();
-        let ids: BTreeSet<&str> = makers.into_iter().chain([run.header.run.as_str()]).collect();
-        for id in ids {
+        let mut waiting: Vec<String> = makers.into_iter().map(str::to_string).collect();
+        waiting.push(run.header.run.clone());
+        let mut seen = BTreeSet::new();
+        while let Some(id) = waiting.pop() {
             // One that is gone is missed when the pack is audited, as it is here.
-            let Ok(own) = read_own(self.store, id) else { continue };
+            let Ok(own) = read_own(self.store, &id) else { continue };
+            if !seen.insert(id.clone()) {
+                continue;
+            }
             for shared in &own.shared {
-                if let Shared::Listing(digest) = shared
-                    && let Some(bytes) = self.store.listing(*digest)
-                {
-                    self.add(format!("listings/{digest}"), Content::Bytes(bytes));
+                match shared {
+                    Shared::Listing(digest) => {
+                        let bytes = self.store.listing(*digest).map(Content::Bytes);
+                        bytes.into_iter().for_each(|bytes| self.add(format!("listings/{digest}"), bytes));
+                    }
+                    Shared::Run(since) => waiting.push(since.clone()),
                 }
             }
             let folder = own.head.folder.clone();
@@ -161,6 +190,7 @@ impl Gathered<'_> {
                 self.add(format!("blobs/{}", artifact.digest), Content::Bytes(bytes));
             }
             for (digest, size) in files {
+                let is_wanted = is_wanted && (!self.leaves_out || self.store.contains(digest));
                 match is_wanted {
                     true => self.add(format!("blobs/{digest}"), Content::Blob(digest, size)),
                     false => self.told.left_out += 1,
@@ -200,11 +230,9 @@ impl Gathered<'_> {
         }
     }
 
-    fn write(mut self, to: &Path) -> Result<Packed, PackError> {
+    fn write<W: Write>(mut self, writer: W, to: &Path) -> Result<(W, Packed), PackError> {
         let failed = |source: io::Error| PackError::Write { path: to.to_path_buf(), source };
-        let folder = to.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
-        let mut builder = tar::Builder::new(BufWriter::new(file));
+        let mut builder = tar::Builder::new(writer);
         self.told.entries = self.entries.len();
         // What the pack is comes first.
         let about = self.entries.remove_entry(ABOUT);
@@ -213,12 +241,8 @@ impl Gathered<'_> {
                 Content::Bytes(bytes) => {
                     builder.append_data(&mut header(bytes.len() as u64), &name, &*bytes).map_err(failed)?;
                 }
-                Content::Blob(digest, size) if size <= SMALL_INPUT => {
-                    let bytes = self.store.read(digest)?;
-                    builder.append_data(&mut header(size), &name, &*bytes).map_err(failed)?;
-                }
                 Content::Blob(digest, size) => {
-                    let bytes = File::open(self.store.verified_path(digest)?).map_err(failed)?;
+                    let bytes = self.store.open_blob(digest)?;
                     builder.append_data(&mut header(size), &name, bytes).map_err(failed)?;
                 }
                 Content::File(path, size) => {
@@ -229,10 +253,7 @@ impl Gathered<'_> {
         }
         let mut writer = builder.into_inner().map_err(failed)?;
         writer.flush().map_err(failed)?;
-        let file = writer.into_inner().map_err(|error| failed(error.into_error()))?;
-        self.told.bytes = file.as_file().metadata().map_err(failed)?.len();
-        file.persist(to).map_err(|error| failed(error.error))?;
-        Ok(self.told)
+        Ok((writer, self.told))
     }
 }
 

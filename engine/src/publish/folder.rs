@@ -14,16 +14,16 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use pipe_cache::{Claim, Claimed, Digest, Error, InputMemo, Store, own_mark};
-use sha2::{Digest as _, Sha256};
 
 use super::exchange::{carry_over, change_places, keep_late_files, open_to_read, remove_left_over};
 use super::provenance::{FILE, Provenance, PublishedFile};
-use super::{Copy, CopyError, SMALL, State, list_copies, place, refuse_links, state, write};
+use super::{Copy, CopyError, State, list_copies, place, refuse_links, state, write};
 use crate::bind::{Binder, Done};
 use crate::context::Cancel;
 use crate::event::{Event, Observer};
 use crate::manifest::Instance;
 use crate::requests::sleep_until;
+use crate::sha256::sha256_of;
 
 /// How long to wait before asking again for a folder that another process publishes to.
 const NAP: Duration = Duration::from_millis(50);
@@ -302,10 +302,7 @@ impl<'a> Set<'a> {
     /// The files with their digests, read from the store.
     fn hashed(&self, store: &Store) -> Result<Vec<PublishedFile>, CopyError> {
         let file = |copy: &Copy| {
-            let sha256 = match copy.size {
-                0..=SMALL => hex(&Sha256::digest(store.read(copy.digest)?)),
-                _ => sha256_of(&store.verified_path(copy.digest)?)?,
-            };
+            let sha256 = sha256_of(store.open_blob(copy.digest)?).map_err(Error::io("read", &copy.to))?;
             Ok(PublishedFile { name: self.name(&copy.to), bytes: copy.size, blake3: copy.digest, sha256 })
         };
         self.copies.iter().map(file).collect()
@@ -367,16 +364,4 @@ fn refuse_foreign(memo: &InputMemo, path: &Path, published: Option<Digest>) -> R
 
 fn write_account(path: &Path, bytes: &[u8]) -> Result<(), CopyError> {
     Ok(place(path, |file| fs::write(file, bytes).map_err(Error::io("write", path)))?)
-}
-
-fn sha256_of(path: &Path) -> Result<String, CopyError> {
-    let mut hasher = Sha256::new();
-    let read = fs::File::open(path).and_then(|mut file| io::copy(&mut file, &mut hasher));
-    read.map_err(Error::io("read", path))?;
-    Ok(hex(&hasher.finalize()))
-}
-
-/// Bytes as hexadecimal digits.
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,13 +11,13 @@ use pipe_cache::{Digest, Error};
 use rayon::prelude::*;
 use serde::Serialize;
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 
-use super::folder::{Set, hex};
+use super::folder::Set;
 use super::provenance::{FILE, Provenance, PublishedFile};
 use super::{Copy, CopyError};
 use crate::bind::{Binder, Done};
 use crate::manifest::Instance;
+use crate::sha256::Hashing;
 
 /// What of an account the run decides that published first, of several that give the same.
 const OF_FIRST: [&str; 7] = ["manifest", "manifest_blake3", "pipeline", "profiles", "run", "seed", "set"];
@@ -139,23 +139,9 @@ fn look_at_file(copy: &Copy) -> Result<(Digest, String), PublishedProblem> {
     if !fs::symlink_metadata(&copy.to).map_err(unreadable)?.is_file() {
         return Err(PublishedProblem::Changed);
     }
-    let mut file = Hashed { file: File::open(&copy.to).map_err(unreadable)?, sha256: Sha256::new() };
+    let mut file = Hashing::new(File::open(&copy.to).map_err(unreadable)?);
     let (blake3, _) = Digest::of_reader(&mut file).map_err(unreadable)?;
-    Ok((blake3, hex(&file.sha256.finalize())))
-}
-
-/// A file whose SHA-256 is made while it is read.
-struct Hashed {
-    file: File,
-    sha256: Sha256,
-}
-
-impl Read for Hashed {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.file.read(buffer)?;
-        self.sha256.update(&buffer[..length]);
-        Ok(length)
-    }
+    Ok((blake3, file.finish()))
 }
 
 /// Files that are in the folder and were not published.

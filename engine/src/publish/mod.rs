@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use pipe_cache::{ArtifactRef, Digest, Error, Form, InputMemo, Store, is_abandoned, own_mark};
 
 pub(crate) use self::conflicts::{plain_path, publisher_of, real_path, refuse_conflicts};
-pub(crate) use self::folder::{hex, publish_stage};
+pub(crate) use self::folder::publish_stage;
 pub use self::look::PublishedProblem;
 pub(crate) use self::look::{Found, Told, look_at_published};
 pub(crate) use self::provenance::Provenance;

@@ -3,6 +3,7 @@
 mod head;
 mod measures;
 mod read;
+mod runs;
 mod seal;
 mod signature;
 mod write;
@@ -11,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use pipe_cache::{ArtifactRef, Digest};
+use pipe_cache::{ArtifactRef, Digest, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -19,15 +20,16 @@ pub use self::head::{RunHead, RunState, read_head};
 pub(crate) use self::measures::utc;
 pub(crate) use self::read::{FILE, Shared, read_own, read_shared};
 pub use self::read::{RecordError, RunRecord, read_manifest, read_run, read_seals, run_ids};
+pub(crate) use self::runs::{Run, Runs};
 pub use self::seal::Sealed;
 pub use self::signature::{AllowedSigners, NAMESPACE, SignatureError, SigningKey};
 pub(crate) use self::signature::{Signed, SignedState, signatures};
 pub use self::write::RecordEnder;
-pub(crate) use self::write::RecordWriter;
+pub(crate) use self::write::{RecordWriter, write_record};
 pub use crate::execute::Usage;
 use crate::input::Selector;
 use crate::job::Executed;
-use crate::lineage::{Given, Source};
+use crate::lineage::{Change, Given, ItemChanges, Preimage, Source};
 use crate::manifest::{Instance, Origin, Pipeline};
 
 /// The version of records that this program writes. Since version 3 each line has a [seal](Sealed). In version 1 the
@@ -146,6 +148,9 @@ pub struct RunHeader {
     /// away, is missed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<RunAndHead>,
+    /// Whether names and digests are keyed hashes.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub de_identified: bool,
 }
 
 /// What became of a stage instance.
@@ -234,6 +239,22 @@ impl InstanceRecord {
             Source::Output { instance, .. } => Some(instance.as_str()),
             _ => None,
         })
+    }
+
+    /// What decides its result, where that is kept and can be read.
+    pub(crate) fn preimage(&self, store: &Store) -> Option<Preimage> {
+        Preimage::kept(store, self.fingerprint?)
+    }
+
+    /// What decides its result and has changed since an earlier record; `None` where too little is kept to tell.
+    pub(crate) fn changes_since(&self, before: &Self, store: &Store) -> Option<Vec<Change>> {
+        let changes = self.preimage(store)?.changes_since(&before.preimage(store)?);
+        if !changes.is_empty() {
+            return Some(changes);
+        }
+        let listing = |record: &Self| store.read(record.items?).ok();
+        let items = ItemChanges::between(&listing(before)?, &listing(self)?);
+        (!items.is_empty()).then(|| vec![Change::Items(items)])
     }
 
     /// Of an instance that was not reached.

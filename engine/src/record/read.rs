@@ -302,12 +302,20 @@ fn known(record: InstanceRecord, run: &str) -> InstanceRecord {
 
 /// Instances by their labels. One whose result was repaired ends twice; the later ending counts.
 #[derive(Default)]
-struct Instances {
+pub(super) struct Instances {
     list: Vec<InstanceRecord>,
     places: HashMap<String, usize>,
 }
 
 impl Instances {
+    pub(super) fn get(&self, label: &str) -> Option<&InstanceRecord> {
+        self.list.get(*self.places.get(label)?)
+    }
+
+    pub(super) fn iter(&self) -> std::slice::Iter<'_, InstanceRecord> {
+        self.list.iter()
+    }
+
     fn add(&mut self, record: InstanceRecord) {
         match self.places.entry(record.label.clone()) {
             Entry::Occupied(place) => {
@@ -320,6 +328,14 @@ impl Instances {
                 self.list.push(record);
             }
         }
+    }
+}
+
+impl FromIterator<InstanceRecord> for Instances {
+    fn from_iter<I: IntoIterator<Item = InstanceRecord>>(records: I) -> Self {
+        let mut instances = Self::default();
+        records.into_iter().for_each(|record| instances.add(record));
+        instances
     }
 }
 

@@ -28,6 +28,11 @@ impl Seal {
         Self(Hasher::new("pipe record, version 3").finish())
     }
 
+    /// The seal's digest.
+    pub(super) fn digest(self) -> Digest {
+        self.0
+    }
+
     /// With one more line, an object without its closing brace.
     fn with(self, object: &[u8]) -> Self {
         Self(Hasher::new("pipe record line, version 3").field(self.0.as_bytes()).field(object).finish())

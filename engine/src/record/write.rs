@@ -1,12 +1,12 @@
 //! Writing a run's record: lines that are sealed as they are written.
 
 use std::fs::File;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use pipe_cache::{
-    Error, Store, Touched, append, create_folder, create_new_folder, create_to_append, process_mark,
+    Digest, Error, Store, Touched, append, create_folder, create_new_folder, create_to_append, process_mark,
 };
 use rayon::prelude::*;
 use serde_json::Value;
@@ -40,6 +40,13 @@ struct Lines {
 }
 
 impl Lines {
+    /// A new record of no line.
+    fn create(folder: &Path) -> Result<Self, Error> {
+        let path = folder.join(FILE);
+        let file = create_to_append(&path).map_err(Error::io("write", &path))?;
+        Ok(Self { folder: folder.to_path_buf(), file, seal: Mutex::new(Seal::new()) })
+    }
+
     /// Appends lines, each sealed.
     fn append(&self, lines: &[u8]) -> Result<(), Error> {
         let mut seal = self.seal.lock().unwrap_or_else(PoisonError::into_inner);
@@ -87,10 +94,8 @@ impl RecordWriter {
             .and_then(|folder| folder.keep().map_err(|error| error.error))
             .map_err(Error::io("make a folder in", &runs))?;
         let run = folder.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
-        let path = folder.join(FILE);
-        let file = create_to_append(&path).map_err(Error::io("write", &path))?;
-        let touched = store.keep_touched(&path);
-        let lines = Arc::new(Lines { folder: folder.clone(), file, seal: Mutex::new(Seal::new()) });
+        let lines = Arc::new(Lines::create(&folder)?);
+        let touched = store.keep_touched(&folder.join(FILE));
         Ok(Self { run, folder, sequence, lines, _touched: touched })
     }
 
@@ -152,6 +157,26 @@ impl RecordWriter {
     fn write(&self, lines: &[u8]) -> Result<(), Error> {
         self.lines.append(lines)
     }
+}
+
+/// Writes a whole record of a run into a store: the seal of its last line.
+pub(crate) fn write_record(
+    store: &Store,
+    header: &RunHeader,
+    manifest: &Value,
+    instances: Vec<InstanceRecord>,
+    summary: Option<Value>,
+) -> Result<Digest, Error> {
+    let folder = store.runs().join(&header.run);
+    create_folder(&folder)?;
+    let lines = Lines::create(&folder)?;
+    let mut bytes = Vec::new();
+    add_line(&mut bytes, &Line::Run(Box::new(header.clone())));
+    add_line(&mut bytes, &Line::Manifest { resolved: manifest.clone() });
+    instances.into_iter().for_each(|one| add_line(&mut bytes, &Line::Instance(Box::new(one))));
+    summary.into_iter().for_each(|summary| add_line(&mut bytes, &Line::Finished { summary }));
+    lines.append(&bytes)?;
+    Ok(lines.seal.into_inner().unwrap_or_else(PoisonError::into_inner).digest())
 }
 
 fn line_of(line: &Line) -> Vec<u8> {

@@ -8,6 +8,7 @@ use super::erased::{AnyStage, Work};
 use super::error::StageError;
 use super::foresee::{Foresee, Foreseen, Preview};
 use super::inspect::{Finding, Inspect, InspectedRow};
+use super::methods::{Describe, Sentence, StageAccount};
 use super::{PerItem, Whole};
 
 /// A kind of any type, with functions that check what it is given before any work, and compare
@@ -20,17 +21,35 @@ pub struct Kind {
     inspect: Option<Inspect>,
     foresee: Option<Foresee>,
     compare: Option<Compare>,
+    of_all_cases: &'static [&'static str],
+    describe: Option<Describe>,
 }
 
 impl Kind {
     /// A kind that computes its outputs in one go.
     pub const fn whole<S: Whole>(stage: &'static S) -> Self {
-        Self { stage, work: Work::Whole(stage), inspect: None, foresee: None, compare: None }
+        Self {
+            stage,
+            work: Work::Whole(stage),
+            inspect: None,
+            foresee: None,
+            compare: None,
+            of_all_cases: &[],
+            describe: None,
+        }
     }
 
     /// A kind that computes item by item.
     pub const fn per_item<S: PerItem>(stage: &'static S) -> Self {
-        Self { stage, work: Work::Items(stage), inspect: None, foresee: None, compare: None }
+        Self {
+            stage,
+            work: Work::Items(stage),
+            inspect: None,
+            foresee: None,
+            compare: None,
+            of_all_cases: &[],
+            describe: None,
+        }
     }
 
     /// With a look at the rows of its table, at a glance at their files.
@@ -52,6 +71,33 @@ impl Kind {
     pub const fn compared_by(mut self, compare: Compare) -> Self {
         self.compare = Some(compare);
         self
+    }
+
+    /// With sentences for the methods and results of a paper.
+    #[must_use]
+    pub const fn described_by(mut self, describe: Describe) -> Self {
+        self.describe = Some(describe);
+        self
+    }
+
+    /// What a stage did, in sentences; nothing for a kind that does not say.
+    ///
+    /// # Errors
+    /// Results that cannot be read.
+    pub fn describe(&self, account: &StageAccount<'_>) -> Result<Vec<Sentence>, StageError> {
+        self.describe.map_or_else(|| Ok(Vec::new()), |describe| describe(account))
+    }
+
+    /// With outputs that are of all cases together and tell nothing of single ones: they stay when a run is de-identified.
+    #[must_use]
+    pub const fn of_all_cases(mut self, outputs: &'static [&'static str]) -> Self {
+        self.of_all_cases = outputs;
+        self
+    }
+
+    /// The outputs that are of all cases together.
+    pub fn outputs_of_all_cases(&self) -> &'static [&'static str] {
+        self.of_all_cases
     }
 
     /// How to run it.

@@ -12,6 +12,7 @@ mod foresee;
 mod inspect;
 mod item;
 mod kind;
+mod methods;
 mod named;
 
 use schemars::JsonSchema;
@@ -28,6 +29,7 @@ pub use item::{
     FileColumn, Gather, GatheredItem, Item, ItemFile, ItemSource, LeadsTo, PairOf, Piece, RowItems,
 };
 pub use kind::Kind;
+pub use methods::{Describe, InstanceAccount, Sentence, StageAccount, Topic};
 pub use named::Named;
 
 use crate::context::{Context, ItemContext};

@@ -2,7 +2,7 @@
 
 use pipe_plugin::stage::Kind;
 
-use crate::{checks, inspections};
+use crate::{checks, inspections, methods};
 
 pub mod calibrate;
 pub mod centroid;
@@ -23,20 +23,40 @@ pub mod zero_shot;
 
 /// All kinds, in data-flow order.
 pub static STAGES: &[Kind] = &[
-    Kind::whole(&phantom::Phantom),
-    Kind::per_item(&centroid::Centroid).inspected_by(inspections::centroid).foreseen_by(checks::passed_on),
-    Kind::whole(&lidc::Lidc),
-    Kind::per_item(&locate::Locate).foreseen_by(checks::passed_on),
-    Kind::per_item(&dicom::Dicom).inspected_by(inspections::dicom).foreseen_by(checks::dicom),
-    Kind::per_item(&crop::Crop).inspected_by(inspections::crop).foreseen_by(checks::crop),
-    Kind::per_item(&import_crops::ImportCrops).foreseen_by(checks::import_crops),
-    Kind::per_item(&slice::Slice).foreseen_by(checks::slice),
-    Kind::per_item(&report::Report).foreseen_by(checks::report),
-    Kind::whole(&text_encode::TextEncode).foreseen_by(checks::text_encode),
-    Kind::whole(&split::Split).foreseen_by(checks::split),
-    Kind::whole(&train::Train).foreseen_by(checks::train),
-    Kind::whole(&calibrate::Calibrate).foreseen_by(checks::calibrate),
-    Kind::whole(&import_experiment::ImportExperiment).foreseen_by(checks::import_experiment),
-    Kind::whole(&evaluate::Evaluate).foreseen_by(checks::evaluate).compared_by(checks::results::evaluate),
-    Kind::whole(&zero_shot::ZeroShot).foreseen_by(checks::zero_shot),
+    Kind::whole(&phantom::Phantom).described_by(methods::phantom),
+    Kind::per_item(&centroid::Centroid)
+        .inspected_by(inspections::centroid)
+        .foreseen_by(checks::passed_on)
+        .described_by(methods::centroid),
+    Kind::whole(&lidc::Lidc).described_by(methods::lidc),
+    Kind::per_item(&locate::Locate).foreseen_by(checks::passed_on).described_by(methods::locate),
+    Kind::per_item(&dicom::Dicom)
+        .inspected_by(inspections::dicom)
+        .foreseen_by(checks::dicom)
+        .described_by(methods::dicom),
+    Kind::per_item(&crop::Crop)
+        .inspected_by(inspections::crop)
+        .foreseen_by(checks::crop)
+        .described_by(methods::crop),
+    Kind::per_item(&import_crops::ImportCrops)
+        .foreseen_by(checks::import_crops)
+        .described_by(methods::import_crops),
+    Kind::per_item(&slice::Slice).foreseen_by(checks::slice).described_by(methods::slice),
+    Kind::per_item(&report::Report).foreseen_by(checks::report).described_by(methods::report),
+    Kind::whole(&text_encode::TextEncode).foreseen_by(checks::text_encode).described_by(methods::text_encode),
+    Kind::whole(&split::Split).foreseen_by(checks::split).described_by(methods::split),
+    Kind::whole(&train::Train).foreseen_by(checks::train).described_by(methods::train),
+    Kind::whole(&calibrate::Calibrate).foreseen_by(checks::calibrate).described_by(methods::calibrate),
+    Kind::whole(&import_experiment::ImportExperiment)
+        .foreseen_by(checks::import_experiment)
+        .described_by(methods::import_experiment),
+    Kind::whole(&evaluate::Evaluate)
+        .foreseen_by(checks::evaluate)
+        .compared_by(checks::results::evaluate)
+        .of_all_cases(&["metrics"])
+        .described_by(methods::evaluate),
+    Kind::whole(&zero_shot::ZeroShot)
+        .foreseen_by(checks::zero_shot)
+        .of_all_cases(&["metrics"])
+        .described_by(methods::zero_shot),
 ];

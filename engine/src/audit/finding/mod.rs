@@ -24,6 +24,13 @@ pub enum Finding {
         /// Which, and how.
         problem: String,
     },
+    /// A de-identified pack is not what the key gives of the run.
+    OtherThanKey {
+        /// The first entry that differs.
+        entry: String,
+        /// The cache that has the run.
+        cache: PathBuf,
+    },
     /// A line of a record is not the one that was written there.
     Line {
         /// The record.
@@ -145,6 +152,15 @@ pub enum Finding {
         digest: Digest,
         /// How it is.
         condition: String,
+    },
+    /// What an instance was made of is not what the instance before it gave.
+    Link {
+        /// The instance.
+        instance: String,
+        /// The input.
+        input: String,
+        /// What it is said to be given.
+        given: String,
     },
     /// An instance does not follow from what it is given now.
     Drift {

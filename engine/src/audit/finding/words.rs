@@ -73,6 +73,12 @@ impl fmt::Display for Finding {
                 write!(f, "{output}: it has not as many files and bytes as the record tells")
             }
             Self::Blob { file, digest, condition } => write!(f, "{file} is {condition} (blake3 {digest})"),
+            Self::Link { instance, input, given } => {
+                write!(f, "{instance}: its `{input}` is not a file that {given} gave")
+            }
+            Self::OtherThanKey { entry, cache } => {
+                write!(f, "{entry} is not what the key gives of that run in {}", cache.display())
+            }
             Self::Drift { instance, change, given, within } => {
                 write!(f, "{instance}: {change}")?;
                 match (within, given) {

@@ -119,8 +119,7 @@ impl Replayer<'_> {
         record: &InstanceRecord,
         job: &Job,
     ) -> Option<Outcome> {
-        let stored = self.original.preimage(record.fingerprint.filter(|_| self.is_pack)?);
-        let preimage = stored.ok().flatten().and_then(|stored| Preimage::from_json(&stored));
+        let preimage = Preimage::kept(self.original, record.fingerprint.filter(|_| self.is_pack)?);
         let bind = || worker.binder.bind(instance, &|position| job.upstream.get(&position).cloned());
         match (preimage, guarded(bind)) {
             (None, _) => Some(not_at_hand("what it was made of is not in the pack")),

@@ -1,0 +1,155 @@
+//! Artifacts without what could identify anybody: of most of them only keyed digests are left. Bytes stay where the kind says that
+//! an output is of all cases together, and where they name no item and tell no digest.
+
+use std::collections::{BTreeMap, HashMap};
+
+use pipe_cache::{ArtifactRef, Digest, Entry, Form, IndexBuilder, Store};
+use serde_json::Value;
+
+use super::DeidentifyError;
+use super::key::Key;
+use super::words::Words;
+use crate::items;
+
+/// Files of more bytes are told by their digest only.
+const LARGEST: u64 = 1 << 24;
+
+/// Puts artifacts of a store into another one, de-identified.
+pub(super) struct Artifacts<'a> {
+    pub(super) from: &'a Store,
+    pub(super) to: &'a Store,
+    pub(super) key: &'a Key,
+    pub(super) words: &'a Words<'a>,
+    /// What stands for digests, where it is no keyed hash.
+    digests: HashMap<Digest, Digest>,
+    artifacts: HashMap<Digest, ArtifactRef>,
+    /// The sizes of files that are put in, by the digests of what they stand for.
+    sizes: HashMap<Digest, u64>,
+}
+
+impl<'a> Artifacts<'a> {
+    pub(super) fn new((from, to): (&'a Store, &'a Store), key: &'a Key, words: &'a Words<'a>) -> Self {
+        Self {
+            from,
+            to,
+            key,
+            words,
+            digests: HashMap::new(),
+            artifacts: HashMap::new(),
+            sizes: HashMap::new(),
+        }
+    }
+
+    /// What stands for a digest.
+    pub(super) fn digest(&self, digest: Digest) -> Digest {
+        self.digests.get(&digest).copied().unwrap_or_else(|| self.key.hash("digest", &[digest.as_bytes()]))
+    }
+
+    /// What stands for an artifact that was put in.
+    pub(super) fn known(&self, digest: Digest) -> Option<ArtifactRef> {
+        self.artifacts.get(&digest).cloned()
+    }
+
+    /// What stands for an artifact; `is_of_all` says whether it is of all cases together.
+    pub(super) fn artifact(
+        &mut self,
+        artifact: &ArtifactRef,
+        is_of_all: bool,
+    ) -> Result<ArtifactRef, DeidentifyError> {
+        if let Some(known) = self.artifacts.get(&artifact.digest) {
+            return Ok(known.clone());
+        }
+        let made = match artifact.form {
+            Form::File => {
+                let bytes = self.bytes(artifact.digest, artifact.bytes, is_of_all)?;
+                ArtifactRef { digest: self.digest(artifact.digest), bytes, ..artifact.clone() }
+            }
+            Form::Tree | Form::Collection => self.index(artifact, is_of_all)?,
+        };
+        self.digests.insert(artifact.digest, made.digest);
+        self.artifacts.insert(artifact.digest, made.clone());
+        Ok(made)
+    }
+
+    fn index(&mut self, artifact: &ArtifactRef, is_of_all: bool) -> Result<ArtifactRef, DeidentifyError> {
+        let index = self.from.index(artifact.digest)?;
+        let (mut builder, mut bytes) = (IndexBuilder::new(index.form()), 0);
+        for Entry { name, digest, size } in index.entries() {
+            let stays = is_of_all && self.words.names_nobody(name);
+            let name = if stays { self.words.result(name) } else { self.words.name(name) };
+            let size = self.bytes(*digest, *size, stays)?;
+            builder.add(&name, self.digest(*digest), size)?;
+            bytes += size;
+        }
+        let digest = self.to.put(&builder.finish()?.to_bytes())?;
+        Ok(ArtifactRef { digest, bytes, ..artifact.clone() })
+    }
+
+    /// The size that is told of a file, whose bytes are kept if they may be.
+    fn bytes(&mut self, digest: Digest, size: u64, is_of_all: bool) -> Result<u64, DeidentifyError> {
+        if let Some(size) = self.sizes.get(&digest) {
+            return Ok(*size);
+        }
+        let text = match is_of_all && size <= LARGEST {
+            true => String::from_utf8(self.from.read(digest)?).ok(),
+            false => None,
+        };
+        match text.filter(|text| self.words.names_nobody(text) && !tells_digest(text)) {
+            None => Ok(rounded(size)),
+            Some(text) => {
+                let text = self.words.result(&text);
+                self.digests.insert(digest, self.to.put(text.as_bytes())?);
+                self.sizes.insert(digest, text.len() as u64);
+                Ok(text.len() as u64)
+            }
+        }
+    }
+
+    /// Puts in what stands for a listing of items: the digest of its names and keys.
+    pub(super) fn listing(&mut self, digest: Digest) -> Result<Digest, DeidentifyError> {
+        let bytes = self.from.read(digest)?;
+        let mut lines = BTreeMap::new();
+        for line in String::from_utf8_lossy(&bytes).lines() {
+            let read = self.line(line).ok_or(DeidentifyError::Listing { digest })?;
+            lines.insert(read.0, (read.1, read.2));
+        }
+        let of_items = items::digest_of(lines.iter().map(|(name, (key, _))| (name.as_str(), *key)).collect());
+        let text: String = lines.values().map(|(_, line)| line.to_string() + "\n").collect();
+        let made = self.to.put(text.as_bytes())?;
+        self.digests.insert(digest, made);
+        Ok(of_items)
+    }
+
+    /// A line of a listing: the item, its key and all of it.
+    fn line(&self, line: &str) -> Option<(String, Digest, Value)> {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let name = line.get("item")?.as_str()?;
+        let key = self.digest(line.get("key")?.as_str()?.parse().ok()?);
+        let cell = |(column, value): (&String, &Value)| {
+            let cell = value
+                .as_str()
+                .filter(|cell| !cell.is_empty())
+                .map(|cell| self.words.cell(name, column, cell));
+            (self.words.text(column), Value::String(cell.unwrap_or_default()))
+        };
+        let values: serde_json::Map<_, _> = line.get("values")?.as_object()?.iter().map(cell).collect();
+        let file = |(input, digest): (&String, &Value)| {
+            Some((self.words.text(input), self.digest(digest.as_str()?.parse().ok()?).to_string().into()))
+        };
+        let files = line.get("files")?.as_object()?.iter().map(file);
+        let files = files.collect::<Option<serde_json::Map<String, Value>>>()?;
+        let name = self.words.name(name);
+        let line = serde_json::json!({"item": name, "key": key, "values": values, "files": files});
+        Some((name, key, line))
+    }
+}
+
+/// A size that tells no file from others: the next power of two.
+pub(super) fn rounded(size: u64) -> u64 {
+    if size == 0 { 0 } else { size.checked_next_power_of_two().unwrap_or(u64::MAX) }
+}
+
+/// Whether a text has a word as long as a digest, of hexadecimal digits.
+fn tells_digest(text: &str) -> bool {
+    text.split(|c: char| !c.is_ascii_hexdigit()).any(|word| word.len() >= 32)
+}
