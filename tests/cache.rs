@@ -123,6 +123,8 @@ fn rights(folder: &Path, found: &mut Vec<(PathBuf, u32)>) {
 #[cfg(unix)]
 #[test]
 fn a_cache_is_the_owners_alone_until_it_is_shared() {
+    use std::os::unix::fs::PermissionsExt as _;
+
     let workspace = workspace();
     run(&workspace, 0);
     let check = |folder_mode: u32, file_mode: u32| {
@@ -139,6 +141,11 @@ fn a_cache_is_the_owners_alone_until_it_is_shared() {
     check(0o2770, 0o660);
     run(&workspace, 1);
     check(0o2770, 0o660);
+    // Keys stay their owner's.
+    workspace.pipe_ok(&["pack", "latest", "--to", "run.tar", "--de-identified"]);
+    workspace.pipe_ok(&["cache", "share"]);
+    let key = fs::metadata(workspace.path(".pipe/de-identified.key")).unwrap();
+    assert_eq!(key.permissions().mode() & 0o777, 0o600);
 }
 
 #[cfg(unix)]

@@ -167,7 +167,13 @@ fn share_folder(folder: &Path) {
     }
 }
 
-/// Gives a folder and all in it to its group.
+/// Whether a file is a key, which stays its owner's.
+#[cfg(unix)]
+fn is_secret(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "key")
+}
+
+/// Gives a folder and all in it to its group, but for keys.
 #[cfg(unix)]
 pub(crate) fn share_all(folder: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -179,7 +185,7 @@ pub(crate) fn share_all(folder: &Path) -> Result<()> {
         let Ok(kind) = entry.file_type() else { continue };
         if kind.is_dir() {
             share_all(&entry.path())?;
-        } else if kind.is_file() {
+        } else if kind.is_file() && !is_secret(&entry.path()) {
             set(&entry.path(), 0o660)?;
         }
     }

@@ -162,9 +162,6 @@ impl CliError {
             CliError::Deidentify(DeidentifyError::Key { .. }) => {
                 Some("name a file with at least 32 random characters, such as `openssl rand -hex 32` gives".to_string())
             }
-            CliError::Deidentify(DeidentifyError::Record(RecordError::Unknown { .. })) => {
-                Some("`pipe runs` lists the runs; name the cache that has the run with --cache".to_string())
-            }
             CliError::Deidentify(_) => Some("`pipe audit` tells what is lost or damaged".to_string()),
             CliError::Interchange(InterchangeError::NoSubject { .. }) => {
                 Some("use --format prov-json or ro-crate".to_string())

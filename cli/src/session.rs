@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pipe_cache::Store;
 use pipe_engine::context::Devices;
-use pipe_engine::deidentify::{DeIdentified, Key, deidentify};
+use pipe_engine::deidentify::{DeIdentified, DeidentifyError, Key, deidentify};
 use pipe_engine::manifest::{Overrides, Pipeline, load_pipeline};
 use pipe_engine::record::{SigningKey, read_head};
 use pipe_engine::registry::Registry;
@@ -98,7 +98,10 @@ impl Leaving {
             return Ok(Self::AsItIs(store, leaving.run.clone()));
         }
         // Before a key is made for it.
-        read_head(&store, &leaving.run)?;
+        let head = read_head(&store, &leaving.run)?;
+        if head.header.de_identified {
+            return Err(DeidentifyError::Already { run: head.header.run }.into());
+        }
         let key = match &leaving.key {
             Some(path) => Key::read(path)?,
             None => Key::read_or_make(&store.root().join(DE_IDENTIFIED_KEY))?,

@@ -105,8 +105,8 @@ fn check(kind: &Kind) -> Result<(), RegistryError> {
         (Work::Items(_), 2..) => return refuse("a kind with items has one output".to_string()),
         _ => {}
     }
-    if let Some(output) = kind.outputs_of_all_cases().iter().find(|output| !has_output(output)) {
-        return refuse(format!("what it says to be of all cases is no output: `{output}`"));
+    if let Some(results) = kind.results_of_all_cases().iter().find(|results| !has_output(results.output)) {
+        return refuse(format!("what it says to be of all cases is no output: `{}`", results.output));
     }
     match about.headline {
         Some((output, _)) if !has_output(output) => {

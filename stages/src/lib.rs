@@ -19,6 +19,7 @@ pub mod kinds;
 mod language_model;
 pub mod lidc;
 mod methods;
+mod of_all_cases;
 pub mod phantom;
 pub mod reports;
 pub mod segmentation;

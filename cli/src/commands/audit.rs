@@ -10,7 +10,7 @@ use pipe_engine::audit::{
     audit as look, find, replay, unreadable,
 };
 use pipe_engine::context::Cancel;
-use pipe_engine::deidentify::{Key, deidentify};
+use pipe_engine::deidentify::{DeidentifyError, Key, deidentify};
 use pipe_engine::manifest::Pipeline;
 use pipe_engine::pack::{Unpacked, first_difference, is_pack, unpack};
 use pipe_engine::record::{AllowedSigners, RecordEnder, RecordError, read_head};
@@ -75,7 +75,17 @@ fn compare_with_run(
         ));
     }
     let store = session::nearest_store(&arguments.cache)?;
-    let again = deidentify(&store, &audit.run, &Key::read(key)?, running.registry())?;
+    let again = match deidentify(&store, &audit.run, &Key::read(key)?, running.registry()) {
+        Err(DeidentifyError::Record(RecordError::Unknown { name, cache })) => {
+            return Err(RecordError::Unknown { name, cache }.into());
+        }
+        Err(error) => {
+            let (cache, problem) = (store.root().to_path_buf(), error.to_string());
+            audit.findings.push(Finding::NotCompared { cache, problem });
+            return Ok(());
+        }
+        Ok(again) => again,
+    };
     match first_difference(&again.store, &again.run, path)? {
         None => audit.same_as_in = Some(store.root().to_path_buf()),
         Some(entry) => {

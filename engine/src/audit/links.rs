@@ -1,57 +1,255 @@
-//! Whether what an instance was made of is what the instance before it gave, as the record and the preimages tell. Where
-//! inputs are bound anew, that says so, too; of a de-identified run they cannot be.
+//! Of a run that is de-identified, whose inputs cannot be bound anew: whether what an instance was made of is what the instances
+//! before it gave, and whether the listing of its items is the one that its fingerprint was made of.
+//!
+//! Compared are files, and folders of which all counts. Where a kind uses some files of a folder, or columns of a table, the record does
+//! not tell which output gives their digest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use pipe_cache::{ArtifactRef, Digest, Form, Store};
+use serde_json::{Map, Value};
 
 use super::Audit;
-use super::finding::Finding;
+use super::finding::{Finding, Note};
 use super::results::Preimages;
-use crate::lineage::{Content, Source, Used, given_to};
+use crate::items;
+use crate::lineage::{Content, ItemSummary, Preimage, Source, Used, given_to, selector_of};
 use crate::record::InstanceRecord;
+use crate::registry::Registry;
 
-/// Compares single files, and folders of which all counts. Of tables single columns count, whose digests no output tells.
-pub(super) fn check(store: &Store, instances: &[&InstanceRecord], preimages: &Preimages, audit: &mut Audit) {
-    let by_label: BTreeMap<&str, &InstanceRecord> =
+/// Compares what instances were given with what others gave.
+pub(super) fn check(
+    (store, registry): (&Store, &Registry),
+    instances: &[&InstanceRecord],
+    preimages: &Preimages,
+    audit: &mut Audit,
+) {
+    let by_label: HashMap<&str, &InstanceRecord> =
         instances.iter().map(|one| (one.label.as_str(), *one)).collect();
+    let all: BTreeSet<Digest> =
+        instances.iter().flat_map(|one| one.outputs.values()).map(|one| one.digest).collect();
+    let mut untold = 0;
     for instance in instances {
-        for used in preimages.get(&instance.label).into_iter().flat_map(|preimage| &preimage.inputs) {
-            let Content::File(digest) = used.content else { continue };
-            let Some(gave) = gave(instance, used, &by_label) else { continue };
-            if !files_of(store, gave).is_none_or(|files| files.contains(&digest)) {
-                let given = given_to(&used.name(), &instance.inputs);
-                audit.findings.push(Finding::Link {
+        let Some(preimage) = preimages.get(&instance.label) else { continue };
+        if let Some(items) = &preimage.items {
+            audit.findings.extend(check_items(store, (instance, items), &by_label));
+        }
+        for used in &preimage.inputs {
+            let gave = gave(instance, used, &by_label);
+            let digest = match used.content {
+                _ if gave.is_empty() => continue,
+                Content::File(digest) | Content::Files(digest) => digest,
+                Content::Columns(_) | Content::Headers(_) => {
+                    untold += 1;
+                    continue;
+                }
+                Content::Word(_) => continue,
+            };
+            let is_whole = gave.iter().any(|artifact| artifact.digest == digest);
+            let is_file = matches!(used.content, Content::File(_))
+                && gave.iter().any(|one| files_of(store, one).is_some_and(|files| files.contains(&digest)));
+            match (is_whole || is_file, &used.content) {
+                (true, _) => {}
+                // Some files of a folder have a digest that nothing else has.
+                (false, Content::Files(_))
+                    if !all.contains(&digest) && !uses_all(registry, preimage, &used.input) =>
+                {
+                    untold += 1;
+                }
+                (false, _) => audit.findings.push(Finding::Link {
                     instance: instance.label.clone(),
                     input: used.name(),
-                    given: given.iter().map(|given| given.described()).collect::<Vec<_>>().join("; "),
-                });
+                    given: described(instance, used),
+                }),
             }
         }
     }
-}
-
-/// The output that is given to an input, where it is one output of another instance.
-fn gave<'a>(
-    instance: &InstanceRecord,
-    used: &Used,
-    by_label: &BTreeMap<&str, &'a InstanceRecord>,
-) -> Option<&'a ArtifactRef> {
-    let given = given_to(&used.name(), &instance.inputs);
-    let mut sources = given.iter().flat_map(|given| &given.sources);
-    match (sources.next()?, sources.next()) {
-        (Source::Output { instance, output }, None) => by_label.get(instance.as_str())?.outputs.get(output),
-        _ => None,
+    if untold > 0 {
+        audit.notes.push(Note::LinksUntold { inputs: untold });
     }
 }
 
-/// The digests of an artifact's files; `None` where they are not known.
-fn files_of(store: &Store, artifact: &ArtifactRef) -> Option<BTreeSet<Digest>> {
-    match artifact.form {
-        Form::File => Some(BTreeSet::from([artifact.digest])),
-        Form::Tree | Form::Collection => {
-            let index = store.index(artifact.digest).ok()?;
-            Some(index.entries().iter().map(|entry| entry.digest).collect())
+/// Whether a kind uses all of a folder that is given to an input; not if this program's code of the kind is another.
+fn uses_all(registry: &Registry, preimage: &Preimage, input: &str) -> bool {
+    let Some(kind) = registry.get(&preimage.kind) else { return false };
+    let mut params = Map::new();
+    for (name, value) in &preimage.params {
+        if put(&mut params, name, value).is_none() {
+            return false;
         }
+    }
+    let params = Value::Object(params);
+    let is_known = registry.code(&preimage.kind).to_string() == preimage.code;
+    is_known && kind.canonical(params.clone()).is_ok() && kind.files(&params, input).is_none()
+}
+
+/// Puts a value at its place, such as `vision.width`; `None` where something else is in the way.
+fn put(table: &mut Map<String, Value>, name: &str, value: &Value) -> Option<()> {
+    match name.split_once('.') {
+        None => table.insert(name.to_string(), value.clone()).is_none().then_some(()),
+        Some((first, rest)) => {
+            let inner = table.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            put(inner.as_object_mut()?, rest, value)
+        }
+    }
+}
+
+/// What is wrong with the listing of an instance's items.
+fn check_items(
+    store: &Store,
+    (instance, items): (&InstanceRecord, &ItemSummary),
+    by_label: &HashMap<&str, &InstanceRecord>,
+) -> Option<Finding> {
+    let label = instance.label.clone();
+    let Some(listed) = instance.items.and_then(|listing| listed(&store.read(listing).ok()?)) else {
+        return Some(Finding::Items { instance: label });
+    };
+    let keys = listed.iter().map(|(name, (key, _))| (name.as_str(), *key)).collect();
+    if items::digest_of(keys) != items.digest {
+        return Some(Finding::Items { instance: label });
+    }
+    for input in &items.made_of {
+        let used =
+            Used { input: input.clone(), selector: BTreeMap::new(), content: Content::Word(String::new()) };
+        let gave: Option<Vec<BTreeSet<Digest>>> =
+            gave(instance, &used, by_label).into_iter().map(|artifact| files_of(store, artifact)).collect();
+        // Files of a collection are listed by the input's name; those that rows lead to, by their columns'.
+        let mut files = listed.values().filter_map(|(_, files)| files.get(input));
+        let Some(gave) = gave.filter(|gave| !gave.is_empty()) else { continue };
+        if files.any(|file| !gave.iter().any(|files| files.contains(file))) {
+            return Some(Finding::Link {
+                instance: label,
+                input: input.clone(),
+                given: described(instance, &used),
+            });
+        }
+    }
+    None
+}
+
+/// Items by name, each with its key and files.
+type Listed = BTreeMap<String, (Digest, BTreeMap<String, Digest>)>;
+
+/// What a listing of items tells; `None` for something else.
+fn listed(listing: &[u8]) -> Option<Listed> {
+    let digest = |value: &Value| value.as_str()?.parse::<Digest>().ok();
+    let line = |line: &str| {
+        let line: Value = serde_json::from_str(line).ok()?;
+        let files = line.get("files")?.as_object()?.iter();
+        let files = files.map(|(name, file)| Some((name.clone(), digest(file)?))).collect::<Option<_>>()?;
+        Some((line.get("item")?.as_str()?.to_string(), (digest(line.get("key")?)?, files)))
+    };
+    std::str::from_utf8(listing).ok()?.lines().map(line).collect()
+}
+
+/// The outputs of other instances that may be what is used: of several sources, those whose foreach values are named.
+fn gave<'a>(
+    instance: &InstanceRecord,
+    used: &Used,
+    by_label: &HashMap<&str, &'a InstanceRecord>,
+) -> Vec<&'a ArtifactRef> {
+    let name = used.name();
+    let wanted: Vec<(&str, &str)> = selector_of(&name);
+    let is_chosen = |label: &str| {
+        let has = selector_of(label);
+        wanted
+            .iter()
+            .filter(|(key, _)| has.iter().any(|(other, _)| other == key))
+            .all(|pair| has.contains(pair))
+    };
+    let given = given_to(&name, &instance.inputs);
+    let sources = given.iter().flat_map(|given| &given.sources).filter_map(|source| match source {
+        Source::Output { instance, output } if is_chosen(instance) => {
+            by_label.get(instance.as_str())?.outputs.get(output)
+        }
+        _ => None,
+    });
+    sources.collect()
+}
+
+fn described(instance: &InstanceRecord, used: &Used) -> String {
+    let given = given_to(&used.name(), &instance.inputs);
+    given.iter().map(|given| given.described()).collect::<Vec<_>>().join("; ")
+}
+
+/// The digests of a folder's files; `None` where they are not known.
+fn files_of(store: &Store, artifact: &ArtifactRef) -> Option<BTreeSet<Digest>> {
+    let index = (artifact.form != Form::File).then(|| store.index(artifact.digest).ok())??;
+    Some(index.entries().iter().map(|entry| entry.digest).collect())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use pipe_cache::IndexBuilder;
+    use serde_json::json;
+
+    use super::*;
+
+    fn record(label: &str, outputs: &Value, inputs: &Value, items: Option<Digest>) -> InstanceRecord {
+        let record = json!({
+            "label": label, "stage": label, "kind": "kind", "selector": {}, "status": "executed", "fingerprint": null,
+            "items": items, "outputs": outputs, "inputs": inputs, "from_run": "run", "items_executed": 0,
+            "items_cached": 0, "seconds": 0.0, "log": null, "error": null,
+        });
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn given(input: &str, instance: &str) -> Value {
+        let source = json!({ "output": { "instance": instance, "output": "out" } });
+        json!({ "input": input, "written": format!("@{instance}"), "sources": [source] })
+    }
+
+    /// What is found of an instance that is given a file and items of a collection, as `change` has left them.
+    fn found(change: impl Fn(&mut Preimage, &mut String, &mut InstanceRecord)) -> Vec<Finding> {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).unwrap();
+        let [file, one, key] = [b"file", b"one1", b"key1"].map(|bytes| Digest::of(bytes));
+        let mut index = IndexBuilder::new(Form::Collection);
+        index.add("1.npy", one, 4).unwrap();
+        let index = store.put(&index.finish().unwrap().to_bytes()).unwrap();
+        let output = |form: &str, digest: Digest| json!({ "out": { "form": form, "digest": digest, "files": 1, "bytes": 4 } });
+        let mut maker = record("maker", &output("file", file), &json!([]), None);
+        let volumes = record("volumes", &output("collection", index), &json!([]), None);
+        let mut listing =
+            json!({ "item": "1", "key": key, "values": {}, "files": { "volumes": one } }).to_string();
+        let mut preimage = Preimage { kind: "kind".to_string(), ..Preimage::default() };
+        preimage.add_input("model", BTreeMap::new(), Content::File(file));
+        let digest = items::digest_of(vec![("1", key)]);
+        preimage.items = Some(ItemSummary { made_of: vec!["volumes".to_string()], count: 1, digest });
+        change(&mut preimage, &mut listing, &mut maker);
+        let listing = store.put(listing.as_bytes()).unwrap();
+        let inputs = json!([given("model", "maker"), given("volumes", "volumes")]);
+        let user = record("user", &json!({}), &inputs, Some(listing));
+        let preimages = Preimages::from([("user".to_string(), preimage)]);
+        let registry = Registry::new(Vec::new(), "").unwrap();
+        let mut audit = Audit::default();
+        check((&store, &registry), &[&maker, &volumes, &user], &preimages, &mut audit);
+        audit.findings
+    }
+
+    #[test]
+    fn what_was_not_given_is_found() {
+        let other = Digest::of(b"other");
+        assert_eq!(found(|_, _, _| {}), []);
+        let link = |input: &str, given: &str| {
+            vec![Finding::Link { instance: "user".into(), input: input.into(), given: given.into() }]
+        };
+        assert_eq!(
+            found(|_, _, maker| maker.outputs.get_mut("out").unwrap().digest = other),
+            link("model", "@maker")
+        );
+        assert_eq!(
+            found(|preimage, _, _| preimage.inputs[0].content = Content::File(other)),
+            link("model", "@maker")
+        );
+        let one = Digest::of(b"one1").to_string();
+        assert_eq!(
+            found(|_, listing, _| *listing = listing.replace(&one, &other.to_string())),
+            link("volumes", "@volumes")
+        );
+        let items = vec![Finding::Items { instance: "user".into() }];
+        assert_eq!(found(|_, listing, _| *listing = listing.replace("\"1\"", "\"2\"")), items);
+        assert_eq!(found(|_, listing, _| listing.clear()), items);
     }
 }

@@ -207,7 +207,7 @@ pub fn audit(
     let preimages = results::check(store, &with_result, &mut audit)?;
     match pipeline {
         _ if recorded.is_de_identified() => {
-            links::check(store, &in_scope, &preimages, &mut audit);
+            links::check((store, session.registry), &in_scope, &preimages, &mut audit);
             audit.is_de_identified = true;
         }
         Err(error) => audit.findings.push(Finding::Manifest { problem: error.to_string() }),

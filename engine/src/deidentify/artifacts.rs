@@ -1,13 +1,15 @@
-//! Artifacts without what could identify anybody: of most of them only keyed digests are left. Bytes stay where the kind says that
-//! an output is of all cases together, and where they name no item and tell no digest.
+//! Artifacts without what could identify anybody: of most of them only keyed digests are left. Of files that the kind says to be of
+//! all cases together the numbers stay.
 
 use std::collections::{BTreeMap, HashMap};
 
 use pipe_cache::{ArtifactRef, Digest, Entry, Form, IndexBuilder, Store};
+use pipe_plugin::stage::OfAllCases;
 use serde_json::Value;
 
 use super::DeidentifyError;
 use super::key::Key;
+use super::results;
 use super::words::Words;
 use crate::items;
 
@@ -50,57 +52,61 @@ impl<'a> Artifacts<'a> {
         self.artifacts.get(&digest).cloned()
     }
 
-    /// What stands for an artifact; `is_of_all` says whether it is of all cases together.
+    /// What stands for an artifact; `of_all` says which of its files are of all cases together.
     pub(super) fn artifact(
         &mut self,
         artifact: &ArtifactRef,
-        is_of_all: bool,
+        of_all: Option<&OfAllCases>,
     ) -> Result<ArtifactRef, DeidentifyError> {
         if let Some(known) = self.artifacts.get(&artifact.digest) {
             return Ok(known.clone());
         }
         let made = match artifact.form {
             Form::File => {
-                let bytes = self.bytes(artifact.digest, artifact.bytes, is_of_all)?;
+                let bytes = self.bytes((artifact.digest, artifact.bytes), None)?;
                 ArtifactRef { digest: self.digest(artifact.digest), bytes, ..artifact.clone() }
             }
-            Form::Tree | Form::Collection => self.index(artifact, is_of_all)?,
+            Form::Tree | Form::Collection => self.index(artifact, of_all)?,
         };
         self.digests.insert(artifact.digest, made.digest);
         self.artifacts.insert(artifact.digest, made.clone());
         Ok(made)
     }
 
-    fn index(&mut self, artifact: &ArtifactRef, is_of_all: bool) -> Result<ArtifactRef, DeidentifyError> {
+    fn index(
+        &mut self,
+        artifact: &ArtifactRef,
+        of_all: Option<&OfAllCases>,
+    ) -> Result<ArtifactRef, DeidentifyError> {
         let index = self.from.index(artifact.digest)?;
         let (mut builder, mut bytes) = (IndexBuilder::new(index.form()), 0);
         for Entry { name, digest, size } in index.entries() {
-            let stays = is_of_all && self.words.names_nobody(name);
-            let name = if stays { self.words.result(name) } else { self.words.name(name) };
-            let size = self.bytes(*digest, *size, stays)?;
-            builder.add(&name, self.digest(*digest), size)?;
+            let stays = of_all.is_some_and(|results| results.files.contains(&name.as_str()));
+            let told = match (stays, index.form()) {
+                (true, _) => name.clone(),
+                (false, Form::Collection) => self.words.item_file(name),
+                (false, _) => self.words.name(name),
+            };
+            let size = self.bytes((*digest, *size), stays.then_some(name.as_str()))?;
+            builder.add(&told, self.digest(*digest), size)?;
             bytes += size;
         }
         let digest = self.to.put(&builder.finish()?.to_bytes())?;
         Ok(ArtifactRef { digest, bytes, ..artifact.clone() })
     }
 
-    /// The size that is told of a file, whose bytes are kept if they may be.
-    fn bytes(&mut self, digest: Digest, size: u64, is_of_all: bool) -> Result<u64, DeidentifyError> {
+    /// The size that is told of a file. Of one that stays, by its name, the bytes are put in, with other words.
+    fn bytes(&mut self, (digest, size): (Digest, u64), stays: Option<&str>) -> Result<u64, DeidentifyError> {
         if let Some(size) = self.sizes.get(&digest) {
             return Ok(*size);
         }
-        let text = match is_of_all && size <= LARGEST {
-            true => String::from_utf8(self.from.read(digest)?).ok(),
-            false => None,
-        };
-        match text.filter(|text| self.words.names_nobody(text) && !tells_digest(text)) {
+        let Some(name) = stays.filter(|_| size <= LARGEST) else { return Ok(rounded(size)) };
+        match results::with_other_words(self.words, name, &self.from.read(digest)?) {
             None => Ok(rounded(size)),
-            Some(text) => {
-                let text = self.words.result(&text);
-                self.digests.insert(digest, self.to.put(text.as_bytes())?);
-                self.sizes.insert(digest, text.len() as u64);
-                Ok(text.len() as u64)
+            Some(bytes) => {
+                self.digests.insert(digest, self.to.put(&bytes)?);
+                self.sizes.insert(digest, bytes.len() as u64);
+                Ok(bytes.len() as u64)
             }
         }
     }
@@ -138,7 +144,7 @@ impl<'a> Artifacts<'a> {
         };
         let files = line.get("files")?.as_object()?.iter().map(file);
         let files = files.collect::<Option<serde_json::Map<String, Value>>>()?;
-        let name = self.words.name(name);
+        let name = self.words.pseudonym(name);
         let line = serde_json::json!({"item": name, "key": key, "values": values, "files": files});
         Some((name, key, line))
     }
@@ -147,9 +153,4 @@ impl<'a> Artifacts<'a> {
 /// A size that tells no file from others: the next power of two.
 pub(super) fn rounded(size: u64) -> u64 {
     if size == 0 { 0 } else { size.checked_next_power_of_two().unwrap_or(u64::MAX) }
-}
-
-/// Whether a text has a word as long as a digest, of hexadecimal digits.
-fn tells_digest(text: &str) -> bool {
-    text.split(|c: char| !c.is_ascii_hexdigit()).any(|word| word.len() >= 32)
 }

@@ -1,5 +1,6 @@
 //! The secret key, and the hashes that it gives.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
@@ -10,6 +11,8 @@ use super::DeidentifyError;
 
 /// A key has at least so many bytes: 32 hexadecimal digits are a key of 128 bits.
 const SHORTEST: usize = 32;
+/// What has fewer different bytes is no random key.
+const DISTINCT: usize = 8;
 /// A key that is made has so many random bytes.
 const MADE: usize = 32;
 
@@ -27,6 +30,11 @@ impl Key {
         let bytes = bytes.trim_ascii_end();
         if bytes.len() < SHORTEST {
             let problem = format!("it has {} bytes, and a key has at least {SHORTEST}", bytes.len());
+            return Err(unreadable(io::Error::other(problem)));
+        }
+        let distinct: BTreeSet<u8> = bytes.iter().copied().collect();
+        if distinct.len() < DISTINCT {
+            let problem = format!("it has {} different bytes only, which can be guessed", distinct.len());
             return Err(unreadable(io::Error::other(problem)));
         }
         Ok(Self::of(bytes))
@@ -100,6 +108,8 @@ mod tests {
         fs::write(&path, "secret\n").unwrap();
         assert!(Key::read(&path).is_err());
         assert!(Key::read_or_make(&path).is_err());
+        fs::write(&path, [0; 64]).unwrap();
+        assert!(Key::read(&path).is_err());
         let digits = "0123456789abcdef".repeat(2);
         fs::write(&path, &digits).unwrap();
         let plain = Key::read(&path).unwrap().hash("name", &[b"a"]);

@@ -4,11 +4,12 @@
 //! is made anew, from fingerprints to seals: so an audit checks it as it checks what it stands for. Whoever has the
 //! key and the cache makes the same bytes again, which shows that a pack is of that run.
 //!
-//! `words` says which words stay, `artifacts` which bytes; `records` names every field of what is kept of a run.
+//! `words` says which words stay, `artifacts` and `results` which bytes; `records` names every field of what is kept of a run.
 
 mod artifacts;
 mod key;
 mod records;
+mod results;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +96,8 @@ pub fn deidentify(
     let folder =
         tempfile::tempdir().map_err(pipe_cache::Error::io("make a folder in", &std::env::temp_dir()))?;
     let to = Arc::new(Store::open(&folder.path().join("cache"))?);
-    let words = words(store, key, registry, &told)?;
+    let mut words = Words::new(key, registry);
+    told.iter().for_each(|one| words.add_manifest(&one.manifest));
     let artifacts = Artifacts::new((store, &to), key, &words);
     let mut records = Records::new(artifacts, registry);
     for one in &told {
@@ -112,7 +114,7 @@ pub fn deidentify(
         header.after = seen.map(|(run, head)| RunAndHead { run: run.clone(), head }).collect();
         let instances: Vec<InstanceRecord> = instances.iter().map(|one| records.instance(one)).collect();
         let ended = head.summary.as_ref().map(summary);
-        let head = write_record(&to, &header, &words.value(manifest), instances, ended)?;
+        let head = write_record(&to, &header, &words.manifest(manifest), instances, ended)?;
         heads.insert(header.run, head);
     }
     Ok(DeIdentified { store: to, run: id, _folder: folder })
@@ -145,30 +147,4 @@ fn makers(store: &Store, run: &str, instances: &[InstanceRecord]) -> Result<Vec<
         told.push(Told::of(record.head.clone(), computed.collect())?);
     }
     Ok(told)
-}
-
-/// The words that stay, and the names of all items, which do not.
-fn words<'a>(
-    store: &Store,
-    key: &'a Key,
-    registry: &Registry,
-    told: &[Told],
-) -> Result<Words<'a>, DeidentifyError> {
-    let mut words = Words::new(key, registry);
-    told.iter().for_each(|one| words.add_manifest(&one.head.header.pipeline, &one.manifest));
-    let instances = || told.iter().flat_map(|one| &one.instances);
-    let listings: BTreeSet<Digest> = instances().filter_map(|one| one.items).collect();
-    for listing in listings {
-        let lines = store.read(listing)?;
-        let lines = lines.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-        for line in lines.filter_map(|line| serde_json::from_slice::<Value>(line).ok()) {
-            line.get("item").and_then(Value::as_str).into_iter().for_each(|item| words.add_item(item));
-        }
-    }
-    // What stays is known from here on.
-    told.iter().for_each(|one| words.add_texts(&one.manifest));
-    for preimage in instances().filter_map(|one| one.preimage(store)) {
-        preimage.params.values().for_each(|value| words.add_texts(value));
-    }
-    Ok(words)
 }

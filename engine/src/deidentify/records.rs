@@ -9,7 +9,7 @@ use super::artifacts::{Artifacts, rounded};
 use crate::event::Summary;
 use crate::execute::Usage;
 use crate::lineage::{Content, Given, ItemSummary, Preimage, Source, Used};
-use crate::record::{InstanceRecord, RunHeader, Surroundings};
+use crate::record::{GitState, InstanceRecord, RunHeader, Surroundings, VERSION};
 use crate::registry::Registry;
 
 /// Puts instances into a store, de-identified.
@@ -32,9 +32,9 @@ impl<'a> Records<'a> {
         for instance in instances {
             let kind = self.registry.get(&instance.kind);
             for (output, artifact) in &instance.outputs {
-                let is_of_all =
-                    kind.is_some_and(|kind| kind.outputs_of_all_cases().contains(&output.as_str()));
-                self.artifacts.artifact(artifact, is_of_all)?;
+                let results = kind.into_iter().flat_map(|kind| kind.results_of_all_cases());
+                let of_all = results.into_iter().find(|results| results.output == output);
+                self.artifacts.artifact(artifact, of_all)?;
             }
             if let Some(listing) = instance.items.filter(|listing| !self.listings.contains_key(listing)) {
                 let made = self.artifacts.listing(listing)?;
@@ -179,7 +179,7 @@ impl<'a> Records<'a> {
     }
 
     fn scalars(&self, scalars: BTreeMap<String, f64>) -> BTreeMap<String, f64> {
-        scalars.into_iter().map(|(name, value)| (self.artifacts.words.result(&name), value)).collect()
+        scalars.into_iter().map(|(name, value)| (self.artifacts.words.text(&name), value)).collect()
     }
 
     fn given(&self, given: Given) -> Given {
@@ -204,6 +204,8 @@ impl<'a> Records<'a> {
     /// What stands for the beginning of a run's record; what it saw of other runs is filled in by whoever writes it.
     pub(super) fn header(&self, header: &RunHeader) -> RunHeader {
         let words = self.artifacts.words;
+        let commit =
+            |GitState { commit, modified }: GitState| GitState { commit: words.pseudonym(&commit), modified };
         let texts = |texts: Vec<String>| texts.iter().map(|text| words.text(text)).collect();
         let RunHeader {
             version: _,
@@ -231,11 +233,11 @@ impl<'a> Records<'a> {
         } = header.clone();
         let Surroundings { program, host, git, command: _ } = surroundings;
         RunHeader {
-            version: crate::record::VERSION,
+            version: VERSION,
             sequence,
             run,
             process: None,
-            pipeline,
+            pipeline: words.text(&pipeline),
             manifest: words.name(&manifest.to_string_lossy()).into(),
             root: None,
             started,
@@ -249,7 +251,12 @@ impl<'a> Records<'a> {
             force: texts(force),
             code,
             crates,
-            surroundings: Surroundings { program, host: words.pseudonym(&host), git, command: Vec::new() },
+            surroundings: Surroundings {
+                program,
+                host: words.pseudonym(&host),
+                git: git.map(commit),
+                command: Vec::new(),
+            },
             elsewhere: Vec::new(),
             after: Vec::new(),
             de_identified: true,

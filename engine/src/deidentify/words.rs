@@ -1,12 +1,11 @@
 //! Which words stay, and what stands for the others.
 //!
-//! A word stays when it is the program's (a kind, an input, an output, a parameter, one of its choices, a column that a kind reads)
-//! or a name in the manifest (a stage, a variable). A number stays when it is a fraction or below 1000, such as a fold. All
-//! other words are given by people or come from data: a keyed hash stands for each. Names of items and files are
-//! hashed whole, so that no part of them stays.
+//! A word stays when it is the program's (a kind, an input, an output, a parameter, one of its choices, a column that a kind reads, a
+//! word of its results of all cases) or a name in the manifest (of the pipeline, a stage, a variable). A number stays where it is a
+//! parameter, a value of a setting or all of a text, unless it has many digits. All other words are given by people or come from data:
+//! a keyed hash stands for each. Names of items and of files are hashed whole.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 
 use pipe_plugin::stage::{ItemSource, Kind, Work};
 use serde_json::{Map, Value};
@@ -44,17 +43,17 @@ const ENGINE: [&str; 9] =
 /// Digits of a keyed hash that stand for a word.
 const DIGITS: usize = 16;
 
-/// Parts of an item's name that have fewer characters are too short to identify anybody, and are words such as folds, too.
-const SHORTEST_PART: usize = 4;
+/// A whole number has no more digits, or it may be somebody's.
+const SHORT: usize = 3;
+/// A fraction has no more digits, zeros at its beginning aside.
+const PRECISE: usize = 6;
 
 /// The words of a run.
 pub(super) struct Words<'a> {
     key: &'a Key,
     vocabulary: BTreeSet<String>,
-    /// Names of items, and their parts.
-    identifiers: HashSet<String>,
-    /// Texts in manifests that do not stay, the longest first.
-    given: BTreeSet<(Reverse<usize>, String)>,
+    /// Names that manifests give to artifacts: no numbers, whatever they look like.
+    given: BTreeSet<String>,
 }
 
 impl<'a> Words<'a> {
@@ -64,31 +63,39 @@ impl<'a> Words<'a> {
             EXTENSIONS.iter().flat_map(|one| one.split('.')).map(str::to_string).collect();
         vocabulary.extend(ENGINE.map(String::from));
         registry.kinds().iter().for_each(|kind| add_kind(kind, &mut vocabulary));
-        Self { key, vocabulary, identifiers: HashSet::new(), given: BTreeSet::new() }
+        Self { key, vocabulary, given: BTreeSet::new() }
     }
 
-    /// Lets the names in a manifest stay: the pipeline's, and the keys of its tables.
-    pub(super) fn add_manifest(&mut self, pipeline: &str, manifest: &Value) {
-        self.vocabulary.insert(pipeline.to_string());
-        add_keys(manifest, &mut self.vocabulary);
-    }
-
-    /// Lets no text in a manifest stay that is not made of words that do, also in what results say.
-    pub(super) fn add_texts(&mut self, value: &Value) {
-        match value {
-            Value::String(text) if text.chars().any(char::is_alphanumeric) && self.text(text) != *text => {
-                self.given.insert((Reverse(text.len()), text.clone()));
+    /// Lets the names in a manifest stay: the pipeline's, and the keys of its tables, but for those by which profiles and several
+    /// artifacts of an input are called.
+    pub(super) fn add_manifest(&mut self, manifest: &Value) {
+        let name = manifest.pointer("/pipeline/name").and_then(Value::as_str);
+        self.vocabulary.extend(name.map(str::to_string));
+        let Some(manifest) = manifest.as_object() else { return };
+        for (name, table) in manifest.iter().filter(|(name, _)| *name != "profile") {
+            self.vocabulary.insert(name.clone());
+            match (name.as_str(), table) {
+                ("stage", Value::Object(stages)) => {
+                    stages.iter().for_each(|(name, stage)| self.add_stage(name, stage))
+                }
+                _ => add_keys(table, &mut self.vocabulary),
             }
-            Value::Array(values) => values.iter().for_each(|value| self.add_texts(value)),
-            Value::Object(fields) => fields.values().for_each(|value| self.add_texts(value)),
-            _ => {}
         }
     }
 
-    /// Lets no item's name stay, nor parts of it, whatever else they are.
-    pub(super) fn add_item(&mut self, name: &str) {
-        let parts = name.split(['_', '/', '.', ' ']).filter(|part| part.chars().count() >= SHORTEST_PART);
-        self.identifiers.extend(parts.chain([name]).map(str::to_string));
+    fn add_stage(&mut self, name: &str, stage: &Value) {
+        self.vocabulary.insert(name.to_string());
+        for (name, table) in stage.as_object().into_iter().flatten() {
+            self.vocabulary.insert(name.clone());
+            match name.as_str() {
+                "inputs" => {
+                    let inputs = table.as_object().into_iter().flatten();
+                    let several = inputs.filter_map(|(_, given)| given.as_object()).flatten();
+                    self.given.extend(several.map(|(name, _)| name.clone()));
+                }
+                _ => add_keys(table, &mut self.vocabulary),
+            }
+        }
     }
 
     /// What stands for a word.
@@ -107,53 +114,94 @@ impl<'a> Words<'a> {
         format!("x{text}")
     }
 
-    fn stays(&self, word: &str) -> bool {
-        (self.vocabulary.contains(word) || is_quantity(word)) && !self.identifiers.contains(word)
+    fn knows(&self, word: &str) -> bool {
+        self.vocabulary.contains(word) && !self.given.contains(word)
     }
 
-    /// Text such as a label, a reference or a setting: word by word.
+    /// Whether all of a text is a number that stays.
+    fn is_quantity(&self, text: &str) -> bool {
+        is_quantity(text) && !self.given.contains(text)
+    }
+
+    /// Text such as a label, a reference or a setting: word by word. What has a slash is a path.
     pub(super) fn text(&self, text: &str) -> String {
+        if self.is_quantity(text) {
+            return text.to_string();
+        }
+        if text.contains(['/', '\\']) && !self.knows(text) {
+            return self.name(text);
+        }
         let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '+' | '.');
-        runs(text, is_part, |word| {
-            if self.stays(word) {
-                return word.to_string();
+        runs(text, is_part, |before, word| {
+            // The value of a setting, the line of a file: `fold=2`, `p.toml:31`.
+            let is_value = before.ends_with(['=', ':']);
+            match self.knows(word) || (is_value && self.is_quantity(word)) {
+                true => word.to_string(),
+                false => self.compound(word),
             }
-            let is_part = |c: char| c != '.';
-            runs(word, is_part, |part| match self.stays(part) {
-                true => part.to_string(),
-                false => self.pseudonym(part),
-            })
         })
     }
 
-    /// The name of an item or a path: each folder and file as a whole, but for its extension.
+    /// A word that is made of others: `train.lr`, `raw_0`.
+    fn compound(&self, word: &str) -> String {
+        if self.given.contains(word) {
+            return self.pseudonym(word);
+        }
+        runs(
+            word,
+            |c| c != '.',
+            |_, part| {
+                let is_known = |part: &str| self.knows(part) || (part.len() <= 2 && is_quantity(part));
+                let (first, rest) = part.split_once('_').unwrap_or((part, ""));
+                let is_numbered = self.knows(first) && rest.split('_').all(is_known);
+                if self.knows(part) || is_numbered { part.to_string() } else { self.pseudonym(part) }
+            },
+        )
+    }
+
+    /// A path: each folder and file as a whole, but for its extension, unless it is called as the program calls it.
     pub(super) fn name(&self, name: &str) -> String {
         runs(
             name,
-            |c| c != '/',
-            |part| {
-                let has = |extension: &&&str| {
-                    part.strip_suffix(**extension).is_some_and(|stem| stem.len() > 1 && stem.ends_with('.'))
-                };
-                let extension = EXTENSIONS.iter().find(has);
-                let (stem, rest) =
-                    part.split_at(part.len() - extension.map_or(0, |extension| extension.len() + 1));
-                let is_known = self.vocabulary.contains(stem) && !self.identifiers.contains(stem);
-                match is_known || matches!(part, "." | "..") {
+            |c| !matches!(c, '/' | '\\'),
+            |_, part| {
+                let (stem, extension) = extension_of(part);
+                match self.knows(stem) || matches!(part, "." | "..") {
                     true => part.to_string(),
-                    false => self.pseudonym(stem) + rest,
+                    false => self.pseudonym(stem) + extension,
                 }
             },
         )
     }
 
+    /// The file of an item: its name always hashed.
+    pub(super) fn item_file(&self, name: &str) -> String {
+        let (item, extension) = extension_of(name);
+        self.pseudonym(item) + extension
+    }
+
     /// A value of a manifest.
+    pub(super) fn manifest(&self, value: &Value) -> Value {
+        match value {
+            Value::Object(fields) => {
+                let field = |(name, value): (&String, &Value)| {
+                    let value = if name == "params" { self.value(value) } else { self.manifest(value) };
+                    (self.text(name), value)
+                };
+                Value::Object(fields.iter().map(field).collect::<Map<_, _>>())
+            }
+            Value::Array(values) => values.iter().map(|value| self.manifest(value)).collect(),
+            Value::Number(number) if !self.is_quantity(&number.to_string()) => {
+                Value::String(self.pseudonym(&number.to_string()))
+            }
+            other => self.value(other),
+        }
+    }
+
+    /// A parameter, or a part of a result: numbers stay.
     pub(super) fn value(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => Value::String(self.text(text)),
-            Value::Number(number) if self.identifiers.contains(&number.to_string()) => {
-                Value::String(self.pseudonym(&number.to_string()))
-            }
             Value::Array(values) => values.iter().map(|value| self.value(value)).collect(),
             Value::Object(fields) => {
                 let fields = fields.iter().map(|(name, value)| (self.text(name), self.value(value)));
@@ -163,84 +211,65 @@ impl<'a> Words<'a> {
         }
     }
 
-    /// Text of a result of all cases together, with what people gave in their manifests replaced.
-    pub(super) fn result(&self, text: &str) -> String {
-        let mut text = text.to_string();
-        for (_, given) in &self.given {
-            // As it is, and as it is written in JSON and CSV; the others are then found no more.
-            for written in [in_json, in_csv, str::to_string] {
-                text = with_words_replaced(&text, &written(given), &written(&self.text(given)));
-            }
-        }
-        text
-    }
-
-    /// Whether no item is named in a text.
-    pub(super) fn names_nobody(&self, text: &str) -> bool {
-        let is_named = |word: &str| self.identifiers.contains(word);
-        let separates: [fn(char) -> bool; 3] = [
-            |c| !c.is_alphanumeric(),
-            |c| !c.is_alphanumeric() && !matches!(c, '_' | '-'),
-            |c| !c.is_alphanumeric() && !matches!(c, '_' | '-' | '.'),
-        ];
-        !separates.iter().any(|separates| text.split(separates).any(is_named))
-    }
-}
-
-/// Fractions, and whole numbers of up to three digits.
-fn is_quantity(word: &str) -> bool {
-    let is_fraction = word.contains(['.', 'e']) && word.chars().any(|c| c.is_ascii_digit());
-    match word.strip_prefix('-').unwrap_or(word) {
-        digits if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.len() <= 3,
-        _ => is_fraction && word.parse::<f64>().is_ok_and(f64::is_finite),
-    }
-}
-
-fn in_json(text: &str) -> String {
-    let quoted = Value::from(text).to_string();
-    quoted.get(1..quoted.len() - 1).unwrap_or_default().to_string()
-}
-
-fn in_csv(text: &str) -> String {
-    text.replace('"', "\"\"")
-}
-
-/// A text with another in the place of one in it, wherever that is no part of a word.
-fn with_words_replaced(text: &str, word: &str, other: &str) -> String {
-    let (mut result, mut from) = (String::new(), 0);
-    for (at, _) in text.match_indices(word) {
-        let is_part = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
-        let (before, after) = (text[..at].chars().next_back(), text[at + word.len()..].chars().next());
-        if !(is_part(before) && is_part(word.chars().next())
-            || is_part(after) && is_part(word.chars().next_back()))
-        {
-            result.push_str(&text[from..at]);
-            result.push_str(other);
-            from = at + word.len();
+    /// A cell of a table of results: numbers stay, but for those that are names.
+    pub(super) fn result_cell(&self, cell: &str) -> String {
+        match cell.parse::<f64>().is_ok() && !self.given.contains(cell) {
+            true => cell.to_string(),
+            false => self.text(cell),
         }
     }
-    result + &text[from..]
 }
 
-/// A text with each run of characters that belong together replaced.
-fn runs(text: &str, is_part: impl Fn(char) -> bool, replaced: impl Fn(&str) -> String) -> String {
+/// A name and its extension with the dot, if that is one that stays.
+fn extension_of(name: &str) -> (&str, &str) {
+    let fits = |extension: &&&str| {
+        name.strip_suffix(**extension).is_some_and(|stem| stem.len() > 1 && stem.ends_with('.'))
+    };
+    let length = EXTENSIONS.iter().find(fits).map_or(0, |extension| extension.len() + 1);
+    name.split_at(name.len() - length)
+}
+
+/// A number that is short enough to be nobody's.
+fn is_quantity(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    let is_whole = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_whole(digits) {
+        return digits.len() <= SHORT;
+    }
+    let (number, exponent) = digits.split_once(['e', 'E']).unwrap_or((digits, "0"));
+    let exponent = exponent.strip_prefix(['-', '+']).unwrap_or(exponent);
+    let (before, after) = number.split_once('.').unwrap_or((number, "0"));
+    let all = before.to_string() + after;
+    is_whole(before)
+        && is_whole(after)
+        && is_whole(exponent)
+        && exponent.len() <= 2
+        && before.len() <= SHORT + 1
+        && all.trim_start_matches('0').len() <= PRECISE
+}
+
+/// A text with each run of characters that belong together replaced, knowing what stands before it.
+fn runs(text: &str, is_part: impl Fn(char) -> bool, replaced: impl Fn(&str, &str) -> String) -> String {
     let mut result = String::new();
-    let mut rest = text;
-    while let Some(start) = rest.find(&is_part) {
-        let (before, from) = rest.split_at(start);
-        let (run, after) = from.split_at(from.find(|c| !is_part(c)).unwrap_or(from.len()));
-        result.push_str(before);
-        result.push_str(&replaced(run));
-        rest = after;
+    let mut at = 0;
+    while let Some(start) = text[at..].find(&is_part).map(|start| at + start) {
+        let end = text[start..].find(|c| !is_part(c)).map_or(text.len(), |end| start + end);
+        result.push_str(&text[at..start]);
+        result.push_str(&replaced(&text[..start], &text[start..end]));
+        at = end;
     }
-    result + rest
+    result + &text[at..]
 }
 
 fn add_kind(kind: &Kind, vocabulary: &mut BTreeSet<String>) {
     let about = kind.about();
-    let words =
-        about.inputs.iter().flat_map(|input| [input.name].into_iter().chain(input.keywords.iter().copied()));
-    let words = words.chain(about.outputs.iter().map(|output| output.name)).chain([about.name]);
+    let words = about
+        .inputs
+        .iter()
+        .flat_map(|input| [input.name].into_iter().chain(input.keywords.iter().copied()))
+        .chain(about.outputs.iter().map(|output| output.name))
+        .chain(kind.results_of_all_cases().iter().flat_map(|results| results.words.iter().copied()))
+        .chain([about.name]);
     vocabulary.extend(words.map(str::to_string));
     add_schema(&kind.schema(), vocabulary);
     let Ok(defaults) = kind.canonical(Value::Object(Map::new())) else { return };
@@ -304,37 +333,50 @@ mod tests {
         let key = Key::read_or_make(&folder.path().join("key")).unwrap();
         let registry = Registry::new(Vec::new(), "version = 4").unwrap();
         let mut words = Words::new(&key, &registry);
-        let manifest = json!({
-            "pipeline": { "name": "trial" }, "stage": { "train": { "foreach": { "fold": [0] } }, "7712": {} },
-            "vars": { "site": "Klinik \"Süd\"" },
-        });
-        words.add_manifest("trial", &manifest);
-        words.add_item("Muster-1950_1");
-        words.add_item("7712_0");
-        words.add_texts(&manifest);
+        words.add_manifest(&json!({
+            "pipeline": { "name": "trial" },
+            "stage": {
+                "train": { "foreach": { "fold": [0] }, "params": { "lr": 1 }, "inputs": { "dataset": { "4711": "a", "North": "b" } } },
+            },
+            "vars": { "site": "x" },
+            "profile": { "Zacharias": { "site": "y" } },
+        }));
         test(&words);
     }
 
     /// With `…` for each pseudonym.
     fn shown(text: &str) -> String {
         let is_pseudonym = |word: &str| word.len() == 17 && word.starts_with('x');
-        runs(text, char::is_alphanumeric, |word| if is_pseudonym(word) { "…".into() } else { word.into() })
+        runs(text, char::is_alphanumeric, |_, word| if is_pseudonym(word) { "…".into() } else { word.into() })
     }
 
     #[test]
-    fn words_of_the_program_the_manifest_and_small_numbers_stay() {
+    fn words_of_the_program_and_the_manifest_and_values_of_settings_stay() {
         with_words(|words| {
             for (text, expected) in [
                 ("train[fold=0]", "train[fold=0]"),
                 ("train[site=north]", "train[site=…]"),
+                ("train[site=1950]", "train[site=…]"),
                 ("@train.model", "@train.…"),
-                ("train.lr=1e-4", "train.…=1e-4"),
+                ("train.lr=1e-4", "train.lr=1e-4"),
+                ("p.toml:31", "….toml:31"),
                 ("0.000125", "0.000125"),
-                ("999 and 1000", "999 … …"),
                 ("-12.5", "-12.5"),
-                ("data/Muster-1950/ct.nii.gz", "…/…/….nii.gz"),
-                ("1.3.6.1.4.1.14519", "1.3.6.1.4.1.…"),
-                ("7712", "…"),
+                ("999", "999"),
+                ("1000", "…"),
+                ("4711.81512345", "….…"),
+                ("0e4711815", "…"),
+                ("089 123 456", "… … …"),
+                ("12.4.50", "….….…"),
+                ("1.2.276.0.50", "….….….….…"),
+                ("192.168.178.20", "….….….…"),
+                ("http://127.0.0.1:9/x", "…//…/…"),
+                ("data/1950/12/ct.nii.gz", "…/…/…/….nii.gz"),
+                ("12.csv", "….csv"),
+                ("fold_3", "fold_3"),
+                ("fold_Erika", "…"),
+                ("Zacharias", "…"),
+                ("North", "…"),
                 ("Größe", "…"),
                 ("", ""),
             ] {
@@ -350,42 +392,29 @@ mod tests {
         with_words(|words| {
             for (name, expected) in [
                 ("12_1", "…"),
-                ("12_1.safetensors", "….safetensors"),
                 ("/home/anna/12.nii.gz", "/…/…/….nii.gz"),
                 ("../train/a.b.csv", "../train/….csv"),
                 (".csv", "…"),
             ] {
                 assert_eq!(shown(&words.name(name)), expected, "{name}");
             }
-            assert_eq!(words.name("12_1.npy"), words.name("12_1") + ".npy");
+            assert_eq!(words.item_file("12_1.npy"), words.pseudonym("12_1") + ".npy");
+            assert_eq!(words.item_file("train.npy"), words.pseudonym("train") + ".npy");
         });
     }
 
     #[test]
-    fn values_of_manifests_keep_their_form() {
+    fn values_keep_their_form_and_only_parameters_their_numbers() {
         with_words(|words| {
-            let value =
-                words.value(&json!({ "fold": [0, 7712, true, null, 5000], "7712": "north", "site": 0.5 }));
-            let text = shown(&value.to_string());
-            assert_eq!(text, r#"{"fold":[0,"…",true,null,5000],"site":0.5,"…":"…"}"#);
-        });
-    }
-
-    #[test]
-    fn results_name_no_item_and_no_text_of_a_manifest() {
-        with_words(|words| {
-            for (text, is_open) in [
-                ("auroc,0.771,7713", true),
-                ("auroc,0.771,7712", false),
-                ("[\"Muster-1950_1\"]", false),
-                ("pid\nMuster-1950\n", false),
-                ("a_7712_0.csv", false),
-            ] {
-                assert_eq!(words.names_nobody(text), is_open, "{text}");
-            }
-            let json = r#"{"Klinik \"Süd\"": 1, "Klinik": 2}"#;
-            assert_eq!(shown(&words.result(json)), r#"{"… \"…\"": 1, "Klinik": 2}"#);
-            assert_eq!(shown(&words.result("Klinik \"\"Süd\"\",1")), "… \"\"…\"\",1");
+            let manifest = json!({ "vars": { "site": 4711 }, "params": { "lr": 4711, "fold": ["north", true, null, 2] } });
+            let text = shown(&words.manifest(&manifest).to_string());
+            assert_eq!(text, r#"{"params":{"fold":["…",true,null,2],"lr":4711},"vars":{"site":"…"}}"#);
+            let result = json!({ "North": { "fold": 1234 }, "4711": 0.5 });
+            let text = shown(&words.value(&result).to_string());
+            assert_eq!(text.matches('…').count(), 2, "{text}");
+            assert_eq!(shown(&words.result_cell("4711")), "…");
+            assert_eq!(words.result_cell("1246"), "1246");
+            assert_eq!(shown(&words.result_cell("Klinik Süd")), "… …");
         });
     }
 }

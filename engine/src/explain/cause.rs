@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::assess::Reason;
 use crate::input::NAME;
-use crate::lineage::{Change, Given, Preimage, Source, given_to, selector_of};
+use crate::lineage::{Change, Given, Preimage, Source, differences, given_to, selector_of};
 use crate::naming::Named;
 use crate::record::{InstanceRecord, InstanceStatus, RecordError, Run, RunHeader, Runs};
 
@@ -173,7 +173,7 @@ impl Explainer<'_> {
         let cause = |change: Change| {
             let makers = makers_behind(&change, record, &now);
             let upstream = self.upstream(run, &makers, &before.run);
-            let reason = reason(change, record, run.header());
+            let reason = with_crates(reason(change, record, run.header()), before.run.header(), run.header());
             Cause { text: reason.to_string(), reason, upstream }
         };
         changes.into_iter().map(cause).collect()
@@ -250,6 +250,23 @@ impl Cause {
     pub(super) fn of(reason: Reason) -> Self {
         Self { text: reason.to_string(), reason, upstream: Vec::new() }
     }
+}
+
+/// Of changed code, which crates had other versions: if none had, it is the kind's own source.
+fn with_crates(reason: Reason, before: &RunHeader, after: &RunHeader) -> Reason {
+    let Reason::Changed { change: change @ Change::Code { .. }, stage, .. } = reason else { return reason };
+    let crates = differences(before.crates.clone(), after.crates.clone());
+    let told = |version: Option<String>| version.unwrap_or_else(|| "none".to_string());
+    let crates: Vec<String> = crates
+        .into_iter()
+        .map(|(name, before, after)| format!("{name} {} → {}", told(before), told(after)))
+        .collect();
+    let origin = match (before.crates.is_empty() || after.crates.is_empty(), crates.is_empty()) {
+        (true, _) => None,
+        (false, true) => Some("its source; all crates are the same".to_string()),
+        (false, false) => Some(format!("crates: {}", crates.join(", "))),
+    };
+    Reason::Changed { change, stage, origin }
 }
 
 /// A change with where the value of that run was written, as its record tells.

@@ -39,12 +39,29 @@ pub(super) struct Action {
     pub(super) params: BTreeMap<String, Value>,
     /// The names of the inputs that it was given.
     pub(super) inputs: BTreeSet<String>,
+    /// Those of them that do not come from other stages.
+    pub(super) outside: BTreeSet<String>,
+    /// The seed, of a kind that draws random numbers.
+    pub(super) seed: Option<u64>,
+    /// What computed it.
+    pub(super) program: Option<Program>,
     /// How many items it has, if its kind works item by item.
     pub(super) items: Option<usize>,
     pub(super) uses: Vec<Used>,
     pub(super) gives: BTreeMap<String, ArtifactRef>,
     /// Whether nothing in the run builds on it.
     pub(super) is_last: bool,
+}
+
+/// What computed an action.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Program {
+    /// The program and its version.
+    pub(super) name: String,
+    /// The fingerprint of all its code.
+    pub(super) code: Digest,
+    /// The class of device.
+    pub(super) class: String,
 }
 
 /// What an action used.
@@ -87,7 +104,13 @@ impl Graph {
             if let (Some(maker), Some(fingerprint)) = (maker, instance.fingerprint)
                 && let Some(made) = maker.computed(fingerprint)
             {
-                action.host = Some(maker.header().surroundings.host.clone());
+                let header = maker.header();
+                action.host = Some(header.surroundings.host.clone());
+                action.program = Some(Program {
+                    name: header.surroundings.program.clone(),
+                    code: header.code,
+                    class: header.device_class.clone(),
+                });
                 (action.began, action.ended) = (made.began.clone(), made.ended.clone());
                 action.usage = made.usage;
             }
@@ -138,6 +161,7 @@ fn action(instance: &InstanceRecord, preimage: Option<Preimage>, run: &str) -> A
     uses.sort();
     uses.dedup();
     let items = preimage.as_ref().and_then(|one| one.items.as_ref()).map(|items| items.count);
+    let seed = preimage.as_ref().and_then(|one| one.seed);
     let (code, params) = preimage.map(|one| (one.code, one.params)).unzip();
     Action {
         instance: instance.label.clone(),
@@ -152,6 +176,9 @@ fn action(instance: &InstanceRecord, preimage: Option<Preimage>, run: &str) -> A
         code,
         params: params.unwrap_or_default(),
         inputs: instance.inputs.iter().map(|given| given.input.clone()).collect(),
+        outside: instance.inputs.iter().filter(|one| !one.is_within()).map(|one| one.input.clone()).collect(),
+        seed,
+        program: None,
         items,
         uses,
         gives: instance.outputs.clone(),

@@ -96,7 +96,8 @@ pub(super) fn write_into<W: Write>(
     gathered.results(&record.instances, outputs)?;
     let then = header.root.clone().filter(|root| root.is_dir());
     let around = store.root().parent().map(Path::to_path_buf);
-    if let Some(root) = root.map(Path::to_path_buf).or(then).or(around) {
+    // Paths of a de-identified run lead nowhere.
+    if let Some(root) = root.map(Path::to_path_buf).or(then).or(around).filter(|_| !header.de_identified) {
         gathered.inputs(&record.instances, &root);
     }
     gathered.write(writer, to)

@@ -11,6 +11,7 @@ use super::error::StageError;
 pub type Compare = fn(&Results<'_>, &Results<'_>) -> Result<Vec<PairedComparison>, StageError>;
 
 /// The outputs of an instance.
+#[derive(Clone, Copy)]
 pub struct Results<'a> {
     /// A file of an output by the output's name and the file's, which is empty for an output of one file; `None` where there
     /// is none.

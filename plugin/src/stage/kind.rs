@@ -11,6 +11,17 @@ use super::inspect::{Finding, Inspect, InspectedRow};
 use super::methods::{Describe, Sentence, StageAccount};
 use super::{PerItem, Whole};
 
+/// Files of an output that are of all cases together, and tell nothing of single ones.
+#[derive(Clone, Copy, Debug)]
+pub struct OfAllCases {
+    /// The output, a folder.
+    pub output: &'static str,
+    /// Files in it, JSON or CSV.
+    pub files: &'static [&'static str],
+    /// The words in them that are the kind's own; others may be somebody's.
+    pub words: &'static [&'static str],
+}
+
 /// A kind of any type, with functions that check what it is given before any work, and compare
 /// what it gave. These stand beside the kind, so that
 /// their code has no part in results' fingerprints.
@@ -21,7 +32,7 @@ pub struct Kind {
     inspect: Option<Inspect>,
     foresee: Option<Foresee>,
     compare: Option<Compare>,
-    of_all_cases: &'static [&'static str],
+    of_all_cases: &'static [OfAllCases],
     describe: Option<Describe>,
 }
 
@@ -88,15 +99,15 @@ impl Kind {
         self.describe.map_or_else(|| Ok(Vec::new()), |describe| describe(account))
     }
 
-    /// With outputs that are of all cases together and tell nothing of single ones: they stay when a run is de-identified.
+    /// With results that are of all cases together: their numbers stay when a run is de-identified.
     #[must_use]
-    pub const fn of_all_cases(mut self, outputs: &'static [&'static str]) -> Self {
-        self.of_all_cases = outputs;
+    pub const fn of_all_cases(mut self, results: &'static [OfAllCases]) -> Self {
+        self.of_all_cases = results;
         self
     }
 
-    /// The outputs that are of all cases together.
-    pub fn outputs_of_all_cases(&self) -> &'static [&'static str] {
+    /// The results that are of all cases together.
+    pub fn results_of_all_cases(&self) -> &'static [OfAllCases] {
         self.of_all_cases
     }
 

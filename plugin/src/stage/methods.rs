@@ -20,6 +20,8 @@ pub type Describe = fn(&StageAccount<'_>) -> Result<Vec<Sentence>, StageError>;
 pub enum Topic {
     /// Where cases and images come from and what was done to them before anything was learned.
     DataPreparation,
+    /// What is predicted of cases, and where that is known from.
+    Outcome,
     /// What became of values that are missing.
     MissingData,
     /// How cases were divided, and by what.
@@ -46,12 +48,12 @@ pub enum Topic {
     Measures,
     /// How uncertain it is, and how that was found out.
     Uncertainty,
-    /// On what it was tested.
-    Testing,
     /// Programs, libraries and devices.
     Software,
-    /// Where code, models and data are.
+    /// Where models are.
     Availability,
+    /// Which run this is, and how it is checked.
+    Record,
     /// How many cases there are, and how many were left out.
     Participants,
     /// What they are like.
@@ -65,7 +67,7 @@ pub enum Topic {
 pub struct Sentence {
     /// What it is about.
     pub topic: Topic,
-    /// It, in English, with Markdown's characters only where they are meant.
+    /// It, in English, without any markup.
     pub text: String,
 }
 
@@ -83,30 +85,49 @@ pub struct StageAccount<'a> {
 }
 
 /// An instance that has its result.
+#[derive(Clone)]
 pub struct InstanceAccount<'a> {
     /// Its parameters, with defaults; the fields of a table each by `name.field`.
     pub params: &'a BTreeMap<String, Value>,
     /// The names of the inputs that it was given.
     pub inputs: BTreeSet<&'a str>,
+    /// Those of them that do not come from other stages.
+    pub outside: BTreeSet<&'a str>,
     /// How many items it has, if it works item by item.
     pub items: Option<usize>,
     /// Its outputs. Of a run that is de-identified most are not there.
     pub results: Results<'a>,
 }
 
-impl StageAccount<'_> {
+impl<'a> StageAccount<'a> {
+    /// The instances in groups that agree in all parameters but `labels`, each with the parameters that tell the groups apart, such as
+    /// `tuning lora`.
+    pub fn alike(&self, labels: &[&str]) -> Vec<(String, StageAccount<'a>)> {
+        let params = |group: &StageAccount<'a>| -> Vec<(&'a String, &'a Value)> {
+            let first = group.instances.first().into_iter().flat_map(|one| one.params);
+            first.filter(|(name, _)| !labels.contains(&name.as_str())).collect()
+        };
+        let mut groups: Vec<StageAccount<'a>> = Vec::new();
+        for instance in &self.instances {
+            let alone = StageAccount { instances: vec![instance.clone()] };
+            match groups.iter_mut().find(|group| params(group) == params(&alone)) {
+                Some(group) => group.instances.extend(alone.instances),
+                None => groups.push(alone),
+            }
+        }
+        let all: Vec<_> = groups.iter().map(params).collect();
+        let is_of_all = |pair: &(&String, &Value)| all.iter().all(|params| params.contains(pair));
+        let told = all.iter().map(|params| {
+            let own = params.iter().filter(|pair| !is_of_all(pair));
+            own.map(|(name, value)| format!("{name} {}", text(value))).collect::<Vec<_>>().join(", ")
+        });
+        told.zip(groups).collect()
+    }
+
     /// A parameter as it is written, where it is given; where instances differ in it, all that it is, each once.
     pub fn param(&self, name: &str) -> Option<String> {
         let values = self.instances.iter().filter_map(|one| one.params.get(name));
-        let texts = values.filter(|value| !value.is_null()).map(|value| match value {
-            Value::String(text) => text.clone(),
-            Value::Array(values) => {
-                let texts =
-                    values.iter().map(|value| value.as_str().map_or_else(|| number(value), str::to_string));
-                texts.collect::<Vec<_>>().join(", ")
-            }
-            other => number(other),
-        });
+        let texts = values.filter(|value| !value.is_null()).map(text);
         let mut distinct = Vec::new();
         texts.for_each(|text| {
             if !distinct.contains(&text) {
@@ -122,6 +143,11 @@ impl StageAccount<'_> {
         self.instances.iter().all(|one| one.params.get(name) == Some(&value))
     }
 
+    /// Whether an input of every instance comes from no other stage.
+    pub fn is_from_outside(&self, name: &str) -> bool {
+        self.instances.iter().all(|one| one.outside.contains(name))
+    }
+
     /// Whether an input is given to every instance.
     pub fn has_input(&self, name: &str) -> bool {
         self.instances.iter().all(|one| one.inputs.contains(name))
@@ -134,12 +160,16 @@ impl StageAccount<'_> {
     }
 }
 
-/// A value as text; a whole number without a fraction of zero.
-fn number(value: &Value) -> String {
-    let text = value.to_string();
+/// A value as sentences have it.
+fn text(value: &Value) -> String {
     match value {
-        Value::Number(_) => text.strip_suffix(".0").unwrap_or(&text).to_string(),
-        _ => text,
+        Value::String(text) => text.clone(),
+        Value::Array(values) => values.iter().map(text).collect::<Vec<_>>().join(", "),
+        Value::Number(number) => {
+            let text = number.to_string();
+            text.strip_suffix(".0").unwrap_or(&text).to_string()
+        }
+        other => other.to_string(),
     }
 }
 
@@ -166,6 +196,7 @@ mod tests {
         let instance = |params| InstanceAccount {
             params,
             inputs: BTreeSet::from(["dataset"]),
+            outside: BTreeSet::new(),
             items: Some(7),
             results: Results { read: &read },
         };
@@ -184,5 +215,10 @@ mod tests {
         assert!(account.is("sampling", "exact") && !account.is("fold", 0) && !account.is("other", "exact"));
         assert!(account.has_input("dataset") && !account.has_input("volumes"));
         assert_eq!(account.items(), Some(7));
+        let groups = account.alike(&["fold"]);
+        let told: Vec<(&str, usize)> =
+            groups.iter().map(|(what, group)| (what.as_str(), group.instances.len())).collect();
+        assert_eq!(told, [("lr 0.0001", 2), ("lr 0.001", 1)]);
+        assert_eq!(groups[0].1.alike(&["fold"])[0].0, "");
     }
 }

@@ -28,7 +28,7 @@ pub use inspect::{Finding, Inspect, InspectedFile, InspectedRow, Severity};
 pub use item::{
     FileColumn, Gather, GatheredItem, Item, ItemFile, ItemSource, LeadsTo, PairOf, Piece, RowItems,
 };
-pub use kind::Kind;
+pub use kind::{Kind, OfAllCases};
 pub use methods::{Describe, InstanceAccount, Sentence, StageAccount, Topic};
 pub use named::Named;
 

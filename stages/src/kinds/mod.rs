@@ -2,7 +2,7 @@
 
 use pipe_plugin::stage::Kind;
 
-use crate::{checks, inspections, methods};
+use crate::{checks, inspections, methods, of_all_cases};
 
 pub mod calibrate;
 pub mod centroid;
@@ -53,10 +53,10 @@ pub static STAGES: &[Kind] = &[
     Kind::whole(&evaluate::Evaluate)
         .foreseen_by(checks::evaluate)
         .compared_by(checks::results::evaluate)
-        .of_all_cases(&["metrics"])
+        .of_all_cases(of_all_cases::EVALUATE)
         .described_by(methods::evaluate),
     Kind::whole(&zero_shot::ZeroShot)
         .foreseen_by(checks::zero_shot)
-        .of_all_cases(&["metrics"])
+        .of_all_cases(of_all_cases::ZERO_SHOT)
         .described_by(methods::zero_shot),
 ];

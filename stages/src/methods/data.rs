@@ -1,214 +1,144 @@
-//! Of the kinds that make data: patients, scans, volumes, planes, reports and folds.
+//! Of the kinds that make data: patients, scans, volumes, planes and folds.
 
 use std::collections::BTreeSet;
 
 use pipe_plugin::stage::{Sentence, StageAccount, StageError, Topic};
 use pipe_plugin::table::Table;
 
-use super::{between, counted, percent};
-
-type Told = Result<Vec<Sentence>, StageError>;
+use super::{Told, between, counted, param, percent};
 
 /// One sentence about the data's preparation.
-fn prepared(text: String) -> Told {
-    Ok(vec![Sentence::new(Topic::DataPreparation, text)])
+fn prepared(text: impl Into<String>) -> Sentence {
+    Sentence::new(Topic::DataPreparation, text)
 }
 
 /// `N nodules`, where that is known.
 fn nodules(account: &StageAccount<'_>) -> String {
-    account.items().map_or_else(|| "each nodule".to_string(), |items| counted(items, "nodule"))
+    account.items().map_or_else(|| "nodules".to_string(), |items| counted(items, "nodule"))
 }
 
-fn param(account: &StageAccount<'_>, name: &str) -> String {
-    account.param(name).unwrap_or_else(|| "what the kind takes by itself".to_string())
-}
-
-/// For kind `phantom`.
-///
-/// # Errors
-/// None.
-pub fn phantom(account: &StageAccount<'_>) -> Told {
-    prepared(format!(
-        "Patients were simulated: {} with one CT scan each, of {} voxels of {} mm (x, y, z), noise of {} HU, and an expected share of \
-         malignant nodules of {}. These are no data of patients.",
-        param(account, "patients"),
-        param(account, "shape").replace(", ", " × "),
-        param(account, "spacing").replace(", ", " × "),
-        param(account, "noise_hu"),
-        param(account, "prevalence"),
-    ))
-}
-
-/// For kind `lidc`.
-///
-/// # Errors
-/// None.
-pub fn lidc(account: &StageAccount<'_>) -> Told {
-    let mut told = vec![Sentence::new(
-        Topic::DataPreparation,
-        format!(
-            "Nodules are those of LIDC-IDRI's annotations; one nodule is one `{}`.",
-            param(account, "group")
+pub(super) fn phantom(account: &StageAccount<'_>) -> Told {
+    Ok(vec![
+        prepared(format!(
+            "Patients were simulated: {} with one CT scan each, of {} voxels of {} mm (x, y, z) and noise of {} HU. These are no data of \
+             patients.",
+            param(account, "patients"),
+            param(account, "shape").replace(", ", " × "),
+            param(account, "spacing").replace(", ", " × "),
+            param(account, "noise_hu"),
+        )),
+        Sentence::new(
+            Topic::Outcome,
+            format!(
+                "Malignancy was simulated from the nodules' attributes, with an expected share of {} malignant ones.",
+                param(account, "prevalence")
+            ),
         ),
-    )];
+    ])
+}
+
+pub(super) fn lidc(account: &StageAccount<'_>) -> Told {
+    let nodule = match account.param("group").as_deref() {
+        Some("patient") => {
+            "annotations of one cluster number over all scans of a patient are one nodule, as in the published notebook, which mixes scans of patients with two"
+        }
+        _ => "annotations of one scan that touch are one nodule",
+    };
+    let mut told = vec![prepared(format!(
+        "Nodules are those of LIDC-IDRI's annotations: {nodule}. Ratings and sizes are medians over its readers, other features the most frequent answer."
+    ))];
     if account.is("malignant_from_rating", true) {
         told.push(Sentence::new(
-            Topic::DataPreparation,
-            "The label is the readers' median suspicion of malignancy, above 3 malignant and below 3 benign, which is an opinion and no \
-             diagnosis; nodules of a median of 3 have no label.",
+            Topic::Outcome,
+            "The label is the readers' median suspicion of malignancy: malignant above 3, benign below it, none at 3. It is their opinion and no diagnosis.",
         ));
     }
     Ok(told)
 }
 
-/// For kind `dicom`.
-///
-/// # Errors
-/// None.
-pub fn dicom(account: &StageAccount<'_>) -> Told {
-    let series =
-        account.items().map_or_else(|| "DICOM series".to_string(), |items| format!("{items} DICOM series"));
-    prepared(format!(
-        "{series} were made volumes in HU, if slices lay within {} mm, or a share of {} of their distance, of where an evenly spaced series \
-         has them.",
+pub(super) fn dicom(account: &StageAccount<'_>) -> Told {
+    let series = account.items().map(|items| format!("{items} ")).unwrap_or_default();
+    Ok(vec![prepared(format!(
+        "{series}DICOM series were made volumes in HU. Slices had to lie within {} mm of where an evenly spaced series has them, or within {} of their \
+         distance, if that is more.",
         param(account, "tolerance_mm"),
         param(account, "tolerance_share"),
-    ))
+    ))])
 }
 
-/// For kind `centroid`.
-///
-/// # Errors
-/// None.
-pub fn centroid(account: &StageAccount<'_>) -> Told {
+pub(super) fn centroid(account: &StageAccount<'_>) -> Told {
     let masks =
         account.items().map_or_else(|| "label masks".to_string(), |items| counted(items, "label mask"));
-    prepared(format!(
-        "Nodules and their centres were taken from {masks}: each {} (connectivity {}) of at least {} voxels, at its centre of mass.",
-        param(account, "each"),
-        param(account, "connectivity"),
+    let each = match account.param("each").as_deref() {
+        Some("label") => "all voxels of a label value are a nodule".to_string(),
+        _ => format!(
+            "each connected piece of a label value (neighbourhood of {}) is a nodule",
+            param(account, "connectivity")
+        ),
+    };
+    let labels = match account.param("labels").filter(|labels| !labels.is_empty()) {
+        Some(labels) => format!(" Labels that count: {labels}."),
+        None => String::new(),
+    };
+    Ok(vec![prepared(format!(
+        "Nodules and their centres of mass were taken from {masks}: {each}, and pieces of fewer than {} voxels were left out.{labels}",
         param(account, "min_voxels"),
-    ))
+    ))])
 }
 
-/// For kind `locate`.
-///
-/// # Errors
-/// None.
-pub fn locate(account: &StageAccount<'_>) -> Told {
-    prepared(format!(
-        "The positions of {} were given as voxel indices (counted as `{}`) and were converted to millimetres by the scans' headers.",
+pub(super) fn locate(account: &StageAccount<'_>) -> Told {
+    Ok(vec![prepared(format!(
+        "The positions of {} were given as voxel indices (counting “{}”) and converted to millimetres by the scans' headers.",
         nodules(account),
         param(account, "counting"),
-    ))
+    ))])
 }
 
-/// For kind `crop`.
-///
-/// # Errors
-/// None.
-pub fn crop(account: &StageAccount<'_>) -> Told {
-    let items = account.items().map(|items| format!(" ({items} in all)")).unwrap_or_default();
+pub(super) fn crop(account: &StageAccount<'_>) -> Told {
     let sampling = match account.param("sampling").as_deref() {
         Some("exact") => "with its middle voxel on the nodule's centre",
-        _ => "read where the published pipeline reads it, within a voxel of the nodule's centre",
+        _ => {
+            "read where the published pipeline reads it, which is up to 1 mm beside the nodule's centre on each axis, and more towards the ends of scans \
+             with thick slices"
+        }
     };
-    let mut told = vec![Sentence::new(
-        Topic::DataPreparation,
-        format!(
-            "Around each nodule{items} a cube of {} mm was cut from the CT scan and resampled to 1 mm along each axis, {sampling}; what lies \
-             outside the scan is {} HU.",
-            param(account, "size_mm"),
-            param(account, "pad_hu"),
-        ),
-    )];
-    told.extend(account.items().map(|items| {
-        Sentence::new(
-            Topic::Participants,
-            format!("{} were cut from scans, and none was left out.", counted(items, "nodule")),
-        )
-    }));
+    let rounded = if account.is("store", "i16") { " Values were rounded to whole HU." } else { "" };
+    let mut told = vec![prepared(format!(
+        "Around each nodule a cube of {} mm was cut from the CT scan and resampled to 1 mm along each axis, {sampling}; what lies outside the scan is {} \
+         HU.{rounded}",
+        param(account, "size_mm"),
+        param(account, "pad_hu"),
+    ))];
+    let count = account.items().map(|items| format!("{} were cut from scans.", counted(items, "nodule")));
+    told.extend(count.map(|text| Sentence::new(Topic::Participants, text)));
     Ok(told)
 }
 
-/// For kind `import-crops`.
-///
-/// # Errors
-/// None.
-pub fn import_crops(account: &StageAccount<'_>) -> Told {
-    prepared(format!("Cubes around {} were cut by another program, and taken over.", nodules(account)))
+pub(super) fn import_crops(account: &StageAccount<'_>) -> Told {
+    Ok(vec![prepared(format!(
+        "Cubes around {} were cut by another program, and taken over.",
+        nodules(account)
+    ))])
 }
 
-/// For kind `slice`.
-///
-/// # Errors
-/// None.
-pub fn slice(account: &StageAccount<'_>) -> Told {
+pub(super) fn slice(account: &StageAccount<'_>) -> Told {
     let text = format!(
-        "Nine planes through the middle of each volume are what the image tower sees: three straight and six diagonal ones, with intensities from \
-         {} to {} HU mapped to 0 to 1 and clipped there.",
+        "The image tower sees nine planes through the middle of each volume: three straight and six diagonal ones, with intensities from {} to {} HU mapped to 0 to 1, \
+         clipped there, resized to the tower's resolution and normalised as CLIP's images.",
         param(account, "clip_min"),
         param(account, "clip_max"),
     );
     Ok(vec![Sentence::new(Topic::Predictors, text)])
 }
 
-/// For kind `report`.
-///
-/// # Errors
-/// None.
-pub fn report(account: &StageAccount<'_>) -> Told {
-    let text = match account.param("provider").as_deref() {
-        _ if account.has_input("dir") => format!("The reports of {} were given as texts.", nodules(account)),
-        Some("template") => {
-            format!("A report of {} was worded from its semantic features by templates.", each(account))
-        }
-        Some(provider) => format!(
-            "A report of {} was worded from its semantic features by the language model {} ({provider}).",
-            each(account),
-            account.param("model").unwrap_or_else(|| "of the service".to_string()),
-        ),
-        None => return Ok(Vec::new()),
-    };
-    Ok(vec![Sentence::new(Topic::Predictors, text), Sentence::new(Topic::MissingData, missing(account))])
-}
-
-fn each(account: &StageAccount<'_>) -> String {
-    account
-        .items()
-        .map_or_else(|| "each nodule".to_string(), |items| format!("each of {}", counted(items, "nodule")))
-}
-
-fn missing(account: &StageAccount<'_>) -> &'static str {
-    match account.has_input("dir") {
-        true => "Each nodule has a report; a run without one is refused.",
-        false => {
-            "Semantic features that a reader left blank are not mentioned in the report; nothing was imputed."
-        }
-    }
-}
-
-/// For kind `text-encode`.
-///
-/// # Errors
-/// None.
-pub fn text_encode(_: &StageAccount<'_>) -> Told {
-    let text =
-        "Of each report the impression was encoded by CLIP's tokenizer, the whole report where it has none.";
-    Ok(vec![Sentence::new(Topic::Predictors, text)])
-}
-
-/// For kind `split`.
-///
-/// # Errors
-/// Parts that cannot be read.
-pub fn split(account: &StageAccount<'_>) -> Told {
-    let share = account.param("train_size").and_then(|share| share.parse().ok()).map(percent);
-    let (folds, seed) = (param(account, "n_splits"), param(account, "random_state"));
+pub(super) fn split(account: &StageAccount<'_>) -> Told {
+    let share =
+        account.param("train_size").and_then(|share| share.parse().ok()).map(percent).unwrap_or_default();
     let mut text = format!(
-        "Patients were divided {folds} times, each time independently and at random (random state {seed}), into a training part of {} and a \
+        "Patients were divided {} times, each time independently and at random, stratified by diagnosis (random state {}), into a training part of {share} and a \
          validation part; all nodules of a patient are in the same part.",
-        share.unwrap_or_else(|| "a part".to_string()),
+        param(account, "n_splits"),
+        param(account, "random_state"),
     );
     let mut sizes: [Vec<usize>; 2] = Default::default();
     for instance in &account.instances {

@@ -1,17 +1,65 @@
 //! What each kind did and gave, in sentences for the methods and results of a paper.
 //!
-//! Stands beside the kinds, like [`crate::checks`]: what is said goes to people and into no result. Every number comes from the
-//! parameters and results of a run.
+//! Stands beside the kinds, like `checks`: what is said goes to people and into no result. Every number comes from the
+//! parameters and results of a run, or is one that the kind's code always takes. Instances that differ in a parameter are told apart.
 
 mod data;
 mod evaluation;
+mod reports;
 mod training;
+mod zero_shot;
 
-pub use self::data::{
-    centroid, crop, dicom, import_crops, lidc, locate, phantom, report, slice, split, text_encode,
-};
-pub use self::evaluation::{evaluate, zero_shot};
-pub use self::training::{calibrate, import_experiment, train};
+use pipe_plugin::stage::{Sentence, StageAccount, StageError};
+
+type Told = Result<Vec<Sentence>, StageError>;
+
+/// Gives each kind's describer the instances that agree in all parameters but those that are labels only.
+macro_rules! describers {
+    ($($kind:ident = $describe:path, labels $labels:expr;)*) => {$(
+        #[doc = concat!("For kind `", stringify!($kind), "`.")]
+        ///
+        /// # Errors
+        /// Results that cannot be read.
+        pub fn $kind(account: &StageAccount<'_>) -> Told {
+            in_groups(account, $labels, $describe)
+        }
+    )*};
+}
+
+describers! {
+    phantom = data::phantom, labels &[];
+    lidc = data::lidc, labels &[];
+    dicom = data::dicom, labels &[];
+    centroid = data::centroid, labels &[];
+    locate = data::locate, labels &[];
+    crop = data::crop, labels &[];
+    import_crops = data::import_crops, labels &[];
+    slice = data::slice, labels &[];
+    split = data::split, labels &[];
+    report = reports::report, labels &[];
+    text_encode = reports::text_encode, labels &[];
+    train = training::train, labels &["fold"];
+    calibrate = training::calibrate, labels &["fold"];
+    import_experiment = training::import_experiment, labels &[];
+    evaluate = evaluation::evaluate, labels &[];
+    zero_shot = zero_shot::zero_shot, labels &[];
+}
+
+fn in_groups(account: &StageAccount<'_>, labels: &[&str], describe: fn(&StageAccount<'_>) -> Told) -> Told {
+    let mut told = Vec::new();
+    for (which, group) in account.alike(labels) {
+        let which = if which.is_empty() { which } else { format!("With {which}: ") };
+        told.extend(
+            describe(&group)?.into_iter().map(|one| Sentence::new(one.topic, which.clone() + &one.text)),
+        );
+    }
+    Ok(told)
+}
+
+/// A parameter as text; nothing that is not given.
+fn param(account: &StageAccount<'_>, name: &str) -> String {
+    account.param(name).unwrap_or_default()
+}
 
 /// A number of things, such as `1 patient` or `3 patients`.
 fn counted(number: usize, thing: &str) -> String {

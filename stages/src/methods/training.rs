@@ -5,35 +5,40 @@ use pipe_plugin::table::Table;
 use serde_json::Value;
 
 use super::data::patients;
-use super::{between, counted, listed};
+use super::{Told, between, counted, param};
 
-/// For kind `train`.
-///
-/// # Errors
-/// Results that cannot be read.
-pub fn train(account: &StageAccount<'_>) -> Result<Vec<Sentence>, StageError> {
+pub(super) fn train(account: &StageAccount<'_>) -> Told {
     let models = model_files(account);
     let mut told = vec![
         Sentence::new(Topic::Model, model(account, &models)),
-        Sentence::new(Topic::Initialisation, initialisation(account, &models)),
         Sentence::new(Topic::Training, optimisation(account)),
+        Sentence::new(Topic::Training, loss(account)),
         Sentence::new(Topic::Training, augmentation(account)),
+        Sentence::new(Topic::Selection, stopping(account)?),
         Sentence::new(Topic::ClassImbalance, imbalance(account, &models)),
+        Sentence::new(
+            Topic::Availability,
+            "The weights of the folds' models are results of the run, as safetensors or as PyTorch reads them (pipe get).",
+        ),
     ];
+    told.extend(initialisation(account, &models).map(|text| Sentence::new(Topic::Initialisation, text)));
     told.extend(adapters(account).map(|text| Sentence::new(Topic::Training, text)));
-    let files = "The weights of the folds' models are results of the run; `pipe get` gives them as safetensors, or as PyTorch reads them.";
-    told.push(Sentence::new(Topic::Availability, files));
-    told.extend(epochs(account)?.map(|text| Sentence::new(Topic::Selection, text)));
     told.extend(cohorts(account)?.map(|text| Sentence::new(Topic::Participants, text)));
+    if account.is("weighted", "semantic") {
+        let text = "For the weights by which nodules were drawn, semantic features that are blank took their most frequent value.";
+        told.push(Sentence::new(Topic::MissingData, text));
+    }
+    if account.is_from_outside("splits") {
+        told.push(Sentence::new(
+            Topic::Partitions,
+            "Training and validation parts were given as lists of patients.",
+        ));
+    }
     if account.is("shuffle_labels", true) {
-        let text = "Labels were permuted: this is a control run, whose models must be no better than chance.";
+        let text = "Labels were permuted: this is a control run, whose models must be no better than chance on average.";
         told.push(Sentence::new(Topic::Training, text));
     }
     Ok(told)
-}
-
-fn param(account: &StageAccount<'_>, name: &str) -> String {
-    account.param(name).unwrap_or_else(|| "none".to_string())
 }
 
 fn model_file(instance: &InstanceAccount<'_>, name: &str) -> Option<Vec<u8>> {
@@ -50,80 +55,88 @@ fn model(account: &StageAccount<'_>, models: &[Value]) -> String {
                     the report; a classifier on each decides between benign and malignant."
         .to_string();
     if let Some(shape) = models.first().and_then(|model| model.get("architecture")) {
-        let number = |tower: &str, name: &str| {
-            shape.get(tower).and_then(|tower| tower.get(name)).map(ToString::to_string)
-        };
+        let number = |path: &str| shape.pointer(path).map(ToString::to_string);
         if let (Some(layers), Some(width), Some(patch), Some(resolution)) = (
-            number("vision", "layers"),
-            number("vision", "width"),
-            number("vision", "patch"),
-            number("vision", "resolution"),
+            number("/vision/layers"),
+            number("/vision/width"),
+            number("/vision/patch"),
+            number("/vision/resolution"),
         ) {
             text.push_str(&format!(
-                " The image tower is a vision transformer of {layers} blocks of width {width}, with patches of {patch} pixels in images of {resolution}."
+                " The image tower is a vision transformer with {layers} layers of width {width} and patches of {patch} pixels, for images of {resolution} × {resolution}."
             ));
         }
         if let (Some(layers), Some(width), Some(context)) =
-            (number("text", "layers"), number("text", "width"), number("text", "context"))
+            (number("/text/layers"), number("/text/width"), number("/text/context"))
         {
             text.push_str(&format!(
-                " The text tower has {layers} blocks of width {width} and reads {context} tokens."
+                " The text tower has {layers} layers of width {width} and reads {context} tokens."
             ));
         }
     }
     text + &format!(" Both heads have embeddings of {} values.", param(account, "out_dim"))
 }
 
-fn initialisation(account: &StageAccount<'_>, models: &[Value]) -> String {
-    let random = models.first().and_then(|model| model.pointer("/base_weights/random/seed"));
-    let file =
-        models.first().and_then(|model| model.pointer("/base_weights/file/digest")).and_then(Value::as_str);
+fn initialisation(account: &StageAccount<'_>, models: &[Value]) -> Option<String> {
+    let model = models.first()?;
+    let random = model.pointer("/base_weights/random/seed");
+    let file = model.pointer("/base_weights/file/digest").and_then(Value::as_str);
     let towers = match (random, file) {
-        (Some(seed), _) => format!("The towers began with random weights (seed {seed})."),
-        (None, Some(digest)) => format!("The towers began with the weights of a file (BLAKE3 {digest})."),
-        (None, None) => "The towers began with weights that were given.".to_string(),
+        (Some(seed), _) => format!("The towers began with random weights (seed {seed})"),
+        (None, Some(digest)) => format!("The towers began with the weights of a file (BLAKE3 {digest})"),
+        (None, None) => return None,
     };
-    format!(
-        "{towers} The logits' temperature began at {}; heads were drawn at random.",
+    Some(format!(
+        "{towers}, the heads at random; the temperature of the logits began at {}.",
         param(account, "tau")
-    )
+    ))
 }
 
 fn optimisation(account: &StageAccount<'_>) -> String {
     let what = match account.param("tuning").as_deref() {
-        Some("ft") => "all weights",
-        Some("pt") => "the heads only, with frozen towers",
-        _ => "the heads and low-rank adapters in frozen towers",
+        Some("ft") => "All weights were trained",
+        Some("pt") => "Heads, classifiers and temperature were trained, with frozen towers",
+        _ => "Heads, classifiers, temperature and low-rank adapters in frozen towers were trained",
     };
     let batches = match account.param("ga").as_deref() {
         None | Some("1") => String::new(),
         Some(batches) => format!(", gradients summed over {batches} batches"),
     };
-    let schedule = match account.param("lr_schedule").as_deref() {
-        Some("cosine") => ", falling to 0 as a cosine",
-        _ => "",
+    let schedule = match account.is("lr_schedule", "cosine") {
+        true => ", falling to 0 as a cosine",
+        false => "",
     };
     let warmup = match account.param("lr_warmup").as_deref() {
         None | Some("0") => String::new(),
-        Some(epochs) => format!(" after a rise over {epochs} epochs"),
+        Some(epochs) => format!(", after a rise over {epochs} epochs"),
     };
     let clip = match account.param("gradient_clip").as_deref() {
-        None | Some("0" | "0.0") => String::new(),
+        None | Some("0") => String::new(),
         Some(norm) => format!(" Gradients were clipped to a norm of {norm}."),
     };
     format!(
-        "Trained were {what}, by AdamW with a learning rate of {}{schedule}{warmup}, a weight decay of {}, and batches of {} nodules{batches}, for at most {} \
-         epochs.{clip} The loss is the sum of a contrastive loss (weight {}) and the mean of the cross-entropies of the image classifier (weight {}) and of \
-         the text classifier (weight {}). Dropout of the text head was {}.",
+        "{what} by AdamW with a learning rate of {}{schedule}{warmup}, a weight decay of {} and batches of {} nodules{batches}.{clip}",
         param(account, "lr"),
         param(account, "weight_decay"),
         param(account, "batch_size"),
-        param(account, "epochs"),
-        param(account, "clip_loss_weight"),
+    )
+}
+
+fn loss(account: &StageAccount<'_>) -> String {
+    let weighted = if account.is("weighted", "semantic") { ", weighted by class" } else { "" };
+    let classifiers = format!(
+        "the mean of the cross-entropies of the image classifier (weight {}) and of the text classifier (weight {}){weighted}",
         param(account, "img_loss_weight"),
         param(account, "text_loss_weight"),
-        param(account, "dropout"),
-    )
+    );
+    let dropout = format!("Dropout of the text head was {}.", param(account, "dropout"));
+    match account.param("clip_loss_weight").as_deref() {
+        Some("0") => format!("The loss is {classifiers}. {dropout}"),
+        weight => format!(
+            "The loss is the sum of the contrastive loss of images and reports (weight {}, label smoothing 0.1) and {classifiers}. {dropout}",
+            weight.unwrap_or_default(),
+        ),
+    }
 }
 
 fn adapters(account: &StageAccount<'_>) -> Option<String> {
@@ -133,8 +146,8 @@ fn adapters(account: &StageAccount<'_>) -> Option<String> {
         _ => "both towers",
     };
     let blocks = match account.param("position").as_deref() {
-        None | Some("all") => "all blocks".to_string(),
-        Some(position) => format!("the blocks `{position}`"),
+        None | Some("all") => "all layers".to_string(),
+        Some(position) => format!("the layers “{position}”"),
     };
     account.is("tuning", "lora").then(|| {
         format!(
@@ -148,24 +161,26 @@ fn adapters(account: &StageAccount<'_>) -> Option<String> {
 }
 
 fn augmentation(account: &StageAccount<'_>) -> String {
-    let mut text = format!(
-        "In training the window of {} mm that each plane shows was shifted by up to {} mm.",
-        param(account, "crop_size"),
-        param(account, "jitter"),
-    );
+    let shift = match account.param("jitter").as_deref() {
+        None | Some("0") => String::new(),
+        Some(jitter) => format!(", in training shifted by up to {jitter} mm"),
+    };
+    let mut text = format!("Each plane shows a window of {} mm{shift}.", param(account, "crop_size"));
     if account.is("augmentation", true) {
         text.push_str(&format!(
-            " Volumes were flipped along each axis with probability {}, turned by up to {}° about each axis and stretched, with noise of standard \
-             deviation {} and a gamma of at most ±{} (logarithm).",
+            " In training volumes were flipped along each axis with probability {}, turned by up to {}° about each axis and stretched by up to a tenth, with noise of mean {} \
+             and standard deviation {} and a gamma whose logarithm is at most {} from 0.",
             param(account, "random_flip_prob"),
             param(account, "random_affine_degree"),
+            param(account, "random_noise_mean"),
             param(account, "random_noise_std"),
             param(account, "random_gamma"),
         ));
     }
     if account.is("text_augmentation", true) {
         text.push_str(&format!(
-            " Reports were reworded: up to {} phrases replaced by synonyms, and a share of {} of the words removed.",
+            " In training half of the texts, drawn anew each time, were reworded, in two steps that each happen four times out of five: up to {} phrases replaced by synonyms, \
+             and a run of words removed that is {} of the text.",
             param(account, "reverse_max"),
             param(account, "random_crop_prob"),
         ));
@@ -174,83 +189,80 @@ fn augmentation(account: &StageAccount<'_>) -> String {
 }
 
 fn imbalance(account: &StageAccount<'_>, models: &[Value]) -> String {
-    let by = match account.param("weighted").as_deref() {
-        Some("semantic") => "the rarity of its semantic features",
-        _ => "the inverse size of its class",
+    let by = match account.is("weighted", "semantic") {
+        true => "the rarity of their semantic features",
+        false => "the inverse size of their class",
     };
-    let mut text = format!("Nodules were drawn with replacement, each in proportion to {by}.");
+    let mut text = format!("Nodules were drawn with replacement, in proportion to {by}.");
     let weights = |model: &Value| {
-        let weights = model.get("class_weights")?.as_array()?;
-        Some(
-            weights
-                .iter()
-                .filter_map(Value::as_f64)
-                .map(|weight| format!("{weight:.3}"))
-                .collect::<Vec<_>>()
-                .join(" and "),
-        )
+        let weights = model.get("class_weights")?.as_array()?.iter().filter_map(Value::as_f64);
+        Some(weights.map(|weight| format!("{weight:.3}")).collect::<Vec<_>>().join(" / "))
     };
-    let weights: Vec<String> = models.iter().filter_map(weights).collect();
-    if !weights.is_empty() {
+    let mut distinct: Vec<String> = models.iter().filter_map(weights).collect();
+    distinct.dedup();
+    if !distinct.is_empty() {
         text.push_str(&format!(
-            " Losses of validation were weighted by class, benign and malignant: {}.",
-            listed(&weights)
+            " Losses on validation parts were weighted by class, benign / malignant: {}.",
+            distinct.join(", ")
         ));
     }
     text
 }
 
-/// How many epochs there were, and which state is taken.
-fn epochs(account: &StageAccount<'_>) -> Result<Option<String>, StageError> {
-    let mut trained = Vec::new();
-    for instance in &account.instances {
-        if let Some(bytes) = model_file(instance, "history.csv") {
-            trained.push(Table::parse("history.csv", &bytes)?.rows().len());
-        }
+/// When training stops, and which states are kept.
+fn stopping(account: &StageAccount<'_>) -> Result<String, StageError> {
+    let most: Option<usize> = account.param("epochs").and_then(|epochs| epochs.parse().ok());
+    let (mut trained, mut early) = (Vec::new(), 0);
+    for bytes in account.instances.iter().filter_map(|one| model_file(one, "history.csv")) {
+        let epochs = Table::parse("history.csv", &bytes)?.rows().len();
+        early += usize::from(most.is_some_and(|most| epochs < most));
+        trained.push(epochs);
     }
-    let trained = between(&trained)
-        .map(|epochs| format!(" Folds were trained for {epochs} epochs."))
-        .unwrap_or_default();
-    Ok(Some(format!(
-        "After each epoch the losses on the validation part were watched; training stopped when none had improved for {} epochs, and the states of the least \
-         loss were kept.{trained}",
+    let warmup = match account.param("es_warmup").as_deref() {
+        None | Some("0") => String::new(),
+        Some(epochs) => format!(", the first {epochs} epochs aside"),
+    };
+    let ended = match between(&trained) {
+        Some(epochs) => format!(
+            " {early} of {} ended before the last epoch; folds were trained for {epochs} of at most {} epochs.",
+            counted(trained.len(), "fold"),
+            param(account, "epochs"),
+        ),
+        None => format!(" There were at most {} epochs.", param(account, "epochs")),
+    };
+    Ok(format!(
+        "After each epoch the losses on the validation part were watched: of prediction, contrastive, and both. Training was to end once each that has a weight had at some time not \
+         improved {} times in a row{warmup}. The state of the least value of each was kept.{ended}",
         param(account, "es_patience"),
-    )))
+    ))
 }
 
 /// How many patients and nodules folds were trained and validated on.
 fn cohorts(account: &StageAccount<'_>) -> Result<Option<String>, StageError> {
-    let (mut trained, mut validated, mut positive) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut seen, mut validated, mut positive) = (Vec::new(), Vec::new(), Vec::new());
     for instance in &account.instances {
         if let Some(bytes) = model_file(instance, "training_patients.csv") {
-            trained.push(patients(&bytes)?);
+            seen.push(patients(&bytes)?);
         }
         if let Some(bytes) = model_file(instance, "val_predictions.csv") {
             let table = Table::parse("val_predictions.csv", &bytes)?;
             let first = table.rows().first().and_then(|row| table.get(row, "checkpoint"));
             let rows = table.rows().iter().filter(|row| table.get(row, "checkpoint") == first);
-            let labels: Result<Vec<bool>, _> = rows.map(|row| table.label(row, "malignant")).collect();
-            let labels = labels?;
+            let labels: Vec<bool> =
+                rows.map(|row| table.label(row, "malignant")).collect::<Result<_, _>>()?;
             validated.push(labels.len());
             positive.push(labels.iter().filter(|label| **label).count());
         }
     }
+    let told = (between(&seen), between(&validated), between(&positive));
+    let (Some(seen), Some(validated), Some(positive)) = told else { return Ok(None) };
     let folds = counted(account.instances.len(), "fold");
-    let (Some(trained), Some(validated), Some(positive)) =
-        (between(&trained), between(&validated), between(&positive))
-    else {
-        return Ok(None);
-    };
     Ok(Some(format!(
-        "{folds}: trained on {trained} patients each, validated on {validated} nodules, of which {positive} are malignant."
+        "{folds}, each of {seen} patients in its training and validation parts together; validation parts have {validated} nodules, of which {positive} are malignant."
     )))
 }
 
-/// For kind `calibrate`.
-///
-/// # Errors
-/// None.
-pub fn calibrate(account: &StageAccount<'_>) -> Result<Vec<Sentence>, StageError> {
+pub(super) fn calibrate(account: &StageAccount<'_>) -> Told {
     let number = |one: &InstanceAccount<'_>, name: &str| {
         let calibrator: Value = serde_json::from_slice(&(one.results.read)("calibrator", "")?).ok()?;
         usize::try_from(calibrator.get(name)?.as_u64()?).ok()
@@ -264,24 +276,39 @@ pub fn calibrate(account: &StageAccount<'_>) -> Result<Vec<Sentence>, StageError
     Ok(vec![Sentence::new(
         Topic::Calibration,
         format!(
-            "Probabilities of each fold's model were calibrated by beta calibration (free parameters: {}), fitted to the predictions of checkpoint `{}` on that \
-             fold's validation part{cases}.",
+            "For each fold's model a beta calibration (free parameters “{}”) was fitted to the predictions of its state “{}” on that fold's validation part{cases}.",
             param(account, "kind"),
             param(account, "checkpoint"),
         ),
     )])
 }
 
-/// For kind `import-experiment`.
-///
-/// # Errors
-/// None.
-pub fn import_experiment(account: &StageAccount<'_>) -> Result<Vec<Sentence>, StageError> {
-    let reading = match account.is("compat", "reference") {
-        true => " The published script's slip with the first fold's adapters was repeated.",
-        false => "",
-    };
-    let text =
-        format!("Models were trained by another program, and taken over with their calibrators.{reading}");
-    Ok(vec![Sentence::new(Topic::Model, text)])
+pub(super) fn import_experiment(account: &StageAccount<'_>) -> Told {
+    let (mut models, mut calibrators) = (0, 0);
+    for instance in &account.instances {
+        let has = |fold: usize, file: &str| {
+            (instance.results.read)("models", &format!("fold_{fold}/{file}")).is_some()
+        };
+        for fold in (0..).take_while(|fold| has(*fold, "model.json")) {
+            models += 1;
+            calibrators += usize::from(has(fold, "calibrator.json"));
+        }
+    }
+    let models = if models == 0 { "Models".to_string() } else { counted(models, "model") };
+    let mut told = vec![
+        Sentence::new(Topic::Model, format!("{models} that another program had trained were taken over.")),
+        Sentence::new(
+            Topic::Availability,
+            "The weights of the models that were taken over are results of the run.",
+        ),
+    ];
+    if calibrators > 0 {
+        let text = format!("{} came with the models.", counted(calibrators, "calibrator"));
+        told.push(Sentence::new(Topic::Calibration, text));
+    }
+    if account.is("compat", "reference") {
+        let text = "Checkpoints were read as the published script reads them, which adds the first fold's adapters, where there are any, a second time.";
+        told.push(Sentence::new(Topic::Model, text));
+    }
+    Ok(told)
 }

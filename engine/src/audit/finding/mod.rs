@@ -31,6 +31,13 @@ pub enum Finding {
         /// The cache that has the run.
         cache: PathBuf,
     },
+    /// A de-identified pack cannot be compared with the run.
+    NotCompared {
+        /// The cache that has the run.
+        cache: PathBuf,
+        /// Why.
+        problem: String,
+    },
     /// A line of a record is not the one that was written there.
     Line {
         /// The record.
@@ -162,6 +169,11 @@ pub enum Finding {
         /// What it is said to be given.
         given: String,
     },
+    /// The listing of an instance's items is not the one that its fingerprint was made of.
+    Items {
+        /// The instance.
+        instance: String,
+    },
     /// An instance does not follow from what it is given now.
     Drift {
         /// The instance.
@@ -271,6 +283,11 @@ pub enum Note {
         path: PathBuf,
         /// The run.
         run: String,
+    },
+    /// Of some inputs of a de-identified run it is not told which file gave them.
+    LinksUntold {
+        /// How many.
+        inputs: usize,
     },
     /// Blobs of results are told by their digests only.
     LeftOut {

@@ -74,7 +74,16 @@ impl fmt::Display for Finding {
             }
             Self::Blob { file, digest, condition } => write!(f, "{file} is {condition} (blake3 {digest})"),
             Self::Link { instance, input, given } => {
-                write!(f, "{instance}: its `{input}` is not a file that {given} gave")
+                write!(f, "{instance}: its `{input}` is not what {given} gave")
+            }
+            Self::Items { instance } => {
+                write!(
+                    f,
+                    "{instance}: the listing of its items is not the one that its fingerprint was made of"
+                )
+            }
+            Self::NotCompared { cache, problem } => {
+                write!(f, "it cannot be compared with the run in {}: {problem}", cache.display())
             }
             Self::OtherThanKey { entry, cache } => {
                 write!(f, "{entry} is not what the key gives of that run in {}", cache.display())
@@ -156,6 +165,10 @@ impl fmt::Display for Note {
             Self::LeftOut { blobs } => {
                 write!(f, "{blobs} files of results are not in the pack, which tells their digests only")
             }
+            Self::LinksUntold { inputs } => write!(
+                f,
+                "{inputs} inputs are columns of tables, or some files of folders, of which digests do not tell which output they are of"
+            ),
             Self::NotLookedAt { what } => write!(f, "not looked at: {what}"),
             Self::Inherits { instance, from } => {
                 write!(f, "{instance} follows from its recorded inputs; it inherits from {}", from.join(", "))

@@ -7,7 +7,7 @@ use super::{Account, Told};
 
 const INTRODUCTION: &str = "Each number below comes from the record and the results of one run; stages are named in brackets. What is said is what was \
                             computed, and no more: why it was done so, and what the data are, people have to write. Items that no \
-                            sentence answers are listed at the end.";
+                            sentence answers, not even in part, are listed at the end.";
 
 /// All of it.
 pub(super) fn document(account: &Account<'_>) -> String {
@@ -36,11 +36,37 @@ fn section(topic: Topic, told: &[Told]) -> String {
         (!numbers.is_empty()).then(|| format!("{} {}", list.name, numbers.join(", ")))
     };
     let items: Vec<String> = CHECKLISTS.iter().filter_map(of).collect();
-    let mut text = format!("\n### {}\n\n*{}*\n", title(topic), items.join("; "));
+    let items = if items.is_empty() { String::new() } else { format!("*{}*\n", items.join("; ")) };
+    let mut text = format!("\n### {}\n\n{items}", title(topic));
     for Told { stages, text: sentence } in told {
-        let stages: Vec<String> = stages.iter().map(|stage| format!("`{stage}`")).collect();
-        let stages = if stages.is_empty() { String::new() } else { format!(" [{}]", stages.join(", ")) };
-        text.push_str(&format!("\n{sentence}{stages}\n"));
+        let stages = if stages.is_empty() { String::new() } else { format!(" ({})", stages.join(", ")) };
+        text.push_str(&format!("\n{}\n", escaped(&(sentence.clone() + &stages))));
     }
     text
+}
+
+/// Text that Markdown shows as it is, in one line.
+fn escaped(text: &str) -> String {
+    let mut escaped = String::new();
+    for c in text.chars() {
+        match c {
+            '\\' | '`' | '*' | '_' | '<' | '>' | '[' | ']' | '|' | '#' | '~' | '&' => {
+                escaped.extend(['\\', c])
+            }
+            c if c.is_control() => escaped.push(' '),
+            c => escaped.push(c),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_no_markup() {
+        assert_eq!(escaped("a*b_c `<script>`\n# d"), "a\\*b\\_c \\`\\<script\\>\\` \\# d");
+        assert_eq!(escaped("p = 0.5, “x” (95 %)"), "p = 0.5, “x” (95 %)");
+    }
 }

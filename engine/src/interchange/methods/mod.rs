@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use self::checklist::{CHECKLISTS, Checklist, is_result, title};
 use super::InterchangeError;
-use super::graph::{Action, Graph};
+use super::graph::{Action, Graph, Program};
 use crate::registry::Registry;
 
 /// What is said of a run, by topic.
@@ -52,6 +52,7 @@ impl<'a> Account<'a> {
             let instances = actions.iter().zip(&readers).map(|(action, read)| InstanceAccount {
                 params: &action.params,
                 inputs: action.inputs.iter().map(String::as_str).collect(),
+                outside: action.outside.iter().map(String::as_str).collect(),
                 items: action.items,
                 results: Results { read },
             });
@@ -64,7 +65,7 @@ impl<'a> Account<'a> {
             told.into_iter().for_each(|sentence| account.add(Some(&stage), sentence));
         }
         software(graph).into_iter().for_each(|sentence| account.add(None, sentence));
-        availability(graph, head).into_iter().for_each(|sentence| account.add(None, sentence));
+        account.add(None, record(graph, head));
         Ok(account)
     }
 
@@ -129,37 +130,43 @@ fn file(store: &Store, action: &Action, (output, name): (&str, &str)) -> Option<
 
 fn software(graph: &Graph) -> Vec<Sentence> {
     let header = &graph.header;
+    let programs: BTreeSet<&Program> =
+        graph.actions.iter().filter_map(|action| action.program.as_ref()).collect();
+    let programs: Vec<String> = programs
+        .into_iter()
+        .map(|Program { name, code, class }| format!("{name} (code {}, device class {class})", code.short()))
+        .collect();
     let crates: Vec<String> =
         header.crates.iter().map(|(name, version)| format!("{name} {version}")).collect();
-    let mut told = vec![Sentence::new(
-        Topic::Software,
-        format!(
-            "All was computed by {} (code {}) in Rust, on devices of class {}, with the crates {}.",
-            header.surroundings.program,
-            header.code.short(),
-            header.device_class,
-            crates.join(", "),
-        ),
-    )];
-    let seed = format!(
-        "All random numbers follow from the seed {}, and results do not depend on the number of threads.",
-        header.seed
-    );
-    told.push(Sentence::new(Topic::Software, seed));
-    told
+    let mut told = Vec::new();
+    if !programs.is_empty() {
+        told.push(format!("Stages were computed by {}.", programs.join("; ")));
+    }
+    if !crates.is_empty() {
+        told.push(format!("The run's program has these crates: {}.", crates.join(", ")));
+    }
+    let mut seeds: BTreeMap<u64, BTreeSet<&str>> = BTreeMap::new();
+    for action in &graph.actions {
+        if let Some(seed) = action.seed {
+            seeds.entry(seed).or_default().insert(&action.stage);
+        }
+    }
+    told.extend(seeds.into_iter().map(|(seed, stages)| {
+        let stages: Vec<&str> = stages.into_iter().collect();
+        format!("Random numbers of {} follow from the seed {seed}.", stages.join(", "))
+    }));
+    told.into_iter().map(|text| Sentence::new(Topic::Software, text)).collect()
 }
 
-fn availability(graph: &Graph, head: Option<Digest>) -> Vec<Sentence> {
+fn record(graph: &Graph, head: Option<Digest>) -> Sentence {
     let header = &graph.header;
     let runs: BTreeSet<&str> = graph.actions.iter().map(|action| action.run.as_str()).collect();
     let runs = match runs.iter().any(|run| *run != header.run) {
-        true => {
-            format!(" Its results were computed in runs {}.", runs.into_iter().collect::<Vec<_>>().join(", "))
-        }
+        true => format!(" Its results were computed in {}.", runs.into_iter().collect::<Vec<_>>().join(", ")),
         false => String::new(),
     };
-    let record = head
-        .map(|head| format!(" Its record ends with the seal {head}, by which `pipe audit --head` knows it."))
+    let seal = head
+        .map(|head| format!(" Its record ends with the seal {head}, by which pipe audit --head knows it."))
         .unwrap_or_default();
     let code = match &header.surroundings.git {
         Some(git) if git.modified => {
@@ -168,17 +175,14 @@ fn availability(graph: &Graph, head: Option<Digest>) -> Vec<Sentence> {
         Some(git) => format!(" The project was at commit {}.", git.commit),
         None => String::new(),
     };
-    let inputs = match graph.inputs.len() {
-        0 => "It was given no files.".to_string(),
-        1 => "It was given one file or folder, whose digest the record tells.".to_string(),
-        many => format!("It was given {many} files and folders, whose digests the record tells."),
-    };
-    vec![Sentence::new(
-        Topic::Availability,
+    Sentence::new(
+        Topic::Record,
         format!(
-            "This is run {} of the pipeline `{}`, begun {}.{runs}{record}{code} {inputs} `pipe pack` puts the run into one file, which `pipe audit` checks \
-             anywhere and computes again where the inputs are.",
-            header.run, header.pipeline, header.started,
+            "This is run {} of the pipeline “{}”, begun {}.{runs}{seal}{code} Files and folders that it was given from outside: {}; the record tells their digests. pipe pack puts the run              into one file, which pipe audit checks anywhere, and computes again where the inputs are.",
+            header.run,
+            header.pipeline,
+            header.started,
+            graph.inputs.len(),
         ),
-    )]
+    )
 }
