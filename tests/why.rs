@@ -216,7 +216,7 @@ fn bytes_lead_to_run_stage_and_inputs_wherever_they_were_copied() {
     let told = workspace.pipe_ok(&["why", "out/1_1.txt"]).stdout;
     for expected in [
         "1_1.txt in output reports of report (kind report), computed in run ",
-        "dataset = nodules.csv (2 items)",
+        "dataset = nodules.csv (item 1_1: dir ",
         "dir = texts",
     ] {
         assert!(told.contains(expected), "{expected}: {told}");
@@ -239,6 +239,40 @@ fn bytes_lead_to_run_stage_and_inputs_wherever_they_were_copied() {
         "{}",
         refused.stderr
     );
+}
+
+#[test]
+fn a_file_of_one_item_leads_to_its_scan_and_back() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "p.toml",
+        "[stage.phantom]\nparams = { patients = 2, shape = [72, 72, 36] }\npublish = \"data\"\n\
+         [stage.crop]\nparams = { size_mm = 60 }\ninputs = { dataset = \"@phantom\" }\n\
+         [stage.slice]\ninputs = { volumes = \"@crop\" }\npublish = \"planes\"\n",
+    );
+    workspace.run(&[]);
+    let file = fs::read_dir(workspace.path("planes")).unwrap().flatten();
+    let mut items: Vec<String> = file.map(|file| file.file_name().into_string().unwrap()).collect();
+    items.retain(|name| name.ends_with(".safetensors"));
+    items.sort();
+    let (item, patient) =
+        (items[0].strip_suffix(".safetensors").unwrap(), items[0].rsplit_once('_').unwrap().0);
+    let told = workspace.pipe_ok(&["why", &format!("planes/{}", items[0])]).stdout;
+    let scan = format!("data/scans/{patient}.nii.gz");
+    let digest = pipe_cache::Digest::of(&fs::read(workspace.path(&scan)).unwrap());
+    for expected in [
+        format!("volumes = @crop (item {item}: volumes "),
+        format!("dataset = @phantom (item {item}: image_path {digest}, coordX "),
+    ] {
+        assert!(told.contains(&expected), "{expected}: {told}");
+    }
+    // And from the scan to what uses it.
+    let told = workspace.pipe_ok(&["why", &scan]).stdout;
+    assert!(told.contains(&format!("scans/{patient}.nii.gz in output dataset of phantom")), "{told}");
+    assert!(told.contains(&format!("used as image_path of item {item} of crop")), "{told}");
+    let told = workspace.pipe_ok(&["why", &scan, "latest", "--json"]).stdout;
+    let told: Value = serde_json::from_str(&told).unwrap();
+    assert!(!told["bytes"]["used_by"].as_array().unwrap().is_empty());
 }
 
 #[test]

@@ -12,6 +12,7 @@ use pipe_engine::audit::Recorded;
 use pipe_engine::explain::{
     Cause, Fate, Ingredient, IngredientSource, Product, Traced, Why, expected, makers, why,
 };
+use pipe_engine::lineage::ListedItem;
 use pipe_engine::record::RunState;
 use pipe_engine::run::check_stages;
 use pipe_engine::session::Session;
@@ -216,16 +217,19 @@ fn name_of(product: &Product) -> String {
 
 fn add_inputs(product: &Product, depth: usize, lines: &mut Vec<String>) {
     let indent = "  ".repeat(depth);
-    for Ingredient { input, written, sources, counts } in &product.inputs {
-        lines.push(format!("{indent}{input} = {written}{}", in_brackets(counts)));
+    for Ingredient { input, written, sources, counts, item } in &product.inputs {
+        let counts =
+            item.as_ref().map_or_else(|| in_brackets(counts), |item| format!(" ({})", item_in_words(item)));
+        lines.push(format!("{indent}{input} = {written}{counts}"));
         for source in sources {
             match source {
                 IngredientSource::Made(made) => {
                     lines.push(format!("{indent}  {}", name_of(made)));
                     add_inputs(made, depth + 2, lines);
                 }
-                IngredientSource::Output(output) => {
-                    lines.push(format!("{indent}  {output}, told above or not kept"))
+                IngredientSource::Told(output) => lines.push(format!("{indent}  {output}, told above")),
+                IngredientSource::NotKept(output) => {
+                    lines.push(format!("{indent}  {output}, of which nothing is kept any more"));
                 }
                 IngredientSource::Path(path) if path.as_os_str() != written.as_str() => {
                     lines.push(format!("{indent}  {}", path.display()));
@@ -234,6 +238,13 @@ fn add_inputs(product: &Product, depth: usize, lines: &mut Vec<String>) {
             }
         }
     }
+}
+
+/// An item, with the files and values that it was made of.
+fn item_in_words(ListedItem { item, values, files, .. }: &ListedItem) -> String {
+    let files = files.iter().map(|(name, digest)| format!("{name} {digest}"));
+    let values = values.iter().map(|(name, value)| format!("{name} {value}"));
+    format!("item {item}: {}", files.chain(values).collect::<Vec<_>>().join(", "))
 }
 
 fn in_brackets(counts: &[String]) -> String {

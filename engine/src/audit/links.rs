@@ -13,7 +13,7 @@ use super::Audit;
 use super::finding::{Finding, Note};
 use super::results::Preimages;
 use crate::items;
-use crate::lineage::{Content, ItemSummary, Preimage, Source, Used, given_to, selector_of};
+use crate::lineage::{Content, ItemSummary, Preimage, Source, Used, given_to, listed_items, selector_of};
 use crate::record::InstanceRecord;
 use crate::registry::Registry;
 
@@ -101,11 +101,10 @@ fn check_items(
     by_label: &HashMap<&str, &InstanceRecord>,
 ) -> Option<Finding> {
     let label = instance.label.clone();
-    let Some(listed) = instance.items.and_then(|listing| listed(&store.read(listing).ok()?)) else {
-        return Some(Finding::Items { instance: label });
-    };
-    let keys = listed.iter().map(|(name, (key, _))| (name.as_str(), *key)).collect();
-    if items::digest_of(keys) != items.digest {
+    let listing = instance.items.and_then(|listing| store.read(listing).ok()).unwrap_or_default();
+    let listed = listed_items(&listing);
+    let keys = listed.iter().map(|one| Some((one.item.as_str(), one.key?))).collect::<Option<Vec<_>>>();
+    if keys.map(items::digest_of) != Some(items.digest) {
         return Some(Finding::Items { instance: label });
     }
     for input in &items.made_of {
@@ -114,7 +113,7 @@ fn check_items(
         let gave: Option<Vec<BTreeSet<Digest>>> =
             gave(instance, &used, by_label).into_iter().map(|artifact| files_of(store, artifact)).collect();
         // Files of a collection are listed by the input's name; those that rows lead to, by their columns'.
-        let mut files = listed.values().filter_map(|(_, files)| files.get(input));
+        let mut files = listed.iter().filter_map(|one| one.files.get(input));
         let Some(gave) = gave.filter(|gave| !gave.is_empty()) else { continue };
         if files.any(|file| !gave.iter().any(|files| files.contains(file))) {
             return Some(Finding::Link {
@@ -125,21 +124,6 @@ fn check_items(
         }
     }
     None
-}
-
-/// Items by name, each with its key and files.
-type Listed = BTreeMap<String, (Digest, BTreeMap<String, Digest>)>;
-
-/// What a listing of items tells; `None` for something else.
-fn listed(listing: &[u8]) -> Option<Listed> {
-    let digest = |value: &Value| value.as_str()?.parse::<Digest>().ok();
-    let line = |line: &str| {
-        let line: Value = serde_json::from_str(line).ok()?;
-        let files = line.get("files")?.as_object()?.iter();
-        let files = files.map(|(name, file)| Some((name.clone(), digest(file)?))).collect::<Option<_>>()?;
-        Some((line.get("item")?.as_str()?.to_string(), (digest(line.get("key")?)?, files)))
-    };
-    std::str::from_utf8(listing).ok()?.lines().map(line).collect()
 }
 
 /// The outputs of other instances that may be what is used: of several sources, those whose foreach values are named.

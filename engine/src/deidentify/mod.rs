@@ -10,6 +10,7 @@ mod artifacts;
 mod key;
 mod records;
 mod results;
+mod vocabulary;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use serde::Serialize;
+use pipe_cache::Digest;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// So many items are named in words.
@@ -18,6 +19,27 @@ pub struct ItemChanges {
     pub removed: Vec<String>,
     /// Items that use something else than before.
     pub changed: Vec<ItemChange>,
+}
+
+/// An item as a listing tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedItem {
+    /// Its name.
+    pub item: String,
+    /// Its key.
+    pub key: Option<Digest>,
+    /// The values that it uses, by column.
+    #[serde(default)]
+    pub values: BTreeMap<String, String>,
+    /// The digests of the files that it uses, by column or input.
+    #[serde(default)]
+    pub files: BTreeMap<String, Digest>,
+}
+
+/// The items in a listing, as far as its lines can be read.
+pub(crate) fn listed_items(listing: &[u8]) -> Vec<ListedItem> {
+    let lines = listing.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
+    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
 /// What has changed of an item.

@@ -67,6 +67,11 @@ impl<'a> Runs<'a> {
         run
     }
 
+    /// The ids of all runs, the one that began last first.
+    pub(crate) fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
+    }
+
     /// What an instance was in the runs of a pipeline that came so far as to know its inputs, the last one first; of
     /// those before a run, where one is given.
     pub(crate) fn former<'b>(
