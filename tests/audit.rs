@@ -271,6 +271,26 @@ fn a_training_gives_the_same_bytes_again() {
 }
 
 #[test]
+fn a_run_may_be_named_behind_what_is_computed_again() {
+    let workspace = workspace();
+    let first = fs::read_dir(workspace.path(".pipe/runs")).unwrap().next().unwrap().unwrap();
+    let first = first.file_name().into_string().unwrap();
+    workspace.pipe_ok(&["pack", "latest", "--to", "run.tar", "--outputs", "all"]);
+    for (words, expected) in [
+        (&["--replay", "report", first.as_str()][..], format!("run {first}\n")),
+        (&["--replay", first.as_str()], format!("run {first}\n")),
+        (&["--replay", "run.tar"], "level: computed again".to_string()),
+        (&["--replay", "report"], "again      1 instances".to_string()),
+    ] {
+        let ran = workspace.pipe(&[&["audit"], words].concat());
+        assert_eq!(ran.code, 0, "{words:?}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stdout.contains(&expected), "{words:?}: {}", ran.stdout);
+    }
+    let ran = workspace.pipe(&["audit", "--replay", "report", "nothing"]);
+    assert!(ran.code == 2 && ran.stderr.contains("nothing"), "{}", ran.stderr);
+}
+
+#[test]
 fn records_are_signed_and_checked_as_ssh_keygen_does() {
     let has_keygen = Command::new("ssh-keygen").arg("-?").output().is_ok();
     if !has_part("ssh-keygen", has_keygen, "records_are_signed_and_checked_as_ssh_keygen_does") {

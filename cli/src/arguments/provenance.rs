@@ -37,9 +37,9 @@ pub(crate) struct DiffArguments {
 
 #[derive(Args, Debug)]
 pub(crate) struct AuditArguments {
-    /// A run, by id, a unique beginning of it, or `latest`; or a published folder, a file that a run gave, or a pack
-    #[arg(default_value = "latest")]
-    pub(crate) target: String,
+    /// A run, by id, a unique beginning of it, or `latest`, which is the default; or a published folder, a file that a run gave, or a
+    /// pack
+    pub(crate) target: Option<String>,
     /// The head that an earlier audit told: the cache must still have it
     #[arg(long, value_name = "DIGEST")]
     pub(crate) head: Option<Digest>,

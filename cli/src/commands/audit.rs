@@ -25,23 +25,24 @@ use crate::{Running, hub, render, session, timing};
 
 pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<ExitCode, CliError> {
     let key = session::signing_key(arguments.sign.as_ref())?;
-    let path = Path::new(&arguments.target);
+    let (name, stages) = named(arguments);
+    let path = Path::new(&name);
     let pack = if is_pack(path) { Some(unpack(path)?) } else { None };
     let store = match &pack {
         Some(pack) => Arc::clone(&pack.store),
         None => session::nearest_store(&arguments.cache)?,
     };
     // A run is meant by its name, also where a file is called like it.
-    let is_run = !arguments.target.contains('/') && read_head(&store, &arguments.target).is_ok();
+    let is_run = !name.contains('/') && read_head(&store, &name).is_ok();
     let (run, target) = match (&pack, path.exists() && !is_run) {
         (Some(pack), _) => (pack.run.clone(), Target::Run),
         (None, true) => find(&store, path)?,
-        (None, false) => (arguments.target.clone(), Target::Run),
+        (None, false) => (name.clone(), Target::Run),
     };
     if key.is_some() {
         refuse_to_sign(&store, &run, &target, pack.is_some())?;
     }
-    let mut audit = audited(arguments, running, (&store, pack.as_ref()), (&run, target))?;
+    let mut audit = audited(arguments, running, (&store, pack.as_ref()), (&run, target, stages))?;
     if let Some(key) = &arguments.key {
         compare_with_run(arguments, running, (path, key), &mut audit)?;
     }
@@ -59,6 +60,24 @@ pub(crate) fn audit(arguments: &AuditArguments, running: &Running) -> Result<Exi
         (false, true) => ExitCode::SUCCESS,
         (false, false) => ExitCode::from(exit::FOUND),
     })
+}
+
+/// What is to be audited, and what of it is to be computed again. `--replay` takes words as long as there are any: the last of them
+/// is what is to be audited if it names a run or a pack and nothing else does.
+fn named(arguments: &AuditArguments) -> (String, Option<Vec<String>>) {
+    let mut stages = arguments.replay.clone();
+    if let (None, Some(words)) = (&arguments.target, &mut stages) {
+        let is_meant = |word: &String| {
+            let store = || session::nearest_store(&arguments.cache).ok();
+            is_pack(Path::new(word)) || store().is_some_and(|store| read_head(&store, word).is_ok())
+        };
+        if words.last().is_some_and(is_meant)
+            && let Some(target) = words.pop()
+        {
+            return (target, stages);
+        }
+    }
+    (arguments.target.clone().unwrap_or_else(|| "latest".to_string()), stages)
 }
 
 /// Compares a de-identified pack with what a key gives of the run in the cache.
@@ -115,11 +134,11 @@ fn audited(
     arguments: &AuditArguments,
     running: &Running,
     (store, pack): (&Arc<Store>, Option<&Unpacked>),
-    (run, target): (&str, Target),
+    (run, target, stages): (&str, Target, Option<Vec<String>>),
 ) -> Result<Audit, CliError> {
     let registry = running.registry();
     let recorded = match Recorded::read(store, run) {
-        Ok(recorded) if arguments.replay.is_some() && recorded.is_de_identified() => {
+        Ok(recorded) if stages.is_some() && recorded.is_de_identified() => {
             return Err(CliError::refused(
                 "of a de-identified pack nothing can be computed again: its inputs are told by keyed hashes only",
                 "compare it with the run, with --key FILE, and audit that with --replay",
@@ -142,7 +161,7 @@ fn audited(
     let mut audit = look(&session, &recorded, pipeline.as_ref(), &asked)?;
     let problems = pack.into_iter().flat_map(|pack| pack.problems.iter().cloned());
     audit.findings.extend(problems.map(|problem| Finding::Pack { problem }));
-    if let (Some(stages), Ok(pipeline)) = (&arguments.replay, &pipeline) {
+    if let (Some(stages), Ok(pipeline)) = (&stages, &pipeline) {
         compute_again(arguments, running, (stages, store), (&recorded, pipeline, &asked), &mut audit)?;
     }
     Ok(audit)
