@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
 use pipe_imaging::affine::Affine;
@@ -213,14 +214,111 @@ fn a_header_without_codes_is_an_error_that_asks() {
     assert!(value(0, 4, 4) < 0.0 && value(4, 0, 4) < 0.0 && value(7, 4, 4) < 0.0);
 }
 
+/// Files by name.
+type NamedFiles = Vec<(&'static str, Vec<u8>)>;
+
+/// A scan of that grid, in each format that is read: its name, and the files to write.
+fn in_every_format(values: &[i16]) -> Vec<(&'static str, NamedFiles)> {
+    let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zlib = |bytes: &[u8]| {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let nrrd = |encoding: &str, more: &str| {
+        format!(
+            "NRRD0005\ntype: short\ndimension: 3\nsizes: 40 36 30\nspace: left-posterior-superior\nendian: little\n\
+             encoding: {encoding}\nspace directions: (2,0,0) (0,2,0) (0,0,2.5)\nspace origin: (-47,-31,-37.5)\n{more}"
+        )
+    };
+    let meta = |more: &str, data: &str| {
+        format!(
+            "ObjectType = Image\nNDims = 3\nBinaryData = True\nBinaryDataByteOrderMSB = False\n{more}\
+             TransformMatrix = 1 0 0 0 1 0 0 0 1\nOffset = -47 -31 -37.5\nCenterOfRotation = 0 0 0\n\
+             AnatomicalOrientation = RAI\nElementSpacing = 2 2 2.5\nDimSize = 40 36 30\nElementType = MET_SHORT\n\
+             ElementDataFile = {data}\n"
+        )
+    };
+    let nifti = nii_gz_bytes(&Volume { shape: GRID, affine: grid(), voxels: values }).unwrap();
+    let with = |header: String, data: &[u8]| [header.as_bytes(), data].concat();
+    vec![
+        ("a.nii.gz", vec![("a.nii.gz", nifti)]),
+        ("a.nrrd", vec![("a.nrrd", with(nrrd("raw", "\n"), &raw))]),
+        ("gz.nrrd", vec![("gz.nrrd", with(nrrd("gzip", "\n"), &gzip(&raw)))]),
+        ("a.nhdr", vec![("a.nhdr", nrrd("gzip", "data file: n.raw.gz\n").into()), ("n.raw.gz", gzip(&raw))]),
+        ("a.mha", vec![("a.mha", with(meta("", "LOCAL"), &raw))]),
+        ("z.mha", vec![("z.mha", with(meta("CompressedData = True\n", "LOCAL"), &zlib(&raw)))]),
+        ("a.mhd", vec![("a.mhd", meta("", "a.raw").into()), ("a.raw", raw.clone())]),
+        ("z.mhd", vec![("z.mhd", meta("CompressedData = True\n", "z.zraw").into()), ("z.zraw", zlib(&raw))]),
+    ]
+}
+
+#[test]
+fn a_scan_gives_the_same_crop_and_a_mask_the_same_centre_in_every_format() {
+    let workspace = Workspace::new();
+    let scan = voxels(GRID, |[x, y, z]| (x * 20 + y * 7 + z * 3) as i16 - 1000);
+    let mask = voxels(GRID, |[x, y, z]| {
+        i16::from((8..12).contains(&x) && (9..13).contains(&y) && (12..15).contains(&z))
+    });
+    workspace.write("p.toml", CROP);
+    workspace
+        .write("q.toml", "[stage.centroid]\ninputs = { masks = \"masks.csv\" }\npublish = \"centres\"\n");
+    let masks = in_every_format(&mask);
+    let mut first: Option<(Vec<u8>, String)> = None;
+    for ((name, files), (_, mask_files)) in in_every_format(&scan).into_iter().zip(masks) {
+        for (file, bytes) in &files {
+            workspace.write(&format!("ct/{file}"), bytes);
+        }
+        for (file, bytes) in &mask_files {
+            workspace.write(&format!("masks/{file}"), bytes);
+        }
+        workspace.write(
+            "nodules.csv",
+            format!("pid,nodule_id,image_path,coordX,coordY,coordZ\nP1,1,ct/{name},-10,-5,1\n"),
+        );
+        workspace.write("masks.csv", format!("pid,mask_path,image_path\nP1,masks/{name},ct/{name}\n"));
+        workspace.pipe_ok(&["check", "p.toml"]);
+        workspace.pipe_ok(&["run", "p.toml"]);
+        workspace.pipe_ok(&["run", "q.toml"]);
+        let crop = fs::read(workspace.path("crops/P1_1.safetensors")).unwrap();
+        let centres = workspace.read("centres/dataset.csv").replace(name, "NAME");
+        assert!(centres.contains("-10,-5,1"), "{name}: {centres}");
+        let (known, told) = first.get_or_insert((crop.clone(), centres.clone()));
+        assert!(*known == crop, "{name}");
+        assert_eq!(*told, centres, "{name}");
+        // The header's other half counts, too.
+        if let [_, (data, bytes)] = &files[..] {
+            let mut changed = bytes.clone();
+            fs::remove_file(workspace.path(&format!("ct/{data}"))).unwrap();
+            let lacks = format!("ct/{data}");
+            told_by_both(&workspace, &["p.toml"], &["nodules.csv:2", &lacks, "the other half of"]);
+            changed.truncate(bytes.len() / 2);
+            workspace.write(&format!("ct/{data}"), changed);
+            told_by_both(&workspace, &["p.toml"], &["nodules.csv:2", "truncated"]);
+        }
+    }
+    workspace.write("ct/a.nrrd", "NRRD0005\ntype: short\ndimension: 3\nsizes: 4 4 4\nencoding: hex\n\n");
+    workspace
+        .write("nodules.csv", "pid,nodule_id,image_path,coordX,coordY,coordZ\nP1,1,ct/a.nrrd,-10,-5,1\n");
+    told_by_both(&workspace, &["p.toml"], &["nodules.csv:2", "ct/a.nrrd:5: `encoding` is \"hex\""]);
+}
+
 #[test]
 fn files_of_other_formats_are_named_for_what_they_are() {
     let workspace = Workspace::new();
     workspace.write("p.toml", CROP);
     for (name, bytes, what, fix) in [
-        ("a.nrrd", &b"NRRD0005\ntype: short\n"[..], "an NRRD file", "s.ReadImage('a.nrrd')"),
-        ("a.mhd", b"ObjectType = Image\nNDims = 3\n", "a MetaImage file", "'a.nii.gz'"),
-        ("a.nii.gz", b"version https://git-lfs.github.com/spec/v1\n", "a git-lfs pointer", "git lfs pull"),
+        (
+            "a.nii.gz",
+            &b"version https://git-lfs.github.com/spec/v1\n"[..],
+            "a git-lfs pointer",
+            "git lfs pull",
+        ),
         ("a.nii", b"<!DOCTYPE html>\n<html>", "a web page", "download the file again"),
         ("a.mnc", b"\x89HDF\r\n\x1a\n", "a MINC file", "s.ReadImage('a.mnc')"),
         ("a.npy", b"\x93NUMPY\x01\0", "a NumPy file", "where its voxels lie"),

@@ -9,10 +9,14 @@ use std::path::Path;
 /// How many bytes of a file tell all formats apart.
 pub const HEAD_BYTES: usize = 1024;
 
+/// The formats of scans.
+const READ: &str =
+    "NIfTI (.nii, .nii.gz, .hdr with .img), NRRD (.nrrd, .nhdr) and MetaImage (.mha, .mhd) are read";
+
 /// What was expected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wanted {
-    /// A scan or a mask in NIfTI.
+    /// A scan or a mask.
     Scan,
     /// A table in CSV.
     Table,
@@ -120,13 +124,12 @@ impl Foreign {
                 stem(&name)
             ),
             (_, Wanted::Table) => "give a table as CSV in UTF-8, with a header in its first line".to_string(),
-            (Self::Nrrd | Self::MetaImage | Self::Minc, Wanted::Scan) => format!(
-                "NIfTI is read (.nii, .nii.gz, .hdr with .img); convert it: `python3 -c \"import SimpleITK as s; \
-                 s.WriteImage(s.ReadImage('{name}'), '{}.nii.gz')\"`",
+            (Self::Minc, Wanted::Scan) => format!(
+                "{READ}; convert it: `python3 -c \"import SimpleITK as s; s.WriteImage(s.ReadImage('{name}'), '{}.nii.gz')\"`",
                 stem(&name)
             ),
             (Self::Mgh, Wanted::Scan) => format!(
-                "NIfTI is read (.nii, .nii.gz, .hdr with .img); convert it: `python3 -c \"import nibabel as n; \
+                "{READ}; convert it: `python3 -c \"import nibabel as n; \
                  n.save(n.load('{name}'), '{}.nii.gz')\"`",
                 stem(&name)
             ),
@@ -143,7 +146,7 @@ impl Foreign {
                 "convert the scan to NIfTI again from where it came from: which side is left is not in this file"
                     .to_string()
             }
-            (_, Wanted::Scan) => "give the scan as NIfTI (.nii, .nii.gz, .hdr with .img)".to_string(),
+            (_, Wanted::Scan) => READ.to_string(),
         }
     }
 }
@@ -339,9 +342,9 @@ mod tests {
 
     #[test]
     fn a_fix_is_a_command_with_the_name_of_the_file() {
-        let path = Path::new("/data/P1.scan.nrrd");
-        let fix = Foreign::Nrrd.fix(Wanted::Scan, path);
-        assert!(fix.ends_with("s.WriteImage(s.ReadImage('P1.scan.nrrd'), 'P1.scan.nii.gz')\"`"), "{fix}");
+        let path = Path::new("/data/P1.scan.mnc");
+        let fix = Foreign::Minc.fix(Wanted::Scan, path);
+        assert!(fix.ends_with("s.WriteImage(s.ReadImage('P1.scan.mnc'), 'P1.scan.nii.gz')\"`"), "{fix}");
         let fix = Foreign::Workbook.fix(Wanted::Table, Path::new("t.xlsx"));
         assert!(fix.contains("read_excel('t.xlsx', dtype=str).to_csv('t.csv', index=False)"), "{fix}");
         assert_eq!(Foreign::GitLfsPointer.fix(Wanted::Table, path), "fetch the file itself: `git lfs pull`");

@@ -15,7 +15,8 @@ const PLAIN: [(&str, &str); 11] = [
     ("nodule_id", "number within the patient; `pid` and `nodule_id` together name a nodule"),
     (
         "image_path",
-        "the CT scan, against the manifest's root: NIfTI-1 or -2 as `.nii`, `.nii.gz`, or `.hdr` with its `.img`",
+        "the CT scan, against the manifest's root: NIfTI (`.nii`, `.nii.gz`, or `.hdr` with its `.img`), NRRD (`.nrrd`, `.nhdr`) or MetaImage \
+         (`.mha`, `.mhd`)",
     ),
     (
         "coordX",
@@ -32,7 +33,7 @@ const PLAIN: [(&str, &str); 11] = [
 
 /// Columns of other tables.
 const OTHERS: [(&str, &str); 6] = [
-    ("mask_path", "the label mask, against the manifest's root: NIfTI"),
+    ("mask_path", "the label mask, against the manifest's root, in the same formats"),
     ("series_instance_uid", "the DICOM series, as its files name it"),
     ("x", "voxel index within a row"),
     ("y", "voxel index of the row"),

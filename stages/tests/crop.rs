@@ -5,8 +5,8 @@
 
 use std::path::PathBuf;
 
-use pipe_imaging::nifti::{NiftiError, Reach, ReadLimits};
 use pipe_imaging::nifti_write::{Volume, write};
+use pipe_imaging::scan::{Reach, ReadLimits, ScanError};
 use pipe_imaging::{affine::Affine, orientation::Orientation};
 use pipe_stages::crop::geometry::LpsPoint;
 use pipe_stages::crop::{CropError, CropParameters, Crops, PointError, Sampling, crop};
@@ -166,7 +166,7 @@ fn what_cannot_be_cropped_is_refused() {
     let limits = ReadLimits { memory_bytes: 1000, ..ReadLimits::default() };
     let error =
         crop(&case.path, &[case.point], &CropParameters { limits, ..parameters(40) }).expect_err("too large");
-    assert!(matches!(error, CropError::Scan(NiftiError::TooLarge { limit: 1000, .. })), "{error}");
+    assert!(matches!(error, CropError::Scan(ScanError::TooLarge { limit: 1000, .. })), "{error}");
     let missing = crop(&fixture("images/none.nii.gz"), &[case.point], &parameters(40)).expect_err("missing");
     assert!(missing.to_string().contains("none.nii.gz: cannot open"), "{missing}");
 }

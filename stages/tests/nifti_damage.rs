@@ -7,8 +7,8 @@ use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
-use pipe_imaging::nifti::{NiftiError, Reach, ReadLimits, Scan};
 use pipe_imaging::orientation::Orientation;
+use pipe_imaging::scan::{Reach, ReadLimits, Scan, ScanError};
 use pipe_imaging::voxels::Region;
 use pipe_stages::crop::geometry::LpsPoint;
 use pipe_stages::crop::{CropParameters, crop_scan};
@@ -17,12 +17,12 @@ use nifti_files::{VALUES, exercise, gzip, nifti_1, nifti_2, pair, put};
 
 const WHOLE_FILE: ReadLimits = ReadLimits { reach: Reach::WholeFile, memory_bytes: 1 << 20 };
 
-fn open(bytes: Vec<u8>) -> Result<Scan, NiftiError> {
+fn open(bytes: Vec<u8>) -> Result<Scan, ScanError> {
     let length = bytes.len() as u64;
     Scan::from_reader(Path::new("scan.nii"), Cursor::new(bytes), length)
 }
 
-fn open_pair(header: Vec<u8>, image: Vec<u8>) -> Result<Scan, NiftiError> {
+fn open_pair(header: Vec<u8>, image: Vec<u8>) -> Result<Scan, ScanError> {
     let [header_length, length] = [&header, &image].map(|bytes| bytes.len() as u64);
     Scan::from_pair_of_readers(
         (Path::new("scan.hdr"), Cursor::new(header), header_length),
@@ -30,9 +30,9 @@ fn open_pair(header: Vec<u8>, image: Vec<u8>) -> Result<Scan, NiftiError> {
     )
 }
 
-fn values(scan: Result<Scan, NiftiError>, limits: ReadLimits) -> Result<Vec<f32>, NiftiError> {
+fn values(scan: Result<Scan, ScanError>, limits: ReadLimits) -> Result<Vec<f32>, ScanError> {
     let scan = scan?;
-    let whole = Region::whole(scan.header().shape);
+    let whole = Region::whole(scan.layout().shape);
     Ok(scan.read_blocks(&[whole], limits)?[0].values())
 }
 
@@ -104,7 +104,7 @@ fn no_flipped_bit_of_a_header_is_worse_than_an_error() {
             if let Err(error) = scan.affine(Orientation::Auto) {
                 assert!(error.to_string().contains("byte "), "{kind}, bit {bit}: {error}");
             }
-            let voxels = scan.header().shape.iter().product::<usize>();
+            let voxels = scan.layout().shape.iter().product::<usize>();
             let found = values(Ok(scan), WHOLE_FILE).expect("a header that was accepted can be read");
             assert_eq!(found.len(), voxels, "{kind}, bit {bit}");
         }

@@ -1,5 +1,7 @@
 //! The files and folders that a table's rows name: where their paths lead, and what is there.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use pipe_cache::{Form, InputMemo};
@@ -34,9 +36,9 @@ impl RowFiles {
         let name = name.strip_suffix('/').filter(|name| !name.is_empty()).unwrap_or(name);
         let is_file = self.is_file(name);
         if is_file && column.leads_to != LeadsTo::Folder {
-            let Some((first, second)) = column.pair_of.and_then(|pair_of| pair_of(name)) else {
-                return Ok(Found::One(name.to_string()));
-            };
+            let pair = column.pair_of.map(|pair_of| pair_of(name, &|length| self.beginning(name, length)));
+            let pair = pair.transpose().map_err(|problem| format!("{cell}: {problem}"))?;
+            let Some((first, second)) = pair.flatten() else { return Ok(Found::One(name.to_string())) };
             let other = if first == name { &second } else { &first };
             return match self.is_file(other) {
                 true => Ok(Found::Pair(first, second)),
@@ -78,6 +80,17 @@ impl RowFiles {
         }
     }
 
+    /// The first bytes of a file, as many of `length` as it has.
+    fn beginning(&self, name: &str, length: usize) -> Option<Vec<u8>> {
+        let path = match self {
+            RowFiles::Root(root) => root.join(name),
+            RowFiles::Within(files) => files.get(name)?.path().ok()?,
+        };
+        let mut bytes = Vec::new();
+        File::open(path).and_then(|file| file.take(length as u64).read_to_end(&mut bytes)).ok()?;
+        Some(bytes)
+    }
+
     fn is_file(&self, name: &str) -> bool {
         match self {
             RowFiles::Root(root) => root.join(name).is_file(),
@@ -109,9 +122,20 @@ mod tests {
 
     use super::*;
 
-    fn halves(name: &str) -> Option<(String, String)> {
-        let stem = name.strip_suffix(".a").or_else(|| name.strip_suffix(".b"))?;
-        Some((format!("{stem}.a"), format!("{stem}.b")))
+    /// `.a` and `.b` belong together; a `.c` says what belongs to it.
+    fn halves(
+        name: &str,
+        beginning: &dyn Fn(usize) -> Option<Vec<u8>>,
+    ) -> Result<Option<(String, String)>, String> {
+        if name.ends_with(".c") {
+            let other = String::from_utf8(beginning(64).unwrap_or_default()).unwrap();
+            return match other.as_str() {
+                "bad" => Err("it says nothing of its other half".to_string()),
+                other => Ok(Some((name.to_string(), other.to_string()))),
+            };
+        }
+        let stem = name.strip_suffix(".a").or_else(|| name.strip_suffix(".b"));
+        Ok(stem.map(|stem| (format!("{stem}.a"), format!("{stem}.b"))))
     }
 
     #[test]
@@ -121,6 +145,9 @@ mod tests {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, name).unwrap();
+        }
+        for (name, text) in [("says.c", "whole"), ("lone.c", "away"), ("bad.c", "bad")] {
+            fs::write(folder.path().join(name), text).unwrap();
         }
         let files = RowFiles::Root(folder.path().to_path_buf());
         let find =
@@ -133,6 +160,9 @@ mod tests {
             (LeadsTo::File, "two.a", Ok(pair.clone())),
             (LeadsTo::File, "two.b", Ok(pair)),
             (LeadsTo::File, "lone.b", Err("there is no file lone.a in ROOT, the other half of lone.b")),
+            (LeadsTo::File, "says.c", Ok(Found::Pair("says.c".to_string(), "whole".to_string()))),
+            (LeadsTo::File, "lone.c", Err("there is no file away in ROOT, the other half of lone.c")),
+            (LeadsTo::File, "bad.c", Err("bad.c: it says nothing of its other half")),
             (LeadsTo::File, "none", Err("there is no file none in ROOT")),
             (LeadsTo::File, "series", Err("series is a folder, expected a file")),
             (LeadsTo::Folder, "series/", Ok(series.clone())),

@@ -9,9 +9,9 @@ use pipe_engine::stage::{
 
 use super::{CODE, NoParams};
 
-fn halves(name: &str) -> Option<(String, String)> {
-    let stem = name.strip_suffix(".head").or_else(|| name.strip_suffix(".body"))?;
-    Some((format!("{stem}.head"), format!("{stem}.body")))
+fn halves(name: &str, _: &dyn Fn(usize) -> Option<Vec<u8>>) -> Result<Option<(String, String)>, String> {
+    let stem = name.strip_suffix(".head").or_else(|| name.strip_suffix(".body"));
+    Ok(stem.map(|stem| (format!("{stem}.head"), format!("{stem}.body"))))
 }
 
 fn text(file: &InputFile) -> Result<String, StageError> {

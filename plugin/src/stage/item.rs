@@ -112,8 +112,13 @@ impl RowItems {
     }
 }
 
-/// The two names that a path in a table stands for, when it stands for two: the leading file and its other half.
-pub type PairOf = fn(&str) -> Option<(String, String)>;
+/// The two names that a path in a table stands for, when it stands for two: the leading file and its other half. Where names do
+/// not tell, a file says it: `beginning` gives as many of its first bytes as are asked for, and nothing for one that cannot be read.
+///
+/// # Errors
+/// Why the other half cannot be told, in words.
+pub type PairOf =
+    fn(name: &str, beginning: &dyn Fn(usize) -> Option<Vec<u8>>) -> Result<Option<(String, String)>, String>;
 
 /// A column whose cells are paths.
 #[derive(Clone, Copy, Debug)]
@@ -124,7 +129,7 @@ pub struct FileColumn {
     pub leads_to: LeadsTo,
     /// Whether the column, or a cell of it, may be missing.
     pub optional: bool,
-    /// Recognises, by name, the halves of content that is kept in two files.
+    /// Recognises the halves of content that is kept in two files.
     pub pair_of: Option<PairOf>,
 }
 

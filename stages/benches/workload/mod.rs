@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 
 use flate2::{Decompress, FlushDecompress};
 use pipe_imaging::affine::Affine;
-use pipe_imaging::nifti::Scan;
 use pipe_imaging::nifti_write::{Volume, write};
 use pipe_imaging::orientation::Orientation;
+use pipe_imaging::scan::Scan;
 use pipe_stages::crop::geometry::{LpsPoint, ScanSpace};
 use pipe_stages::crop::reference::Grid;
 use pipe_stages::crop::{CropParameters, crop};
@@ -69,10 +69,10 @@ impl Workload {
     pub fn prefix(&self, nodule: LpsPoint) -> u64 {
         let scan = Scan::open(&self.path).unwrap();
         let affine = scan.affine(Orientation::Auto).unwrap();
-        let space = ScanSpace::new(scan.header().shape, &affine).unwrap();
+        let space = ScanSpace::new(scan.layout().shape, &affine).unwrap();
         let crop_box = Grid::new(&space).crop_box(nodule, CropParameters::default().size_mm);
         let [_, row, slice] = crop_box.region().end;
-        scan.header().row_start(row, slice - 1)
+        scan.layout().row_start(row, slice - 1)
     }
 
     /// Merely inflates that many bytes, with the inflater that the reader has.

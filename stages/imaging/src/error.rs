@@ -11,7 +11,7 @@ use super::orientation::OrientationError;
 
 /// Why a scan cannot be read. Every message names the file.
 #[derive(Debug, thiserror::Error)]
-pub enum NiftiError {
+pub enum ScanError {
     /// The file cannot be opened or looked at.
     #[error("{}: cannot open: {cause}", path.display())]
     Open {
@@ -86,8 +86,26 @@ pub enum NiftiError {
         /// The magic's byte in the header.
         offset: usize,
     },
-    /// It is no NIfTI file at all.
-    #[error("{}: is {what}, expected NIfTI (.nii, .nii.gz, .hdr with .img)", path.display())]
+    /// A header that is text says something that no scan can have.
+    #[error("{}{}: {problem}", path.display(), if *line == 0 { String::new() } else { format!(":{line}") })]
+    Text {
+        /// The file.
+        path: PathBuf,
+        /// The line, counted from 1; 0 for what is missing.
+        line: usize,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A header alone: it names the file with its voxels, which was not given.
+    #[error("{}: its voxels are in {data}, which is missing beside it", path.display())]
+    Detached {
+        /// The header.
+        path: PathBuf,
+        /// The file that it names.
+        data: String,
+    },
+    /// It is of no format that is read.
+    #[error("{}: is {what}, expected NIfTI (.nii, .nii.gz, .hdr with .img), NRRD (.nrrd, .nhdr) or MetaImage (.mha, .mhd)", path.display())]
     Foreign {
         /// The file.
         path: PathBuf,
@@ -114,12 +132,19 @@ pub enum NiftiError {
     },
 }
 
-impl NiftiError {
+impl ScanError {
     /// What to do about a file of this name, where more can be said than that it has to be replaced.
     pub fn advice(&self, name: &Path) -> Option<String> {
         match self {
             Self::Foreign { what, .. } => Some(what.fix(Wanted::Scan, name)),
             Self::Orientation { cause, .. } => cause.advice().map(str::to_string),
+            Self::Detached { data, .. } => Some(format!(
+                "put {data} beside it, and name the header (.nhdr, .mhd) in the table; or write both as one file (.nrrd, .mha)"
+            )),
+            Self::Text { .. } => Some(
+                "write it again, as with `python3 -c \"import SimpleITK as s; s.WriteImage(s.ReadImage('IN'), 'OUT.nii.gz')\"`"
+                    .to_string(),
+            ),
             _ => None,
         }
     }

@@ -3,7 +3,8 @@
 //! Fields come from `fields`; this module decides which values are acceptable. It knows
 //! neither files nor streams, so its errors name field and byte, and the reader adds the path.
 
-use super::fields::{Fields, Layout};
+use super::fields::{self, Fields};
+use super::layout::Layout;
 use super::orientation::{Forms, Offsets};
 use super::voxels::DataType;
 
@@ -45,18 +46,8 @@ pub struct ScanHeader {
     pub version: Version,
     /// Whether the voxels follow in the same file.
     pub storage: Storage,
-    /// Voxels along the stored axes; the first varies fastest.
-    pub shape: [usize; 3],
-    /// How a voxel is stored.
-    pub data_type: DataType,
-    /// Whether voxels are stored with the most significant byte first.
-    pub big_endian: bool,
-    /// Factor of a stored value (`scl_slope`).
-    pub slope: f64,
-    /// Summand of a stored value (`scl_inter`).
-    pub intercept: f64,
-    /// Where the voxels begin, in bytes from the start of the uncompressed file that holds them.
-    pub data_offset: u64,
+    /// How the voxels lie in the file that holds them.
+    pub layout: Layout,
     /// The orientation fields.
     pub forms: Forms,
 }
@@ -73,37 +64,23 @@ impl ScanHeader {
         Ok(Self {
             version: fields.version,
             storage: fields.storage,
-            shape,
-            data_type: data_type(&fields)?,
-            big_endian: fields.big_endian,
-            slope,
-            intercept,
-            data_offset: data_offset(&fields)?,
+            layout: Layout {
+                shape,
+                data_type: data_type(&fields)?,
+                big_endian: fields.big_endian,
+                slope,
+                intercept,
+                data_offset: data_offset(&fields)?,
+            },
             forms: forms(&fields)?,
         })
-    }
-
-    /// Bytes of one row of voxels (along the first axis): at most 8 MiB.
-    pub fn row_bytes(&self) -> usize {
-        self.shape[0] * self.data_type.bytes()
-    }
-
-    /// Where a row of voxels begins, in bytes from the start of the uncompressed file that holds
-    /// them. Cannot overflow: three 20-bit extents of 8 bytes, and a 30-bit offset.
-    pub fn row_start(&self, row: usize, slice: usize) -> u64 {
-        self.data_offset + self.row_bytes() as u64 * (slice as u64 * self.shape[1] as u64 + row as u64)
-    }
-
-    /// Length of that file up to the end of the last voxel.
-    pub fn data_end(&self) -> u64 {
-        self.row_start(0, self.shape[2])
     }
 }
 
 /// Three extents; further axes must be singletons. A picture of two axes is a scan of one slice, and
 /// extents that `dim[0]` does not count are not looked at.
 fn shape(fields: &Fields) -> Result<[usize; 3], FieldError> {
-    let Layout { dim: offset, dim_bytes, .. } = fields.layout;
+    let fields::Layout { dim: offset, dim_bytes, .. } = fields.layout;
     let [axes, extents @ ..] = fields.dim;
     let counted = usize::try_from(axes).ok().filter(|axes| (2..=7).contains(axes));
     let counted = counted.ok_or_else(|| FieldError::new("dim[0]", offset, axes, "2 to 7 axes"))?;
@@ -270,14 +247,14 @@ mod tests {
     #[test]
     fn a_written_header_reads_back() {
         let found = ScanHeader::parse(&header()).expect("valid");
-        assert_eq!(found.shape, [4, 5, 6]);
-        assert_eq!(found.data_type, DataType::Int16);
-        assert_eq!((found.slope, found.intercept), (1.0, 0.0));
-        assert_eq!(found.data_offset, 352);
-        assert_eq!(found.row_bytes(), 8);
-        assert_eq!(found.data_end(), 352 + 240);
+        assert_eq!(found.layout.shape, [4, 5, 6]);
+        assert_eq!(found.layout.data_type, DataType::Int16);
+        assert_eq!((found.layout.slope, found.layout.intercept), (1.0, 0.0));
+        assert_eq!(found.layout.data_offset, 352);
+        assert_eq!(found.layout.row_bytes(), 8);
+        assert_eq!(found.layout.data_end(), 352 + 240);
         assert_eq!((found.forms.sform_code, found.forms.qform_code), (1, 1));
-        assert!(!found.big_endian);
+        assert!(!found.layout.big_endian);
     }
 
     #[test]
@@ -318,9 +295,9 @@ mod tests {
         for big_endian in [false, true] {
             let found = ScanHeader::parse(&header_2(big_endian)).expect("valid");
             assert_eq!((found.version, found.storage), (Version::Two, Storage::SingleFile));
-            assert_eq!((found.shape, found.data_type), ([4, 5, 6], DataType::Int16));
-            assert_eq!((found.slope, found.intercept), (1.5, -7.25));
-            assert_eq!((found.data_offset, found.big_endian), (544, big_endian));
+            assert_eq!((found.layout.shape, found.layout.data_type), ([4, 5, 6], DataType::Int16));
+            assert_eq!((found.layout.slope, found.layout.intercept), (1.5, -7.25));
+            assert_eq!((found.layout.data_offset, found.layout.big_endian), (544, big_endian));
             let forms = found.forms;
             assert_eq!((forms.qform_code, forms.sform_code, forms.millimetres), (3, 2, 1.0));
             assert_eq!((forms.mirrored, forms.spacing), (true, [0.7, 0.8, 2.0]));
@@ -366,7 +343,7 @@ mod tests {
         bytes[12..16].copy_from_slice(&[64, 0, 64, 0]);
         bytes[168..176].copy_from_slice(&(1_i64 << 30).to_le_bytes());
         let found = ScanHeader::parse(&bytes).expect("acceptable");
-        assert_eq!(found.data_end(), (1 << 63) + (1 << 30));
+        assert_eq!(found.layout.data_end(), (1 << 63) + (1 << 30));
     }
 
     #[test]
@@ -374,7 +351,8 @@ mod tests {
         let mut bytes = with(344, b"ni1\0");
         for (offset, accepted) in [(0.0, true), (16.0, true), (352.0, true), (-1.0, false), (0.5, false)] {
             bytes[108..112].copy_from_slice(&f32::to_le_bytes(offset));
-            let found = ScanHeader::parse(&bytes).map(|header| (header.storage, header.data_offset as f32));
+            let found =
+                ScanHeader::parse(&bytes).map(|header| (header.storage, header.layout.data_offset as f32));
             assert_eq!(found.ok(), accepted.then_some((Storage::Pair, offset)));
         }
     }
@@ -386,7 +364,7 @@ mod tests {
         bytes[46..48].copy_from_slice(&(-6_i16).to_le_bytes());
         bytes[88..92].copy_from_slice(&0_f32.to_le_bytes());
         let found = ScanHeader::parse(&bytes).expect("valid");
-        assert_eq!((found.shape, found.forms.spacing[2]), ([4, 5, 1], 1.0));
+        assert_eq!((found.layout.shape, found.forms.spacing[2]), ([4, 5, 1], 1.0));
     }
 
     #[test]
@@ -396,7 +374,7 @@ mod tests {
             bytes[48..50].copy_from_slice(&extent.to_le_bytes());
             ScanHeader::parse(&bytes)
         };
-        assert_eq!(four_axes(1).expect("one volume").shape, [4, 5, 6]);
+        assert_eq!(four_axes(1).expect("one volume").layout.shape, [4, 5, 6]);
         assert!(four_axes(2).expect_err("two volumes").to_string().starts_with("dim[4] (byte 48) is 2"));
     }
 
@@ -406,7 +384,7 @@ mod tests {
             let mut bytes = with(112, &slope.to_le_bytes());
             bytes[116..120].copy_from_slice(&7_f32.to_le_bytes());
             let found = ScanHeader::parse(&bytes).expect("valid");
-            assert_eq!((found.slope, found.intercept), (1.0, 0.0));
+            assert_eq!((found.layout.slope, found.layout.intercept), (1.0, 0.0));
         }
     }
 

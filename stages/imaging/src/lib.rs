@@ -1,4 +1,4 @@
-//! CT scans on disk: DICOM series, NIfTI headers, orientation, and voxels read as a stream.
+//! CT scans on disk: DICOM series; NIfTI, NRRD and MetaImage headers, orientation, and voxels read as a stream.
 //!
 //! Nothing here knows of nodules, crops or samples tables. World coordinates are NIfTI's own, RAS
 //! millimetres; whoever holds LPS points converts them.
@@ -15,10 +15,13 @@ mod error;
 mod fields;
 mod gzip;
 pub mod header;
-pub mod nifti;
+pub mod layout;
+mod nifti;
 pub mod nifti_write;
 pub mod orientation;
 pub mod placement;
 pub mod plausibility;
+pub mod scan;
 mod source;
+mod text_header;
 pub mod voxels;

@@ -262,8 +262,8 @@ impl HeaderWriter {
 mod tests {
     use super::*;
     use crate::header::ScanHeader;
-    use crate::nifti::{ReadLimits, Scan};
     use crate::orientation::Orientation;
+    use crate::scan::{ReadLimits, Scan};
     use crate::voxels::Region;
 
     fn voxels() -> Vec<i16> {
@@ -291,7 +291,7 @@ mod tests {
                     "{found:?} {expected:?}"
                 );
             }
-            let region = Region::whole(scan.header().shape);
+            let region = Region::whole(scan.layout().shape);
             let blocks = scan.read_blocks(&[region], ReadLimits::default()).expect("read through");
             let expected: Vec<f32> = voxels.iter().map(|&voxel| f32::from(voxel)).collect();
             assert_eq!(blocks[0].values(), expected, "{name}");
@@ -358,8 +358,8 @@ mod tests {
     fn the_header_says_what_was_asked() {
         let header =
             ScanHeader::parse(&header_bytes([3, 4, 5], &volume(&[]).affine).expect("valid")).expect("valid");
-        assert_eq!(header.shape, [3, 4, 5]);
-        assert_eq!(header.data_offset, DATA_OFFSET as u64);
+        assert_eq!(header.layout.shape, [3, 4, 5]);
+        assert_eq!(header.layout.data_offset, DATA_OFFSET as u64);
         assert!(header.forms.mirrored);
     }
 }

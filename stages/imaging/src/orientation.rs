@@ -76,6 +76,12 @@ pub enum OrientationError {
         /// The bytes of `sform_code` and `qform_code` in the header.
         codes: [usize; 2],
     },
+    /// A header of another format leaves open what its axes mean in the patient.
+    #[error("{why}: the header does not say how the scan lies in the patient")]
+    NotStated {
+        /// What is missing.
+        why: &'static str,
+    },
     /// The form that was asked for has code 0.
     #[error("the {form} was asked for, but its code is 0")]
     Missing {

@@ -5,8 +5,8 @@
 
 use std::fmt;
 
-use super::header::ScanHeader;
-use super::nifti::{NiftiError, Reach, ReadLimits, Scan};
+use super::layout::Layout;
+use super::scan::{Reach, ReadLimits, Scan, ScanError};
 use super::voxels::Region;
 
 /// Millimetres between voxels in the plane of the slices: fields of view of 100 to 700 mm with 256 to 1024 pixels
@@ -185,10 +185,10 @@ pub struct Looked {
 ///
 /// # Errors
 /// When they cannot be read.
-pub fn look(scan: Scan) -> Result<Looked, NiftiError> {
+pub fn look(scan: Scan) -> Result<Looked, ScanError> {
     let limits = ReadLimits { memory_bytes: u64::MAX, reach: Reach::WholeFile };
-    let region = first_slices(scan.header());
-    let whole = region == Region::whole(scan.header().shape);
+    let region = first_slices(scan.layout());
+    let whole = region == Region::whole(scan.layout().shape);
     let (lowest, highest) = (f64::INFINITY, f64::NEG_INFINITY);
     let mut looked = Looked { lowest, highest, shares: [0.0; 2], finite: true, whole };
     let (mut count, mut low, mut high) = (0_usize, 0_usize, 0_usize);
@@ -210,9 +210,9 @@ pub fn look(scan: Scan) -> Result<Looked, NiftiError> {
 }
 
 /// Some rows of the first slices, so many that they stay small whatever the header says.
-fn first_slices(header: &ScanHeader) -> Region {
-    let [columns, rows, slices] = header.shape;
-    let row_bytes = header.row_bytes().max(1);
+fn first_slices(layout: &Layout) -> Region {
+    let [columns, rows, slices] = layout.shape;
+    let row_bytes = layout.row_bytes().max(1);
     let rows_read = (LOOKED_AT_BYTES / row_bytes).clamp(1, rows.max(1));
     let slices_read = (LOOKED_AT_BYTES / row_bytes.saturating_mul(rows.max(1))).clamp(1, slices.max(1));
     Region { start: [0; 3], end: [columns, rows_read, slices_read] }
@@ -330,7 +330,7 @@ mod tests {
         let mut damaged = bytes.clone();
         let checksum = damaged.len() - 8;
         damaged[checksum] ^= 1;
-        assert!(matches!(look(opened(damaged)), Err(NiftiError::Gzip { .. })));
+        assert!(matches!(look(opened(damaged)), Err(ScanError::Gzip { .. })));
         assert_eq!(
             look(opened(bytes)).expect("readable"),
             Looked {

@@ -1,15 +1,17 @@
 //! The bytes of a scan's file, compressed or not, read in order.
 //!
-//! Whether a file is compressed is seen from its first bytes, not from its name. Bytes are inflated,
+//! Whether a NIfTI file is compressed is seen from its first bytes, not from its name; other headers say it. Bytes are inflated,
 //! or read, straight into one buffer that is lent out. Parts of a plain file that nobody needs are
 //! passed by seeking; those of a compressed one have to be inflated. What the bytes mean is not known
 //! here, but for how many are expected.
 
-use std::fs::File;
+use std::fs;
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use super::error::NiftiError;
+use flate2::bufread::ZlibDecoder;
+
+use super::error::ScanError;
 use super::gzip::{GzipError, GzipReader, LARGEST_EXPANSION, MAGIC};
 
 /// The size of a lent buffer that pays: large beside the inflater's window of 32 KiB, which it copies
@@ -20,8 +22,109 @@ const STORED_BUFFER_BYTES: usize = 64 * 1024;
 /// some writers do; without a bound a small file could inflate for hours.
 pub(super) const LARGEST_SURPLUS: u64 = 16 << 20;
 
-trait Stored: Read + Seek + Send {}
+pub(super) trait Stored: Read + Seek + Send {}
 impl<T: Read + Seek + Send> Stored for T {}
+
+/// How bytes are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Encoding {
+    /// As they are.
+    Plain,
+    /// As gzip members.
+    Gzip,
+    /// As a zlib stream.
+    Zlib,
+}
+
+/// A file of which nothing is known yet.
+pub(super) struct File {
+    path: PathBuf,
+    stored: Box<dyn Stored>,
+    length: u64,
+}
+
+impl File {
+    pub(super) fn open_stored(path: &Path) -> Result<Self, ScanError> {
+        let open = || {
+            let file = fs::File::open(path)?;
+            let metadata = file.metadata()?;
+            if metadata.is_file() { Ok((file, metadata.len())) } else { Err(io::Error::other("not a file")) }
+        };
+        let (file, length) = open().map_err(|cause| ScanError::Open { path: path.to_owned(), cause })?;
+        Ok(Self::new(path, file, length))
+    }
+
+    /// Of `length` bytes; `path` serves messages only.
+    pub(super) fn new(path: &Path, stored: impl Read + Seek + Send + 'static, length: u64) -> Self {
+        Self { path: path.to_owned(), stored: Box::new(stored), length }
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// The bytes at the start as they are stored, as many of `length` as there are.
+    pub(super) fn head(&mut self, length: usize) -> Result<Vec<u8>, ScanError> {
+        let mut head = Vec::new();
+        let read = self.stored.by_ref().take(length as u64).read_to_end(&mut head);
+        let read = read.and_then(|_| self.stored.rewind());
+        read.map_err(|cause| self.failed(cause))?;
+        Ok(head)
+    }
+
+    /// The part of it from a byte on, as a file.
+    pub(super) fn behind(mut self, start: u64) -> Result<Self, ScanError> {
+        let start = start.min(self.length);
+        self.stored.seek(SeekFrom::Start(start)).map_err(|cause| self.failed(cause))?;
+        let length = self.length - start;
+        Ok(Self { path: self.path, stored: Box::new(Part { stored: self.stored, start }), length })
+    }
+
+    /// Its bytes, inflated if they begin as gzip does.
+    pub(super) fn plain(mut self) -> Result<Source, ScanError> {
+        let is_gzip = self.head(MAGIC.len())? == MAGIC;
+        self.encoded(if is_gzip { Encoding::Gzip } else { Encoding::Plain })
+    }
+
+    /// Its bytes, which are encoded so.
+    pub(super) fn encoded(self, encoding: Encoding) -> Result<Source, ScanError> {
+        let Self { path, stored, length } = self;
+        let stream = Stream::new(stored, length, encoding);
+        let stream = stream.map_err(|cause| ScanError::Read { path: path.clone(), offset: 0, cause })?;
+        Ok(Source { path, stream, stored_length: length, position: 0, expected: 0, buffer: Vec::new() })
+    }
+
+    fn failed(&self, cause: io::Error) -> ScanError {
+        ScanError::Read { path: self.path.clone(), offset: 0, cause }
+    }
+}
+
+/// The bytes of a file from one on.
+struct Part {
+    stored: Box<dyn Stored>,
+    start: u64,
+}
+
+impl Read for Part {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stored.read(buffer)
+    }
+}
+
+impl Seek for Part {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let to = match to {
+            SeekFrom::Start(place) => SeekFrom::Start(place.saturating_add(self.start)),
+            other => other,
+        };
+        let place = self.stored.seek(to)?;
+        place.checked_sub(self.start).ok_or_else(|| io::Error::other("a place before the beginning"))
+    }
+}
 
 enum Stream {
     Plain(Box<dyn Stored>),
@@ -30,6 +133,7 @@ enum Stream {
         /// The file's last four bytes: ISIZE, when they end a member.
         last_word: u32,
     },
+    Zlib(Box<ZlibDecoder<BufReader<Box<dyn Stored>>>>),
 }
 
 /// A file of a scan.
@@ -46,31 +150,6 @@ pub(super) struct Source {
 }
 
 impl Source {
-    pub(super) fn open(path: &Path) -> Result<Self, NiftiError> {
-        let open = || {
-            let file = File::open(path)?;
-            let metadata = file.metadata()?;
-            if metadata.is_file() { Ok((file, metadata.len())) } else { Err(io::Error::other("not a file")) }
-        };
-        let (file, length) = open().map_err(|cause| NiftiError::Open { path: path.to_owned(), cause })?;
-        Self::new(path, file, length)
-    }
-
-    /// From `length` stored bytes; `path` serves messages only.
-    pub(super) fn new(
-        path: &Path,
-        stored: impl Read + Seek + Send + 'static,
-        length: u64,
-    ) -> Result<Self, NiftiError> {
-        let stream = Stream::new(Box::new(stored), length).map_err(|cause| NiftiError::Read {
-            path: path.to_owned(),
-            offset: 0,
-            cause,
-        })?;
-        let path = path.to_owned();
-        Ok(Self { path, stream, stored_length: length, position: 0, expected: 0, buffer: Vec::new() })
-    }
-
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -78,12 +157,12 @@ impl Source {
     /// Says how many bytes of uncompressed data there should be.
     ///
     /// # Errors
-    /// [`NiftiError::Truncated`] when a file of this length cannot hold them.
-    pub(super) fn expect(&mut self, expected: u64) -> Result<(), NiftiError> {
+    /// [`ScanError::Truncated`] when a file of this length cannot hold them.
+    pub(super) fn expect(&mut self, expected: u64) -> Result<(), ScanError> {
         self.expected = expected;
         let found = match self.stream {
             Stream::Plain(_) => self.stored_length,
-            Stream::Gzip { .. } => self.stored_length.saturating_mul(LARGEST_EXPANSION),
+            Stream::Gzip { .. } | Stream::Zlib(_) => self.stored_length.saturating_mul(LARGEST_EXPANSION),
         };
         if expected > found { Err(self.truncated(found)) } else { Ok(()) }
     }
@@ -95,6 +174,7 @@ impl Source {
         match self.stream {
             Stream::Plain(_) => true,
             Stream::Gzip { last_word, .. } => last_word == self.expected as u32,
+            Stream::Zlib(_) => false,
         }
     }
 
@@ -106,7 +186,7 @@ impl Source {
     }
 
     /// Lends the next `length` bytes.
-    pub(super) fn read(&mut self, length: usize) -> Result<&[u8], NiftiError> {
+    pub(super) fn read(&mut self, length: usize) -> Result<&[u8], ScanError> {
         self.fill(length)?;
         Ok(self.buffer.get(..length).unwrap_or_default())
     }
@@ -123,7 +203,7 @@ impl Source {
     }
 
     /// Passes over the bytes up to `target`; one that lies behind is left alone.
-    pub(super) fn skip_to(&mut self, target: u64) -> Result<(), NiftiError> {
+    pub(super) fn skip_to(&mut self, target: u64) -> Result<(), ScanError> {
         let missing = target.saturating_sub(self.position);
         match (&mut self.stream, i64::try_from(missing)) {
             (_, Ok(0)) => Ok(()),
@@ -134,7 +214,7 @@ impl Source {
                 Ok(())
             }
             (Stream::Plain(_), Err(_)) => Err(self.truncated(self.stored_length)),
-            (Stream::Gzip { .. }, _) => {
+            (Stream::Gzip { .. } | Stream::Zlib(_), _) => {
                 while self.position < target {
                     let step = usize::try_from(target - self.position).unwrap_or(BUFFER_BYTES);
                     self.fill(step.min(BUFFER_BYTES))?;
@@ -147,8 +227,8 @@ impl Source {
     /// Reads a compressed file to its end, so that damage and truncation are noticed.
     ///
     /// # Errors
-    /// [`NiftiError`] when it is damaged, too short, or goes on far behind the expected bytes.
-    pub(super) fn finish(&mut self) -> Result<(), NiftiError> {
+    /// [`ScanError`] when it is damaged, too short, or goes on far behind the expected bytes.
+    pub(super) fn finish(&mut self) -> Result<(), ScanError> {
         if matches!(self.stream, Stream::Plain(_)) {
             return Ok(());
         }
@@ -158,13 +238,13 @@ impl Source {
             self.position += count as u64;
             if self.position - self.expected > LARGEST_SURPLUS {
                 let (path, expected) = (self.path.clone(), self.expected);
-                return Err(NiftiError::Surplus { path, expected, allowed: LARGEST_SURPLUS });
+                return Err(ScanError::Surplus { path, expected, allowed: LARGEST_SURPLUS });
             }
         }
         Ok(())
     }
 
-    fn fill(&mut self, length: usize) -> Result<(), NiftiError> {
+    fn fill(&mut self, length: usize) -> Result<(), ScanError> {
         self.reserve(length)?;
         let mut filled = 0;
         while filled < length {
@@ -178,7 +258,7 @@ impl Source {
         Ok(())
     }
 
-    fn reserve(&mut self, length: usize) -> Result<(), NiftiError> {
+    fn reserve(&mut self, length: usize) -> Result<(), ScanError> {
         let missing = length.saturating_sub(self.buffer.len());
         if missing > 0 {
             let reserved = self.buffer.try_reserve_exact(missing);
@@ -189,7 +269,7 @@ impl Source {
     }
 
     /// Reads some bytes into a part of the buffer; 0 at the end of the data.
-    fn some(&mut self, start: usize, end: usize) -> Result<usize, NiftiError> {
+    fn some(&mut self, start: usize, end: usize) -> Result<usize, ScanError> {
         let part = self.buffer.get_mut(start..end).unwrap_or_default();
         match &mut self.stream {
             Stream::Plain(stored) => loop {
@@ -199,33 +279,39 @@ impl Source {
                 }
             },
             Stream::Gzip { reader, .. } => reader.read(part).map_err(|cause| self.damaged(cause)),
+            Stream::Zlib(reader) => reader.read(part).map_err(|cause| match cause.kind() {
+                io::ErrorKind::UnexpectedEof => self.truncated(self.position),
+                _ => self.failed(cause),
+            }),
         }
     }
 
-    fn damaged(&self, cause: GzipError) -> NiftiError {
+    fn damaged(&self, cause: GzipError) -> ScanError {
         match cause {
             GzipError::CutOff { .. } => self.truncated(self.position),
             GzipError::Read(cause) => self.failed(cause),
-            cause => NiftiError::Gzip { path: self.path.clone(), offset: self.position, cause },
+            cause => ScanError::Gzip { path: self.path.clone(), offset: self.position, cause },
         }
     }
 
-    fn failed(&self, cause: io::Error) -> NiftiError {
-        NiftiError::Read { path: self.path.clone(), offset: self.position, cause }
+    fn failed(&self, cause: io::Error) -> ScanError {
+        ScanError::Read { path: self.path.clone(), offset: self.position, cause }
     }
 
-    fn truncated(&self, found: u64) -> NiftiError {
-        NiftiError::Truncated { path: self.path.clone(), expected: self.expected, found }
+    fn truncated(&self, found: u64) -> ScanError {
+        ScanError::Truncated { path: self.path.clone(), expected: self.expected, found }
     }
 }
 
 impl Stream {
-    fn new(mut stored: Box<dyn Stored>, length: u64) -> io::Result<Self> {
-        let mut first = Vec::new();
-        stored.by_ref().take(MAGIC.len() as u64).read_to_end(&mut first)?;
-        if first != MAGIC {
-            stored.rewind()?;
-            return Ok(Self::Plain(stored));
+    fn new(mut stored: Box<dyn Stored>, length: u64, encoding: Encoding) -> io::Result<Self> {
+        match encoding {
+            Encoding::Plain => return Ok(Self::Plain(stored)),
+            Encoding::Zlib => {
+                let reader = BufReader::with_capacity(STORED_BUFFER_BYTES, stored);
+                return Ok(Self::Zlib(Box::new(ZlibDecoder::new(reader))));
+            }
+            Encoding::Gzip => {}
         }
         stored.seek(SeekFrom::Start(length.saturating_sub(4)))?;
         let mut last = Vec::new();

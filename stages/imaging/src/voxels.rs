@@ -3,6 +3,8 @@
 //! A [`Block`] keeps small integers as they are stored and everything else as scaled f32, so that a
 //! CT takes two bytes a voxel. It knows where in its scan it lies, but not what it is for.
 
+use super::layout::Layout;
+
 /// How one voxel is stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DataType {
@@ -172,16 +174,16 @@ pub(super) struct BlockBuilder {
 
 impl BlockBuilder {
     /// An empty block with room for its voxels; `None` when that memory is not to be had.
-    pub(super) fn new(region: Region, header: &super::header::ScanHeader) -> Option<Self> {
-        let voxels = if header.data_type.is_small_integer() {
+    pub(super) fn new(region: Region, layout: &Layout) -> Option<Self> {
+        let voxels = if layout.data_type.is_small_integer() {
             Voxels::Stored(with_capacity(region.voxels())?)
         } else {
             Voxels::Scaled(with_capacity(region.voxels())?)
         };
         Some(Self {
-            block: Block { region, voxels, slope: header.slope, intercept: header.intercept },
-            data_type: header.data_type,
-            big_endian: header.big_endian,
+            block: Block { region, voxels, slope: layout.slope, intercept: layout.intercept },
+            data_type: layout.data_type,
+            big_endian: layout.big_endian,
         })
     }
 

@@ -10,8 +10,8 @@ mod require;
 use std::path::Path;
 use std::process::Command;
 
-use pipe_imaging::nifti::{NiftiError, ReadLimits, Scan, pair_of};
 use pipe_imaging::orientation::Orientation;
+use pipe_imaging::scan::{ReadLimits, Scan, ScanError, pair_of};
 use pipe_imaging::voxels::Region;
 use serde::Deserialize;
 
@@ -41,7 +41,7 @@ fn cases(folder: &Path) -> Option<Vec<Case>> {
     Some(serde_json::from_slice(&text).expect("cases"))
 }
 
-fn open(folder: &Path, case: &Case) -> Result<Scan, NiftiError> {
+fn open(folder: &Path, case: &Case) -> Result<Scan, ScanError> {
     match case.files.as_slice() {
         [file] => Scan::open(&folder.join(file)),
         [header, image] => {
@@ -65,7 +65,7 @@ fn what_nibabel_writes_reads_as_nibabel_reads_it() {
     for case in cases {
         let name = &case.name;
         let scan = open(folder.path(), &case).unwrap_or_else(|error| panic!("{error}"));
-        assert_eq!(scan.header().shape, case.shape, "{name}");
+        assert_eq!(scan.layout().shape, case.shape, "{name}");
         let affine = scan.affine(Orientation::Itk).unwrap_or_else(|error| panic!("{error}"));
         for row in 0..3 {
             let [x, y, z] = affine.linear[row];

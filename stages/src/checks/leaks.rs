@@ -16,11 +16,10 @@ use rayon::prelude::*;
 use super::examples;
 use super::outlook::{Outlook, made_by, shown, table_of};
 use crate::cohort::leaks::{SharedPatient, alike_within, shared_patients};
-use crate::cohort::scans::halves;
+use crate::cohort::scans::open_outside;
 use crate::cohort::trained_on::PATIENTS;
 use crate::crop::signature::signature;
 use crate::splits::tables::read_pids;
-use pipe_imaging::nifti::Scan;
 
 /// Of files of one size, so much is compared at the start, in the middle and at the end.
 const COMPARED_BYTES: u64 = 64 << 10;
@@ -205,11 +204,7 @@ fn same_scans(first: &Cohort, second: &Cohort) -> Vec<(PathBuf, PathBuf)> {
 fn same_voxels(first: &Cohort, second: &Cohort, known: &[(PathBuf, PathBuf)]) -> Vec<(PathBuf, PathBuf)> {
     let known: HashSet<&PathBuf> = known.iter().map(|(_, tested)| tested).collect();
     let signed = |path: &PathBuf| -> Option<(String, PathBuf)> {
-        let scan = match halves(path.to_str()?) {
-            Some((header, image)) => Scan::open_pair(Path::new(&header), Path::new(&image)),
-            None => Scan::open(path),
-        };
-        Some((signature(scan.ok()?).ok()??, path.clone()))
+        Some((signature(open_outside(path).ok()?).ok()??, path.clone()))
     };
     let trained: Vec<&PathBuf> = first.scans.keys().collect();
     let trained: HashMap<String, PathBuf> = trained.into_par_iter().filter_map(signed).collect();

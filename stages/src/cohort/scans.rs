@@ -1,13 +1,15 @@
-//! The scans that a table's rows name: NIfTI in one file, or a header and its image in two.
+//! The scans that a table's rows name: NIfTI, NRRD or MetaImage, in one file, or a header and its voxels in two.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
 
 use pipe_plugin::stage::{FileColumn, Item, ItemFile, LeadsTo, StageError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use pipe_imaging::nifti::{NiftiError, Scan, pair_of};
 use pipe_imaging::orientation;
+use pipe_imaging::scan::{Scan, ScanError, TEXT_HEADER_BYTES, data_file_of, pair_of};
 
 /// The column that names a row's scan.
 pub(crate) const COLUMN: FileColumn = FileColumn::new("image_path", LeadsTo::File).pair_of(halves);
@@ -40,13 +42,42 @@ impl From<Orientation> for orientation::Orientation {
     }
 }
 
-/// The header's and the image's name, of a name that is one of them.
-pub(crate) fn halves(name: &str) -> Option<(String, String)> {
-    let other = pair_of(name)?;
-    let stem =
-        name.get(..name.len().saturating_sub(3)).filter(|_| name.to_ascii_lowercase().ends_with(".gz"));
-    let is_header = stem.unwrap_or(name).to_ascii_lowercase().ends_with(".hdr");
-    Some(if is_header { (name.to_string(), other) } else { (other, name.to_string()) })
+/// The header's name and that of the file with its voxels, of a name that is one of them. NRRD's and MetaImage's headers say it
+/// themselves.
+///
+/// # Errors
+/// A header that cannot be read.
+pub(crate) fn halves(
+    name: &str,
+    beginning: &dyn Fn(usize) -> Option<Vec<u8>>,
+) -> Result<Option<(String, String)>, String> {
+    let lower = name.to_ascii_lowercase();
+    if lower.ends_with(".nhdr") || lower.ends_with(".mhd") {
+        let data = data_file_of(&beginning(TEXT_HEADER_BYTES).unwrap_or_default())?;
+        let folder = name.rfind('/').map_or("", |end| &name[..=end]);
+        return Ok(data.map(|data| (name.to_string(), format!("{folder}{data}"))));
+    }
+    let Some(other) = pair_of(name) else { return Ok(None) };
+    let stem = lower.strip_suffix(".gz").unwrap_or(&lower);
+    let is_header = stem.ends_with(".hdr");
+    Ok(Some(if is_header { (name.to_string(), other) } else { (other, name.to_string()) }))
+}
+
+/// Opens the scan that a path outside the store leads to, with its other half where it has one.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn open_outside(path: &Path) -> Result<Scan, ScanError> {
+    let beginning = |length: usize| {
+        let mut bytes = Vec::new();
+        let file = File::open(path).ok()?;
+        file.take(length as u64).read_to_end(&mut bytes).ok()?;
+        Some(bytes)
+    };
+    match path.to_str().and_then(|name| halves(name, &beginning).ok()?) {
+        Some((header, data)) => Scan::open_pair(Path::new(&header), Path::new(&data)),
+        None => Scan::open(path),
+    }
 }
 
 /// An error about a file, which is named once: readers name the path, and that is what a file of the project is shown
@@ -60,7 +91,7 @@ pub(crate) fn about(shown: &str, error: &dyn std::fmt::Display) -> String {
 pub(crate) const REPLACE: &str = "replace the scan, or take its rows out of the table";
 
 /// What to do about a scan or a mask that cannot be read, by the name that the table gives it.
-pub(crate) fn advice(shown: &str, error: &NiftiError, general: &str) -> String {
+pub(crate) fn advice(shown: &str, error: &ScanError, general: &str) -> String {
     error.advice(Path::new(shown)).unwrap_or_else(|| general.to_string())
 }
 
@@ -68,7 +99,7 @@ pub(crate) fn advice(shown: &str, error: &NiftiError, general: &str) -> String {
 ///
 /// # Errors
 /// When there is none, or it has changed; within, what is wrong with the scan itself.
-pub(crate) fn open(item: &Item, column: &str) -> Result<Result<Scan, NiftiError>, StageError> {
+pub(crate) fn open(item: &Item, column: &str) -> Result<Result<Scan, ScanError>, StageError> {
     Ok(match item.files.get(column) {
         Some(ItemFile::Pair(header, image)) => Scan::open_pair(&header.path()?, &image.path()?),
         _ => Scan::open(&item.file(column)?.path()?),
@@ -81,12 +112,17 @@ mod tests {
 
     #[test]
     fn either_half_leads_to_both() {
+        let found = |name: &str, text: &'static str| halves(name, &|_| Some(text.as_bytes().to_vec()));
+        let pair = |first: &str, second: &str| Ok(Some((first.to_string(), second.to_string())));
         for name in ["a/1.hdr", "a/1.img"] {
-            assert_eq!(halves(name), Some(("a/1.hdr".to_string(), "a/1.img".to_string())));
+            assert_eq!(found(name, ""), pair("a/1.hdr", "a/1.img"));
         }
         for name in ["1.HDR.gz", "1.IMG.gz"] {
-            assert_eq!(halves(name), Some(("1.HDR.gz".to_string(), "1.IMG.gz".to_string())));
+            assert_eq!(found(name, ""), pair("1.HDR.gz", "1.IMG.gz"));
         }
-        assert_eq!(halves("1.nii.gz"), None);
+        assert_eq!(found("1.nii.gz", ""), Ok(None));
+        let header = "NDims = 3\nDimSize = 1 1 1\nElementType = MET_CHAR\nElementSpacing = 1 1 1\nElementDataFile = 1.raw\n";
+        assert_eq!(found("a/1.mhd", header), pair("a/1.mhd", "a/1.raw"));
+        assert!(found("a/1.mhd", "NDims = 3\n").is_err());
     }
 }

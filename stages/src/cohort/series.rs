@@ -57,7 +57,7 @@ pub(crate) fn voxels(
         _ => {
             let unusable = |error| refuse(&error).advise(advice(file.shown(), &error, REPLACE));
             let scan = open(item, column)?.map_err(unusable)?;
-            (scan.header().shape, scan.affine(orientation.into()).map_err(unusable)?)
+            (scan.layout().shape, scan.affine(orientation.into()).map_err(unusable)?)
         }
     }))
 }

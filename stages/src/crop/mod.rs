@@ -17,8 +17,8 @@ mod properties;
 use std::path::Path;
 
 use pipe_imaging::affine::Affine;
-use pipe_imaging::nifti::{NiftiError, ReadLimits, Scan};
 use pipe_imaging::orientation::Orientation;
+use pipe_imaging::scan::{ReadLimits, Scan, ScanError};
 use pipe_imaging::voxels::{Block, Region};
 
 use geometry::{CropBox, LpsPoint, ScanSpace};
@@ -88,7 +88,7 @@ pub enum CropError {
     },
     /// The scan cannot be read.
     #[error(transparent)]
-    Scan(#[from] NiftiError),
+    Scan(#[from] ScanError),
 }
 
 /// Why one nodule of a readable scan gives no crop.
@@ -174,7 +174,7 @@ fn boxes(
 ) -> Result<Vec<Result<CropBox, PointError>>, CropError> {
     check(parameters)?;
     let affine = scan.affine(parameters.orientation)?;
-    let space = ScanSpace::new(scan.header().shape, &affine).ok_or(CropError::NoInverse { affine })?;
+    let space = ScanSpace::new(scan.layout().shape, &affine).ok_or(CropError::NoInverse { affine })?;
     let grid = Grid::new(&space);
     let crop_box = |point| match parameters.sampling {
         Sampling::Reference => grid.crop_box(point, parameters.size_mm),

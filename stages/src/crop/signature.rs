@@ -7,14 +7,14 @@
 
 use pipe_cache::Hasher;
 
-use pipe_imaging::nifti::{NiftiError, ReadLimits, Scan};
+use pipe_imaging::scan::{ReadLimits, Scan, ScanError};
 
 /// The signature of a scan as hexadecimal digits; `None` where one value fills all that was looked at.
 ///
 /// # Errors
 /// When the scan cannot be read.
-pub fn signature(scan: Scan) -> Result<Option<String>, NiftiError> {
-    let shape = scan.header().shape;
+pub fn signature(scan: Scan) -> Result<Option<String>, ScanError> {
+    let shape = scan.layout().shape;
     let look = |slice: usize, values: &[f32]| {
         let first = values.first().copied().unwrap_or_default();
         let is_telling = values.iter().any(|value| whole(*value) != whole(first));
@@ -38,11 +38,11 @@ const LOOKED_AT: usize = 16;
 enum Stop {
     Found(String),
     Nothing,
-    Failed(NiftiError),
+    Failed(ScanError),
 }
 
-impl From<NiftiError> for Stop {
-    fn from(error: NiftiError) -> Self {
+impl From<ScanError> for Stop {
+    fn from(error: ScanError) -> Self {
         Self::Failed(error)
     }
 }

@@ -19,11 +19,11 @@ use pipe_plugin::stage::{Finding, Given, Preview};
 use pipe_plugin::table::Table;
 use rayon::prelude::*;
 
-use crate::cohort::scans::{COORDINATES, halves};
+use crate::cohort::scans::{COORDINATES, open_outside};
 use crate::crop::geometry::{LpsPoint, ScanSpace};
 use pipe_imaging::dicom::{Content, Geometry, SeriesFile, Tolerance, read_slices};
-use pipe_imaging::nifti::{ReadLimits, Scan};
 use pipe_imaging::orientation::Orientation;
+use pipe_imaging::scan::ReadLimits;
 use pipe_imaging::voxels::Region;
 
 /// So many nodules are looked at, evenly over the table.
@@ -120,11 +120,8 @@ fn in_nifti(
     points: &[LpsPoint],
     orientation: Orientation,
 ) -> Option<Vec<Option<f64>>> {
-    let scan = match halves(scan) {
-        Some((header, image)) => Scan::open_pair(&root.join(header), &root.join(image)).ok()?,
-        None => Scan::open(&root.join(scan)).ok()?,
-    };
-    let space = ScanSpace::new(scan.header().shape, &scan.affine(orientation).ok()?)?;
+    let scan = open_outside(&root.join(scan)).ok()?;
+    let space = ScanSpace::new(scan.layout().shape, &scan.affine(orientation).ok()?)?;
     let regions: Vec<Region> = points.iter().map(|point| around(&space, *point)).collect();
     let limits = ReadLimits { memory_bytes: MEMORY_BYTES, ..ReadLimits::default() };
     let blocks = scan.read_blocks(&regions, limits).ok()?;

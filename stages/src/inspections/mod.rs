@@ -18,10 +18,10 @@ use crate::kinds::crop::CropParams;
 use crate::kinds::dicom::{DicomParams, SERIES};
 use pipe_imaging::dicom::error::DicomError;
 use pipe_imaging::dicom::{Content, SeriesFile, Tolerance, read_geometry};
-use pipe_imaging::nifti::{NiftiError, Scan};
 use pipe_imaging::orientation::Orientation;
 use pipe_imaging::placement::{Grid, displaced};
 use pipe_imaging::plausibility::{self, Implausible};
+use pipe_imaging::scan::{Scan, ScanError};
 
 /// Points nearer to each other than this are taken for one, in millimetres.
 const SAME_POINT: f64 = 1.0;
@@ -110,7 +110,7 @@ fn space(
             (geometry.shape, geometry.affine)
         }
         Opened::Scan(scan) => {
-            let read = scan.and_then(|scan| Ok((scan.header().shape, scan.affine(orientation)?)));
+            let read = scan.and_then(|scan| Ok((scan.layout().shape, scan.affine(orientation)?)));
             read.map_err(|error| unreadable(one, column, &error))?
         }
     };
@@ -122,7 +122,7 @@ fn space(
 }
 
 /// A scan or a mask that cannot be read.
-fn unreadable(one: &InspectedRow, column: &str, error: &NiftiError) -> Box<Finding> {
+fn unreadable(one: &InspectedRow, column: &str, error: &ScanError) -> Box<Finding> {
     let general = if column == MASK.name { REPLACE_FILE } else { REPLACE };
     let advice = error.advice(Path::new(shown(one, column))).unwrap_or_else(|| general.to_string());
     let kind = "scans or masks that cannot be read";
@@ -154,7 +154,7 @@ fn extent(space: &ScanSpace) -> [[f64; 2]; 3] {
 }
 
 enum Opened {
-    Scan(Box<Result<Scan, NiftiError>>),
+    Scan(Box<Result<Scan, ScanError>>),
     Series(Vec<SeriesFile>),
 }
 
@@ -173,7 +173,7 @@ fn opened(file: &InspectedFile) -> Opened {
 /// What looks wrong with the NIfTI scan that all rows of a group name, and with their points in it.
 fn scan(group: &[InspectedRow], column: &str, orientation: Orientation) -> Vec<Finding> {
     let Some(first) = group.first() else { return Vec::new() };
-    let refuse = |error: &NiftiError| vec![*unreadable(first, column, error)];
+    let refuse = |error: &ScanError| vec![*unreadable(first, column, error)];
     let scan = match first.files.get(column).map(opened) {
         Some(Opened::Scan(opened)) => match *opened {
             Ok(scan) => scan,
@@ -181,7 +181,7 @@ fn scan(group: &[InspectedRow], column: &str, orientation: Orientation) -> Vec<F
         },
         _ => return Vec::new(),
     };
-    let shape = scan.header().shape;
+    let shape = scan.layout().shape;
     let affine = match scan.affine(orientation) {
         Ok(affine) => affine,
         Err(error) => return refuse(&error),

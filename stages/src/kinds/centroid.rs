@@ -14,8 +14,8 @@ use crate::cohort::{series, table_file};
 use crate::segmentation::{
     Connectivity, Each, Piece, SegmentationError, SegmentationParameters, pieces_and_left_out,
 };
-use pipe_imaging::nifti::NiftiError;
 use pipe_imaging::placement::{Grid, displaced};
+use pipe_imaging::scan::ScanError;
 
 /// The kind.
 pub struct Centroid;
@@ -223,12 +223,12 @@ fn nodules(params: &CentroidParams, item: &Item, context: &ItemContext<'_>) -> R
         StageError::message(format!("{}: {}", item.place(), scans::about(shown, &problem)))
             .advise(advice.to_string())
     };
-    let unreadable = |error: NiftiError| refuse(error.to_string(), &scans::advice(shown, &error, REPLACE));
+    let unreadable = |error: ScanError| refuse(error.to_string(), &scans::advice(shown, &error, REPLACE));
     let mask = scans::open(item, MASK.name)?.map_err(unreadable)?;
     let scan = series::space(item, SCAN.name, params.orientation)?;
     if let Some(space) = &scan {
         let affine = mask.affine(params.orientation.into()).map_err(unreadable)?;
-        let placed = Grid { shape: mask.header().shape, affine };
+        let placed = Grid { shape: mask.layout().shape, affine };
         let displaced = displaced(&placed, &Grid { shape: space.shape, affine: space.affine });
         match displaced {
             Some(displaced) if displaced.within_a_voxel => context.warn(item, &displaced.to_string()),

@@ -14,7 +14,7 @@ use crate::cohort::scans::{self, COORDINATES, Orientation};
 use crate::crop::geometry::LpsPoint;
 use crate::crop::signature::signature;
 use crate::crop::{self, CropError, CropParameters, crop_scan, origins};
-use pipe_imaging::nifti::Scan;
+use pipe_imaging::scan::Scan;
 use pipe_learning::preprocessing::{GRID, GRID_1MM, Made, Preprocessing, VOLUME_PARAMETERS};
 
 /// The kind.

@@ -13,8 +13,8 @@ use std::collections::BTreeMap;
 
 use crate::crop::geometry::LpsPoint;
 use pipe_imaging::affine::Affine;
-use pipe_imaging::nifti::{NiftiError, ReadLimits, Scan};
 use pipe_imaging::orientation::Orientation;
+use pipe_imaging::scan::{ReadLimits, Scan, ScanError};
 
 use growing::{Growing, Sums};
 use runs::SliceRuns;
@@ -127,7 +127,7 @@ pub enum SegmentationError {
     Pieces,
     /// The mask cannot be read.
     #[error(transparent)]
-    Scan(#[from] NiftiError),
+    Scan(#[from] ScanError),
 }
 
 fn labels_in_words(labels: Option<&[u32]>) -> String {
@@ -152,7 +152,7 @@ pub fn pieces_and_left_out(
     parameters: &SegmentationParameters,
 ) -> Result<(Vec<Piece>, usize), SegmentationError> {
     let affine = mask.affine(parameters.orientation)?;
-    let [columns, rows, _] = mask.header().shape;
+    let [columns, rows, _] = mask.layout().shape;
     let mut growing = Growing::new(parameters.each, parameters.connectivity);
     mask.for_each_slice(parameters.limits, |slice, values| {
         let mut runs = SliceRuns::new(rows);

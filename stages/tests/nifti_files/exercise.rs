@@ -3,8 +3,8 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use pipe_imaging::nifti::{NiftiError, Reach, ReadLimits, Scan};
 use pipe_imaging::orientation::Orientation;
+use pipe_imaging::scan::{Reach, ReadLimits, Scan, ScanError};
 use pipe_imaging::voxels::Region;
 use pipe_stages::crop::geometry::LpsPoint;
 use pipe_stages::crop::{CropParameters, crop_scan};
@@ -19,7 +19,7 @@ const HEADER_BYTES: [usize; 2] = [348, 540];
 /// When the reader gives something that it must not.
 pub fn nifti(bytes: &[u8]) {
     match open(bytes) {
-        Err(NiftiError::NoImage { .. }) => {
+        Err(ScanError::NoImage { .. }) => {
             HEADER_BYTES.into_iter().for_each(|at| scans(|| open_pair(bytes, at)))
         }
         Err(error) => assert!(error.to_string().starts_with("scan.nii: "), "{error}"),
@@ -27,11 +27,11 @@ pub fn nifti(bytes: &[u8]) {
     }
 }
 
-fn open(bytes: &[u8]) -> Result<Scan, NiftiError> {
+fn open(bytes: &[u8]) -> Result<Scan, ScanError> {
     Scan::from_reader(Path::new("scan.nii"), Cursor::new(bytes.to_vec()), bytes.len() as u64)
 }
 
-fn open_pair(bytes: &[u8], at: usize) -> Result<Scan, NiftiError> {
+fn open_pair(bytes: &[u8], at: usize) -> Result<Scan, ScanError> {
     let (header, image) = bytes.split_at(at.min(bytes.len()));
     Scan::from_pair_of_readers(
         (Path::new("scan.hdr"), Cursor::new(header.to_vec()), header.len() as u64),
@@ -39,9 +39,9 @@ fn open_pair(bytes: &[u8], at: usize) -> Result<Scan, NiftiError> {
     )
 }
 
-fn scans(open: impl Fn() -> Result<Scan, NiftiError>) {
+fn scans(open: impl Fn() -> Result<Scan, ScanError>) {
     let Ok(scan) = open() else { return };
-    let shape = scan.header().shape;
+    let shape = scan.layout().shape;
     blocks(&open, shape);
     for orientation in [Orientation::Auto, Orientation::Sform, Orientation::Qform, Orientation::Itk] {
         let Ok(affine) = scan.affine(orientation) else { continue };
@@ -56,7 +56,7 @@ fn scans(open: impl Fn() -> Result<Scan, NiftiError>) {
     }
 }
 
-fn blocks(open: &impl Fn() -> Result<Scan, NiftiError>, shape: [usize; 3]) {
+fn blocks(open: &impl Fn() -> Result<Scan, ScanError>, shape: [usize; 3]) {
     let regions = [
         Region::whole(shape),
         Region { start: shape.map(|extent| extent / 3), end: shape.map(|extent| extent / 2 + 1) },

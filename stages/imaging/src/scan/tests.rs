@@ -45,12 +45,12 @@ fn big_endian(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-fn scan(bytes: Vec<u8>) -> Result<Scan, NiftiError> {
+fn scan(bytes: Vec<u8>) -> Result<Scan, ScanError> {
     let length = bytes.len() as u64;
     Scan::from_reader(Path::new("scan.nii"), Cursor::new(bytes), length)
 }
 
-fn values(bytes: Vec<u8>) -> Result<Vec<f32>, NiftiError> {
+fn values(bytes: Vec<u8>) -> Result<Vec<f32>, ScanError> {
     let blocks = scan(bytes)?.read_blocks(&[Region::whole(SHAPE)], ReadLimits::default())?;
     Ok(blocks[0].values())
 }
@@ -69,7 +69,7 @@ fn plain_compressed_and_big_endian_files_read_alike() {
         assert_eq!(values(bytes).expect("readable"), expected());
     }
     let scan = scan(big_endian(plain())).expect("readable");
-    assert!(scan.header().big_endian);
+    assert!(scan.layout().big_endian);
     let affine = scan.affine(Orientation::Qform).expect("given");
     assert_eq!(affine.spacing().map(|spacing| spacing as f32), [0.7, 0.8, 2.0]);
 }
@@ -176,7 +176,7 @@ fn damage_in_a_compressed_file_is_noticed_up_to_its_end() {
 }
 
 /// The first slice of the file, read with the default limits.
-fn first_slice(bytes: Vec<u8>) -> Result<Vec<f32>, NiftiError> {
+fn first_slice(bytes: Vec<u8>) -> Result<Vec<f32>, ScanError> {
     let region = Region { end: [3, 2, 1], ..Region::whole(SHAPE) };
     Ok(scan(bytes)?.read_blocks(&[region], ReadLimits::default())?[0].values())
 }
@@ -236,7 +236,7 @@ fn pair() -> (Vec<u8>, Vec<u8>) {
     (bytes, voxels)
 }
 
-fn open_pair(header: Vec<u8>, voxels: Vec<u8>) -> Result<Vec<f32>, NiftiError> {
+fn open_pair(header: Vec<u8>, voxels: Vec<u8>) -> Result<Vec<f32>, ScanError> {
     let [header_length, length] = [&header, &voxels].map(|bytes| bytes.len() as u64);
     let scan = Scan::from_pair_of_readers(
         (Path::new("scan.hdr"), Cursor::new(header), header_length),
@@ -310,7 +310,7 @@ fn what_is_no_file_cannot_be_opened() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for path in [folder.path().to_owned(), folder.path().join("none.nii")] {
         let error = Scan::open(&path).expect_err("no file");
-        assert!(matches!(error, NiftiError::Open { .. }), "{error}");
+        assert!(matches!(error, ScanError::Open { .. }), "{error}");
         assert!(error.to_string().starts_with(&path.display().to_string()), "{error}");
     }
 }
