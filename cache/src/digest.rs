@@ -8,6 +8,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Bytes that are read at a time in the beginning, and of long files.
+const FIRST_BUFFER: usize = 4 << 10;
 const SMALL_BUFFER: usize = 128 << 10;
 const BIG_BUFFER: usize = 4 << 20;
 
@@ -43,10 +44,21 @@ impl Digest {
     /// # Errors
     /// Whatever the reader reports.
     pub fn of_reader(mut reader: impl Read) -> io::Result<(Self, u64)> {
+        // Most files of many are small, and memory that was just taken costs more than their bytes.
+        let mut first = [0; FIRST_BUFFER];
+        let mut filled = 0;
+        while filled < FIRST_BUFFER {
+            match reader.read(&mut first[filled..]) {
+                Ok(0) => return Ok((Self::of(&first[..filled]), filled as u64)),
+                Ok(count) => filled += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
         let mut hasher = blake3::Hasher::new();
         let mut buffer = vec![0; SMALL_BUFFER];
-        let mut size = 0;
-        let mut filled = 0;
+        buffer[..filled].copy_from_slice(&first);
+        let mut size = filled as u64;
         loop {
             match reader.read(&mut buffer[filled..]) {
                 Ok(0) => {
@@ -203,7 +215,18 @@ mod tests {
             }
         }
         let bytes: Vec<u8> = (0..3 * BIG_BUFFER + 17).map(|place| (place % 251) as u8).collect();
-        for length in [0, 1, SMALL_BUFFER, SMALL_BUFFER + 1, BIG_BUFFER, BIG_BUFFER + 1, bytes.len()] {
+        for length in [
+            0,
+            1,
+            FIRST_BUFFER - 1,
+            FIRST_BUFFER,
+            FIRST_BUFFER + 1,
+            SMALL_BUFFER,
+            SMALL_BUFFER + 1,
+            BIG_BUFFER,
+            BIG_BUFFER + 1,
+            bytes.len(),
+        ] {
             let bytes = &bytes[..length];
             assert_eq!(Digest::of_reader(bytes).unwrap(), (Digest::of(bytes), length as u64));
             assert_eq!(Digest::of_reader(Halting(bytes, 1)).unwrap(), (Digest::of(bytes), length as u64));
