@@ -4,7 +4,7 @@
 //! Compared are files, and folders of which all counts. Where a kind uses some files of a folder, or columns of a table, the record does
 //! not tell which output gives their digest.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use pipe_cache::{ArtifactRef, Digest, Form, Store};
 use serde_json::{Map, Value};
@@ -13,7 +13,7 @@ use super::Audit;
 use super::finding::{Finding, Note};
 use super::results::Preimages;
 use crate::items;
-use crate::lineage::{Content, ItemSummary, Preimage, Source, Used, given_to, listed_items, selector_of};
+use crate::lineage::{Content, ItemSummary, Preimage, given_to, listed_items, outputs_given_to};
 use crate::record::InstanceRecord;
 use crate::registry::Registry;
 
@@ -35,7 +35,8 @@ pub(super) fn check(
             audit.findings.extend(check_items(store, (instance, items), &by_label));
         }
         for used in &preimage.inputs {
-            let gave = gave(instance, used, &by_label);
+            let name = used.name();
+            let gave = gave(instance, &name, &by_label);
             let digest = match used.content {
                 _ if gave.is_empty() => continue,
                 Content::File(digest) | Content::Files(digest) => digest,
@@ -58,8 +59,8 @@ pub(super) fn check(
                 }
                 (false, _) => audit.findings.push(Finding::Link {
                     instance: instance.label.clone(),
-                    input: used.name(),
-                    given: described(instance, used),
+                    given: described(instance, &name),
+                    input: name,
                 }),
             }
         }
@@ -101,17 +102,15 @@ fn check_items(
     by_label: &HashMap<&str, &InstanceRecord>,
 ) -> Option<Finding> {
     let label = instance.label.clone();
-    let listing = instance.items.and_then(|listing| store.read(listing).ok()).unwrap_or_default();
-    let listed = listed_items(&listing);
+    let listed = instance.items.and_then(|listing| listed_items(&store.read(listing).ok()?));
+    let listed = listed.unwrap_or_default();
     let keys = listed.iter().map(|one| Some((one.item.as_str(), one.key?))).collect::<Option<Vec<_>>>();
     if keys.map(items::digest_of) != Some(items.digest) {
         return Some(Finding::Items { instance: label });
     }
     for input in &items.made_of {
-        let used =
-            Used { input: input.clone(), selector: BTreeMap::new(), content: Content::Word(String::new()) };
         let gave: Option<Vec<BTreeSet<Digest>>> =
-            gave(instance, &used, by_label).into_iter().map(|artifact| files_of(store, artifact)).collect();
+            gave(instance, input, by_label).into_iter().map(|artifact| files_of(store, artifact)).collect();
         // Files of a collection are listed by the input's name; those that rows lead to, by their columns'.
         let mut files = listed.iter().filter_map(|one| one.files.get(input));
         let Some(gave) = gave.filter(|gave| !gave.is_empty()) else { continue };
@@ -119,40 +118,25 @@ fn check_items(
             return Some(Finding::Link {
                 instance: label,
                 input: input.clone(),
-                given: described(instance, &used),
+                given: described(instance, input),
             });
         }
     }
     None
 }
 
-/// The outputs of other instances that may be what is used: of several sources, those whose foreach values are named.
+/// The outputs of other instances that are given to an input.
 fn gave<'a>(
     instance: &InstanceRecord,
-    used: &Used,
+    input: &str,
     by_label: &HashMap<&str, &'a InstanceRecord>,
 ) -> Vec<&'a ArtifactRef> {
-    let name = used.name();
-    let wanted: Vec<(&str, &str)> = selector_of(&name);
-    let is_chosen = |label: &str| {
-        let has = selector_of(label);
-        wanted
-            .iter()
-            .filter(|(key, _)| has.iter().any(|(other, _)| other == key))
-            .all(|pair| has.contains(pair))
-    };
-    let given = given_to(&name, &instance.inputs);
-    let sources = given.iter().flat_map(|given| &given.sources).filter_map(|source| match source {
-        Source::Output { instance, output } if is_chosen(instance) => {
-            by_label.get(instance.as_str())?.outputs.get(output)
-        }
-        _ => None,
-    });
-    sources.collect()
+    let outputs = outputs_given_to(input, &instance.inputs).into_iter();
+    outputs.filter_map(|(maker, output)| by_label.get(maker.as_str())?.outputs.get(output)).collect()
 }
 
-fn described(instance: &InstanceRecord, used: &Used) -> String {
-    let given = given_to(&used.name(), &instance.inputs);
+fn described(instance: &InstanceRecord, input: &str) -> String {
+    let given = given_to(input, &instance.inputs);
     given.iter().map(|given| given.described()).collect::<Vec<_>>().join("; ")
 }
 
@@ -165,6 +149,8 @@ fn files_of(store: &Store, artifact: &ArtifactRef) -> Option<BTreeSet<Digest>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
+    use std::collections::BTreeMap;
+
     use pipe_cache::IndexBuilder;
     use serde_json::json;
 

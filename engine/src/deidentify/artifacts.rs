@@ -5,13 +5,14 @@ use std::collections::{BTreeMap, HashMap};
 
 use pipe_cache::{ArtifactRef, Digest, Entry, Form, IndexBuilder, Store};
 use pipe_plugin::stage::OfAllCases;
-use serde_json::Value;
+use serde_json::json;
 
 use super::DeidentifyError;
 use super::key::Key;
 use super::results;
 use super::words::Words;
 use crate::items;
+use crate::lineage::{ListedItem, listed_items};
 
 /// Files of more bytes are told by their digest only.
 const LARGEST: u64 = 1 << 24;
@@ -52,14 +53,14 @@ impl<'a> Artifacts<'a> {
         self.artifacts.get(&digest).cloned()
     }
 
-    /// What stands for an artifact; `of_all` says which of its files are of all cases together.
+    /// Puts in what stands for an artifact; `of_all` says which of its files are of all cases together.
     pub(super) fn artifact(
         &mut self,
         artifact: &ArtifactRef,
         of_all: Option<&OfAllCases>,
-    ) -> Result<ArtifactRef, DeidentifyError> {
-        if let Some(known) = self.artifacts.get(&artifact.digest) {
-            return Ok(known.clone());
+    ) -> Result<(), DeidentifyError> {
+        if self.artifacts.contains_key(&artifact.digest) {
+            return Ok(());
         }
         let made = match artifact.form {
             Form::File => {
@@ -69,8 +70,8 @@ impl<'a> Artifacts<'a> {
             Form::Tree | Form::Collection => self.index(artifact, of_all)?,
         };
         self.digests.insert(artifact.digest, made.digest);
-        self.artifacts.insert(artifact.digest, made.clone());
-        Ok(made)
+        self.artifacts.insert(artifact.digest, made);
+        Ok(())
     }
 
     fn index(
@@ -113,40 +114,32 @@ impl<'a> Artifacts<'a> {
 
     /// Puts in what stands for a listing of items: the digest of its names and keys.
     pub(super) fn listing(&mut self, digest: Digest) -> Result<Digest, DeidentifyError> {
-        let bytes = self.from.read(digest)?;
-        let mut lines = BTreeMap::new();
-        for line in String::from_utf8_lossy(&bytes).lines() {
-            let read = self.line(line).ok_or(DeidentifyError::Listing { digest })?;
-            lines.insert(read.0, (read.1, read.2));
-        }
-        let of_items = items::digest_of(lines.iter().map(|(name, (key, _))| (name.as_str(), *key)).collect());
-        let text: String = lines.values().map(|(_, line)| line.to_string() + "\n").collect();
+        let listed = listed_items(&self.from.read(digest)?).ok_or(DeidentifyError::Listing { digest })?;
+        let lines: BTreeMap<String, ListedItem> =
+            listed.into_iter().map(|item| self.item(item)).map(|item| (item.item.clone(), item)).collect();
+        let keys = lines.values().filter_map(|one| Some((one.item.as_str(), one.key?)));
+        let of_items = items::digest_of(keys.collect());
+        let text: String = lines.values().map(|item| json!(item).to_string() + "\n").collect();
         let made = self.to.put(text.as_bytes())?;
         self.digests.insert(digest, made);
         Ok(of_items)
     }
 
-    /// A line of a listing: the item, its key and all of it.
-    fn line(&self, line: &str) -> Option<(String, Digest, Value)> {
-        let line: Value = serde_json::from_str(line).ok()?;
-        let name = line.get("item")?.as_str()?;
-        let key = self.digest(line.get("key")?.as_str()?.parse().ok()?);
-        let cell = |(column, value): (&String, &Value)| {
-            let cell = value
-                .as_str()
-                .filter(|cell| !cell.is_empty())
-                .map(|cell| self.words.cell(name, column, cell));
-            (self.words.text(column), Value::String(cell.unwrap_or_default()))
+    /// What stands for an item in a listing.
+    fn item(&self, ListedItem { item, key, values, files }: ListedItem) -> ListedItem {
+        let cell = |(column, cell): (String, String)| {
+            let made = if cell.is_empty() { cell } else { self.words.cell(&item, &column, &cell) };
+            (self.words.text(&column), made)
         };
-        let values: serde_json::Map<_, _> = line.get("values")?.as_object()?.iter().map(cell).collect();
-        let file = |(input, digest): (&String, &Value)| {
-            Some((self.words.text(input), self.digest(digest.as_str()?.parse().ok()?).to_string().into()))
-        };
-        let files = line.get("files")?.as_object()?.iter().map(file);
-        let files = files.collect::<Option<serde_json::Map<String, Value>>>()?;
-        let name = self.words.pseudonym(name);
-        let line = serde_json::json!({"item": name, "key": key, "values": values, "files": files});
-        Some((name, key, line))
+        ListedItem {
+            key: key.map(|key| self.digest(key)),
+            values: values.into_iter().map(cell).collect(),
+            files: files
+                .into_iter()
+                .map(|(input, file)| (self.words.text(&input), self.digest(file)))
+                .collect(),
+            item: self.words.pseudonym(&item),
+        }
     }
 }
 

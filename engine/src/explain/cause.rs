@@ -9,8 +9,7 @@ use pipe_cache::{ArtifactRef, Store};
 use serde::Serialize;
 
 use crate::assess::Reason;
-use crate::input::NAME;
-use crate::lineage::{Change, Given, Preimage, Source, differences, given_to, selector_of};
+use crate::lineage::{Change, Given, Preimage, differences, given_to, outputs_given_to};
 use crate::naming::Named;
 use crate::record::{InstanceRecord, InstanceStatus, RecordError, Run, RunHeader, Runs};
 
@@ -208,41 +207,24 @@ impl Why {
 
 /// The instances whose outputs a change may come from.
 fn makers_behind<'a>(change: &Change, record: &'a InstanceRecord, now: &Preimage) -> BTreeSet<&'a String> {
-    let given: Vec<&Given> = match change {
-        Change::Input { input, .. } => given_to(input, &record.inputs),
+    let outputs: Vec<(&String, &String)> = match change {
+        Change::Input { input, .. } => outputs_given_to(input, &record.inputs),
         Change::Items(_) => {
             let made_of = now.items.iter().flat_map(|items| &items.made_of);
-            made_of.flat_map(|input| given_to(input, &record.inputs)).collect()
+            made_of.flat_map(|input| outputs_given_to(input, &record.inputs)).collect()
         }
         // A parameter that nobody wrote may be filled in by an input.
         Change::Parameter { name, .. } if written(name, record).is_none() => {
-            record.inputs.iter().filter(|given| given.fills).collect()
+            record.inputs.iter().filter(|given| given.fills).flat_map(Given::outputs).collect()
         }
         _ => Vec::new(),
     };
-    let selector = match change {
-        Change::Input { input, .. } => selector_of(input),
-        _ => Vec::new(),
-    };
-    let is_chosen = |label: &&String| {
-        let values = selector.iter().filter(|(key, _)| *key != NAME);
-        let labels = selector_of(label);
-        values.clone().all(|pair| labels.is_empty() || labels.contains(pair))
-    };
-    given.into_iter().flat_map(makers_of).filter(is_chosen).collect()
+    outputs.into_iter().map(|(instance, _)| instance).collect()
 }
 
 /// Where a parameter, or the table that it is a field of, is written.
 fn written<'a>(name: &str, record: &'a InstanceRecord) -> Option<&'a String> {
     record.origins.get(&format!("param.{}", name.split('.').next().unwrap_or(name)))
-}
-
-/// The instances whose outputs are given to an input.
-fn makers_of(given: &Given) -> impl Iterator<Item = &String> {
-    given.sources.iter().filter_map(|source| match source {
-        Source::Output { instance, .. } => Some(instance),
-        _ => None,
-    })
 }
 
 impl Cause {

@@ -141,7 +141,8 @@ impl Tracer<'_> {
     /// The items in a listing; none where it is gone.
     fn listed(&self, listing: Digest) -> Rc<Vec<ListedItem>> {
         let mut listings = self.listings.borrow_mut();
-        let read = || Rc::new(self.store.read(listing).map(|bytes| listed_items(&bytes)).unwrap_or_default());
+        let items = || listed_items(&self.store.read(listing).ok()?);
+        let read = || Rc::new(items().unwrap_or_default());
         Rc::clone(listings.entry(listing).or_insert_with(read))
     }
 

@@ -61,6 +61,14 @@ impl Given {
         }
     }
 
+    /// The outputs of other instances among it: instance and output.
+    pub(crate) fn outputs(&self) -> impl Iterator<Item = (&String, &String)> {
+        self.sources.iter().filter_map(|source| match source {
+            Source::Output { instance, output } => Some((instance, output)),
+            _ => None,
+        })
+    }
+
     /// Whether all of it comes from other instances.
     pub(crate) fn is_within(&self) -> bool {
         self.sources.iter().all(|source| matches!(source, Source::Output { .. }))
@@ -103,8 +111,20 @@ pub(crate) fn given_to<'a>(input: &str, given: &'a [Given]) -> Vec<&'a Given> {
     given.iter().filter(is_it).collect()
 }
 
+/// The outputs of other instances that are given to an input, which is called as preimages do: instance and output. Of several, those
+/// of the instances that have the foreach values which the name tells.
+pub(crate) fn outputs_given_to<'a>(input: &str, given: &'a [Given]) -> Vec<(&'a String, &'a String)> {
+    let wanted: Vec<(&str, &str)> = selector_of(input).into_iter().filter(|(key, _)| *key != NAME).collect();
+    let is_chosen = |label: &str| {
+        let has = selector_of(label);
+        has.is_empty() || wanted.iter().all(|pair| has.contains(pair))
+    };
+    let outputs = given_to(input, given).into_iter().flat_map(Given::outputs);
+    outputs.filter(|(instance, _)| is_chosen(instance)).collect()
+}
+
 /// The pairs in brackets behind a name: `[fold=1,seed=2]`.
-pub(crate) fn selector_of(text: &str) -> Vec<(&str, &str)> {
+fn selector_of(text: &str) -> Vec<(&str, &str)> {
     let values =
         text.strip_suffix(']').and_then(|text| text.split_once('[')).map_or("", |(_, values)| values);
     values.split(',').filter_map(|pair| pair.split_once('=')).collect()

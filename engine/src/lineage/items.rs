@@ -1,11 +1,12 @@
 //! What has changed among items, by their listings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use pipe_cache::Digest;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+
+use super::change::differences;
 
 /// So many items are named in words.
 const NAMED: usize = 3;
@@ -36,10 +37,10 @@ pub struct ListedItem {
     pub files: BTreeMap<String, Digest>,
 }
 
-/// The items in a listing, as far as its lines can be read.
-pub(crate) fn listed_items(listing: &[u8]) -> Vec<ListedItem> {
+/// The items in a listing; `None` for something else.
+pub(crate) fn listed_items(listing: &[u8]) -> Option<Vec<ListedItem>> {
     let lines = listing.split(|byte| *byte == b'\n').filter(|line| !line.is_empty());
-    lines.filter_map(|line| serde_json::from_slice(line).ok()).collect()
+    lines.map(|line| serde_json::from_slice(line).ok()).collect()
 }
 
 /// What has changed of an item.
@@ -54,15 +55,24 @@ pub struct ItemChange {
 impl ItemChanges {
     /// The difference of two listings: one JSON object a line.
     pub(crate) fn between(before: &[u8], after: &[u8]) -> Self {
+        let by_name = |listing| -> BTreeMap<String, ListedItem> {
+            let items = listed_items(listing).unwrap_or_default();
+            items.into_iter().map(|item| (item.item.clone(), item)).collect()
+        };
         let (before, after) = (by_name(before), by_name(after));
         let mut changes = Self::default();
-        for (name, line) in &after {
+        for (name, now) in &after {
             match before.get(name) {
                 None => changes.added.push(name.clone()),
-                Some(old) if old.get("key") != line.get("key") => {
-                    let parts = ["values", "files"];
-                    let parts = parts.iter().flat_map(|part| changed_fields(old.get(part), line.get(part)));
-                    changes.changed.push(ItemChange { item: name.clone(), parts: parts.collect() });
+                Some(then) if then.key != now.key => {
+                    let values = differences(then.values.clone(), now.values.clone())
+                        .into_iter()
+                        .map(|(name, ..)| name);
+                    let files =
+                        differences(then.files.clone(), now.files.clone()).into_iter().map(|(name, ..)| name);
+                    changes
+                        .changed
+                        .push(ItemChange { item: name.clone(), parts: values.chain(files).collect() });
                 }
                 Some(_) => {}
             }
@@ -101,18 +111,4 @@ impl fmt::Display for ItemChange {
             false => write!(f, "{}: {}", self.item, parts.join(", ")),
         }
     }
-}
-
-fn by_name(listing: &[u8]) -> BTreeMap<String, Value> {
-    let text = String::from_utf8_lossy(listing);
-    let lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    lines.filter_map(|line| Some((line.get("item")?.as_str()?.to_string(), line))).collect()
-}
-
-fn changed_fields(before: Option<&Value>, after: Option<&Value>) -> Vec<String> {
-    let (Some(Value::Object(before)), Some(Value::Object(after))) = (before, after) else {
-        return Vec::new();
-    };
-    let names: BTreeSet<&String> = before.keys().chain(after.keys()).collect();
-    names.into_iter().filter(|name| before.get(*name) != after.get(*name)).cloned().collect()
 }

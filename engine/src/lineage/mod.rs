@@ -13,7 +13,7 @@ mod preimage;
 pub(crate) use self::change::differences;
 pub use self::change::{Change, Part};
 pub use self::given::{Given, Source};
-pub(crate) use self::given::{given_to, selector_of};
+pub(crate) use self::given::{given_to, outputs_given_to};
 pub(crate) use self::items::listed_items;
 pub use self::items::{ItemChange, ItemChanges, ListedItem};
 pub use self::preimage::{Content, ItemSummary, Preimage, Used};

@@ -178,7 +178,7 @@ fn record(graph: &Graph, head: Option<Digest>) -> Sentence {
     Sentence::new(
         Topic::Record,
         format!(
-            "This is run {} of the pipeline “{}”, begun {}.{runs}{seal}{code} Files and folders that it was given from outside: {}; the record tells their digests. pipe pack puts the run              into one file, which pipe audit checks anywhere, and computes again where the inputs are.",
+            "This is run {} of the pipeline “{}”, begun {}.{runs}{seal}{code} Files and folders that it was given from outside: {}; the record tells their digests. pipe pack puts the run into one file, which pipe audit checks anywhere, and computes again where the inputs are.",
             header.run,
             header.pipeline,
             header.started,
