@@ -10,6 +10,7 @@ mod starters;
 pub fn program(lock: &'static str) -> Program {
     Program::new("pipe", env!("CARGO_PKG_VERSION"), lock)
         .kinds(STAGES)
+        .kinds(&[pipe_command::kinds::command::COMMAND])
         .exports(pipe_stages::exports::EXPORTS)
         .columns(pipe_stages::columns::described)
         .cuda(pipe_stages::device::cuda_devices)

@@ -31,6 +31,9 @@ fn one_thread_for_small_operations() {
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = pipe_command::serve(std::env::args_os()) {
+        return code;
+    }
     one_thread_for_small_operations();
     keep_pages();
     pipe::program(pipe_cli::lock_file!("Cargo.lock")).run()

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 use pipe_engine::export::Export;
+use pipe_engine::host::Host;
 use pipe_engine::registry::Registry;
 use pipe_engine::stage::{Described, Kind, StageError};
 
@@ -135,9 +136,15 @@ impl Program {
 
     fn begin(self) -> Result<Running, CliError> {
         panics::panic_on_demand("command");
-        let registry = Registry::new(self.kinds.clone(), self.lock).map_err(|error| {
-            CliError::refused(error.to_string(), "this is a fault of the program: correct its table of kinds")
-        })?;
+        let host = Host::new(variables(), std::env::current_exe().ok());
+        let registry = Registry::new(self.kinds.clone(), self.lock)
+            .map(|registry| registry.on(host))
+            .map_err(|error| {
+                CliError::refused(
+                    error.to_string(),
+                    "this is a fault of the program: correct its table of kinds",
+                )
+            })?;
         Ok(Running { program: self, registry })
     }
 }
@@ -187,6 +194,12 @@ impl Running {
             Command::Worker(options) => commands::worker::worker(&options, self.registry()),
         }
     }
+}
+
+/// The environment, as far as it is text.
+fn variables() -> impl Iterator<Item = (String, String)> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
 }
 
 fn no_cuda() -> StageError {

@@ -10,13 +10,13 @@ use pipe_cache::{ArtifactRef, Digest, Form, InputMemo, Store};
 use serde::{Deserialize, Serialize};
 
 use crate::context::Device;
-use crate::input::{Files, Input, InputError, InputFile, InputValue, NAME, Selector};
+use crate::input::{self, Files, Input, InputError, InputFile, InputValue, NAME, RowTable, Selector};
 use crate::items::row_files::RowFiles;
 use crate::items::{self, BoundItems};
 use crate::lineage::{Content, ItemSummary, Preimage};
 use crate::manifest::{InputBinding, InputSource, Instance, Pipeline};
 use crate::registry::Registry;
-use crate::stage::{Filling, InputForm, InputSpec, ItemSource, StageError, Work};
+use crate::stage::{FileColumn, Filling, InputForm, InputSpec, ItemSource, OutputForm, StageError, Work};
 use crate::stats::StatCache;
 use crate::table::{Table, TableCache, TableError};
 
@@ -52,6 +52,9 @@ pub(crate) struct Bound {
     pub(crate) params: serde_json::Value,
     /// Those that inputs gave.
     pub(crate) filled: Filled,
+    /// The tree of the table whose paths go on with the table that is made, and that table's name in it; for a kind that
+    /// computes all at once.
+    pub(crate) passed_on: Option<(Files, String)>,
     pub(crate) preimage: Preimage,
     pub(crate) fingerprint: Digest,
 }
@@ -83,7 +86,7 @@ impl Binder<'_> {
     /// Binds an instance. `upstream` gives the results of the instances that it refers to.
     pub(crate) fn bind(&self, instance: &Instance, upstream: Upstream<'_>) -> Result<Bound, StageError> {
         let (params, filled) = self.filled(instance, upstream)?;
-        let mut preimage = self.own_preimage(instance, &params);
+        let mut preimage = self.own_preimage(instance, &params)?;
         let source = self.item_source(instance)?;
         let mut inputs = BTreeMap::new();
         for binding in instance.inputs.iter().filter(|binding| !binding.spec.fills) {
@@ -109,8 +112,9 @@ impl Binder<'_> {
                 Some(items)
             }
         };
+        let passed_on = self.passed_on(instance, upstream, &mut preimage)?;
         let fingerprint = preimage.fingerprint();
-        Ok(Bound { inputs, items, params, filled, preimage, fingerprint })
+        Ok(Bound { inputs, items, params, filled, passed_on, preimage, fingerprint })
     }
 
     /// An instance's parameters with the values that inputs give to them, and which these are.
@@ -125,7 +129,7 @@ impl Binder<'_> {
         for binding in instance.inputs.iter().filter(|binding| binding.spec.fills) {
             let open = |source: &InputSource| {
                 let (value, selector) = self.open(instance, binding, source, upstream)?;
-                Ok(Input { selector, value })
+                Ok(Input::new(selector, value))
             };
             let inputs: Vec<Input> = binding.sources.iter().map(open).collect::<Result<_, StageError>>()?;
             let filling = Filling { inputs: &inputs, is_written: &is_written };
@@ -146,20 +150,69 @@ impl Binder<'_> {
         stage.items(&instance.params, &given).map(Some)
     }
 
+    /// The columns of a table input whose cells lead to files that an instance uses.
+    pub(crate) fn file_columns(
+        &self,
+        instance: &Instance,
+        input: &str,
+    ) -> Result<Vec<FileColumn>, StageError> {
+        match self.item_source(instance)? {
+            Some(ItemSource::Rows(rows)) if rows.input == input => Ok(rows.files),
+            _ => Ok(instance.kind.row_files(&instance.params, input)),
+        }
+    }
+
     /// An instance's preimage without its inputs.
-    fn own_preimage(&self, instance: &Instance, params: &serde_json::Value) -> Preimage {
+    fn own_preimage(&self, instance: &Instance, params: &serde_json::Value) -> Result<Preimage, StageError> {
         let about = instance.kind.about();
         let mut preimage = Preimage {
             kind: about.name.to_string(),
             code: self.registry.code(about.name).to_string(),
             seed: about.random.then_some(self.pipeline.seed),
             device: about.device.then(|| self.device.kind().to_string()),
+            environment: self.environment(instance, params)?,
             ..Preimage::default()
         };
+        let uncounted = instance.kind.uncounted();
         for (name, value) in params.as_object().into_iter().flatten() {
-            preimage.add_param(name, value);
+            if !uncounted.contains(&name.as_str()) {
+                preimage.add_param(name, value);
+            }
         }
-        preimage
+        Ok(preimage)
+    }
+
+    /// What an instance's result follows from on this machine.
+    pub(crate) fn environment(
+        &self,
+        instance: &Instance,
+        params: &serde_json::Value,
+    ) -> Result<BTreeMap<String, String>, StageError> {
+        instance.kind.environment(params, self.registry.host())
+    }
+
+    /// The tree whose files go on with a table that an instance makes of one in it. All of them count then.
+    fn passed_on(
+        &self,
+        instance: &Instance,
+        upstream: Upstream<'_>,
+        preimage: &mut Preimage,
+    ) -> Result<Option<(Files, String)>, StageError> {
+        if !is_passed_on(instance) {
+            return Ok(None);
+        }
+        for binding in instance.inputs.iter() {
+            if instance.kind.row_files(&instance.params, binding.spec.name).is_empty() {
+                continue;
+            }
+            let Some(source) = binding.sources.first() else { continue };
+            let TableSource { files, name, .. } = self.open_table(source, upstream)?;
+            if let RowFiles::Within(files) = files {
+                preimage.add_input(binding.spec.name, Selector::new(), Content::Files(files.digest));
+                return Ok(Some((files, name)));
+            }
+        }
+        Ok(None)
     }
 
     fn bind_input(
@@ -174,8 +227,12 @@ impl Binder<'_> {
             let (value, mut selector) = self.open(instance, binding, source, upstream)?;
             selector.extend(binding.name.iter().map(|name| (NAME.to_string(), name.to_string())));
             let told = if binding.spec.many { selector.clone() } else { Selector::new() };
-            preimage.add_input(binding.spec.name, told, Content::of(&value));
-            inputs.push(Input { selector, value });
+            let extension = self.extension(binding.spec, source, &value);
+            let contents = Content::of(&value, &extension, is_passed_on(instance));
+            contents
+                .into_iter()
+                .for_each(|content| preimage.add_input(binding.spec.name, told.clone(), content));
+            inputs.push(Input { selector, value, extension });
         }
         Ok(inputs)
     }
@@ -192,16 +249,68 @@ impl Binder<'_> {
         }
         let selector = self.selector(source);
         let value = match binding.spec.form {
-            InputForm::Table => {
-                let columns = instance.kind.columns(&instance.params, binding.spec.name);
-                let table = self.open_table(source, upstream)?.table.project(&columns)?;
-                InputValue::Table(Arc::new(table))
+            InputForm::Table => self.open_columns(instance, binding, source, upstream)?,
+            InputForm::Any if self.is_folder(source, upstream)? => {
+                self.open_part(instance, binding, source, Form::Tree, upstream)?
             }
+            InputForm::Any => InputValue::File(self.open_file(source, upstream)?),
             InputForm::File => InputValue::File(self.open_file(source, upstream)?),
             InputForm::Tree => self.open_part(instance, binding, source, Form::Tree, upstream)?,
             InputForm::Collection => self.open_part(instance, binding, source, Form::Collection, upstream)?,
         };
         Ok((value, selector))
+    }
+
+    /// What a kind uses of a table: columns, or all of it with the files that its rows name.
+    fn open_columns(
+        &self,
+        instance: &Instance,
+        binding: &InputBinding,
+        source: &InputSource,
+        upstream: Upstream<'_>,
+    ) -> Result<InputValue, StageError> {
+        let (kind, name) = (instance.kind, binding.spec.name);
+        let columns = kind.columns(&instance.params, name);
+        let opened = self.open_table(source, upstream)?;
+        let files = kind.row_files(&instance.params, name);
+        if files.is_empty() {
+            return Ok(InputValue::Table(Arc::new(opened.table.project(&columns)?)));
+        }
+        let files = items::files_of_rows(self, &opened, &files)?;
+        Ok(InputValue::Rows(Arc::new(RowTable { table: opened.table.as_ref().clone(), files })))
+    }
+
+    /// Whether what is given is a folder, or files by their names.
+    fn is_folder(&self, source: &InputSource, upstream: Upstream<'_>) -> Result<bool, StageError> {
+        Ok(match source {
+            InputSource::Path(path) => path.is_dir(),
+            InputSource::Output { .. } => self.artifact(source, upstream)?.0.form != Form::File,
+            InputSource::Keyword(_) | InputSource::Hub(_) => false,
+        })
+    }
+
+    /// The extension of a file's name with its dot, for an input that takes whatever is given.
+    pub(crate) fn extension(&self, spec: &InputSpec, source: &InputSource, value: &InputValue) -> String {
+        match value {
+            InputValue::File(_) if spec.form == InputForm::Any => self.extension_of(source),
+            _ => String::new(),
+        }
+    }
+
+    /// The extension of what a source is called.
+    pub(crate) fn extension_of(&self, source: &InputSource) -> String {
+        let name = match source {
+            InputSource::Path(path) => path.file_name().map(|name| name.to_string_lossy().into_owned()),
+            InputSource::Hub(file) => Some(file.to_string()),
+            InputSource::Output { instance, output } => {
+                let outputs = self.pipeline.instances.get(*instance).map(|maker| maker.kind.about().outputs);
+                let form =
+                    outputs.into_iter().flatten().find(|spec| spec.name == *output).map(|spec| spec.form);
+                form.and_then(OutputForm::file_name).map(str::to_string)
+            }
+            InputSource::Keyword(_) => None,
+        };
+        input::extension(&name.unwrap_or_default()).to_string()
     }
 
     /// A folder or collection, cut down to what the kind uses of it.
@@ -340,6 +449,11 @@ fn add_gathered(preimage: &mut Preimage, input: &str, source: &TableSource) {
     if let RowFiles::Within(files) = &source.files {
         add(Content::Files(files.digest));
     }
+}
+
+/// Whether an instance makes a table of another one, whose paths it passes on: they are part of its result then.
+fn is_passed_on(instance: &Instance) -> bool {
+    instance.kind.about().outputs.iter().any(|output| matches!(output.form, OutputForm::Table(_)))
 }
 
 /// A path as people know it: relative to the project's root where it lies within.

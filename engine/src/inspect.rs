@@ -98,7 +98,7 @@ fn inspect_groups(instance: &Instance, rows: &RowItems, inspected: Vec<Inspected
 
 /// A table's rows with the items that they belong to, and where their files are.
 fn inspected_rows(source: &TableSource, rows: &RowItems) -> Result<Vec<InspectedRow>, StageError> {
-    let (found, problems) = rows::find(source, rows)?;
+    let (found, problems) = rows::find(source, &rows.files)?;
     crate::items::refuse(problems)?;
     let RowFiles::Root(root) = &source.files else { return Ok(Vec::new()) };
     let mut places = HashMap::new();

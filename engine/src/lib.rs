@@ -37,4 +37,4 @@ mod signature;
 mod stats;
 pub mod view;
 
-pub use pipe_plugin::{code, context, export, foreign, input, requests, stage, table};
+pub use pipe_plugin::{code, context, export, foreign, host, input, requests, stage, table};

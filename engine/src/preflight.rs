@@ -97,13 +97,15 @@ fn check_table(
     path: &Path,
 ) -> Result<(), StageError> {
     let source = binder.open_table(&InputSource::Path(path.to_path_buf()), &|_| None)?;
+    let files = binder.file_columns(instance, binding.spec.name)?;
+    items::refuse(rows::published(&source, &files, &binder.pipeline.publish)?)?;
     match (binder.item_source(instance)?, instance.kind.work()) {
         (Some(ItemSource::Rows(rows)), Work::Items(stage)) if rows.input == binding.spec.name => {
-            items::refuse(rows::published(&source, &rows, &binder.pipeline.publish)?)?;
             check_rows(instance, stage, &source, &rows)
         }
         _ => {
             let name = binding.spec.name;
+            items::refuse(rows::find(&source, &files)?.1)?;
             let table = source.table.project(&instance.kind.columns(&instance.params, name))?;
             items::refuse(instance.kind.check_table(&instance.params, name, &table))
         }
@@ -118,7 +120,7 @@ fn check_rows(
     rows: &RowItems,
 ) -> Result<(), StageError> {
     let used = UsedColumns::of(&source.table, rows)?;
-    let (_, mut problems) = rows::find(source, rows)?;
+    let (_, mut problems) = rows::find(source, &rows.files)?;
     problems.extend(instance.kind.check_table(&instance.params, rows.input, &source.table));
     match rows::named_rows(&source.table, rows) {
         Err(problem) => problems.push(problem),

@@ -1,17 +1,20 @@
-//! The table of kinds that a binary has, and the lock file that it was built with.
+//! The table of kinds that a binary has, the lock file that it was built with, and the machine that it runs on.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use pipe_cache::{Digest, Hasher};
+use serde_json::Value;
 
 use crate::code::LockedCrates;
-use crate::stage::{Kind, Work};
+use crate::host::Host;
+use crate::stage::{Declaration, Kind, Work};
 
 /// The kinds a binary knows, in the order in which they are listed.
 pub struct Registry {
     kinds: Vec<Kind>,
     code: BTreeMap<&'static str, Digest>,
     crates: BTreeMap<String, String>,
+    host: Host,
 }
 
 /// Why kinds cannot be used: a mistake in a program's table of kinds.
@@ -57,7 +60,18 @@ impl Registry {
             })
             .collect();
         let used = kinds.iter().flat_map(|kind| kind.about().code.crates.iter().copied()).collect();
-        Ok(Self { kinds, code, crates: locked.versions(&used) })
+        Ok(Self { kinds, code, crates: locked.versions(&used), host: Host::default() })
+    }
+
+    /// On this machine; without it, on one without environment variables.
+    #[must_use]
+    pub fn on(self, host: Host) -> Self {
+        Self { host, ..self }
+    }
+
+    /// The machine that the kinds run on.
+    pub fn host(&self) -> &Host {
+        &self.host
     }
 
     /// All kinds.
@@ -68,6 +82,12 @@ impl Registry {
     /// The kind of that name.
     pub fn get(&self, name: &str) -> Option<Kind> {
         self.kinds.iter().copied().find(|kind| kind.about().name == name)
+    }
+
+    /// The kind of that name for a stage with these parameters and inputs; `None` if there is none, or if it does not understand
+    /// them.
+    pub fn kind_of(&self, name: &str, params: &Value, inputs: &[String]) -> Option<Kind> {
+        self.get(name)?.of(&Declaration { params, inputs }).ok()
     }
 
     /// All names.
@@ -101,7 +121,7 @@ fn check(kind: &Kind) -> Result<(), RegistryError> {
     let refuse = |problem: String| Err(RegistryError::Declaration { kind: about.name, problem });
     let has_output = |name: &str| about.outputs.iter().any(|output| output.name == name);
     match (kind.work(), about.outputs.len()) {
-        (_, 0) => return refuse("it has no output".to_string()),
+        (_, 0) if !kind.is_declared() => return refuse("it has no output".to_string()),
         (Work::Items(_), 2..) => return refuse("a kind with items has one output".to_string()),
         _ => {}
     }

@@ -48,6 +48,7 @@ pub fn run(
         instances: selected.len(),
     });
     let worker = Worker {
+        strict: false,
         binder: session.binder(pipeline),
         secrets: options.secrets.clone(),
         run: record.run.clone(),

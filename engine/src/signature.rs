@@ -10,7 +10,7 @@ use pipe_cache::{Digest, Hasher};
 
 use crate::bind::{Binder, Bound, Upstream};
 use crate::manifest::{InputBinding, InputSource, Instance};
-use crate::stage::{InputForm, ItemSource};
+use crate::stage::InputForm;
 use crate::stats::{SignatureBuilder, StatCache};
 
 /// Changes with the code that makes fingerprints.
@@ -42,6 +42,10 @@ impl Binder<'_> {
         upstream: Upstream<'_>,
     ) -> Option<Digest> {
         let mut signature = self.begin_signature("instance", stats, instance);
+        for (name, value) in self.environment(instance, &instance.params).ok()? {
+            signature.text(name);
+            signature.text(value);
+        }
         for binding in instance.inputs.iter() {
             signature.text(binding.spec.name);
             for source in binding.sources.iter() {
@@ -89,7 +93,7 @@ impl Binder<'_> {
         signature
     }
 
-    /// Adds the files that the rows of a table name, if the table is where an instance's items come from.
+    /// Adds the files that the rows of a table name, if the instance uses them.
     fn add_row_files(
         &self,
         instance: &Instance,
@@ -97,13 +101,12 @@ impl Binder<'_> {
         upstream: Upstream<'_>,
         signature: &mut SignatureBuilder<'_>,
     ) -> Option<()> {
-        match self.item_source(instance).ok()? {
-            Some(ItemSource::Rows(rows)) if rows.input == binding.spec.name && !rows.files.is_empty() => {
-                let table = self.open_table(binding.sources.first()?, upstream).ok()?;
-                signature.row_files(&table, &rows)
-            }
-            _ => Some(()),
+        let columns = self.file_columns(instance, binding.spec.name).ok()?;
+        if columns.is_empty() {
+            return Some(());
         }
+        let table = self.open_table(binding.sources.first()?, upstream).ok()?;
+        signature.row_files(&table, &columns)
     }
 
     fn add_source(
@@ -118,6 +121,9 @@ impl Binder<'_> {
             signature.text(key);
             signature.text(&value);
         }
+        if binding.spec.form == InputForm::Any {
+            signature.text(self.extension_of(source));
+        }
         match source {
             InputSource::Keyword(word) => signature.text(word),
             InputSource::Hub(_) => return None,
@@ -128,6 +134,8 @@ impl Binder<'_> {
             }
             InputSource::Path(path) => match binding.spec.form {
                 InputForm::Table | InputForm::File => signature.files(std::slice::from_ref(path))?,
+                InputForm::Any if path.is_dir() => signature.folder(path)?,
+                InputForm::Any => signature.files(std::slice::from_ref(path))?,
                 InputForm::Tree | InputForm::Collection => signature.folder(path)?,
             },
         }

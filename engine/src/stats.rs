@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use crate::bind::TableSource;
 use crate::input::list_folder;
 use crate::items::row_files::{Found, RowFiles};
-use crate::stage::RowItems;
+use crate::stage::FileColumn;
 
 /// Stats that are held while many instances ask for the same ones at once; empty at any other time.
 #[derive(Default)]
@@ -110,9 +110,9 @@ impl<'a> SignatureBuilder<'a> {
     }
 
     /// Adds what the rows of a table name, once for each cell.
-    pub(crate) fn row_files(&mut self, source: &TableSource, rows: &RowItems) -> Option<()> {
+    pub(crate) fn row_files(&mut self, source: &TableSource, columns: &[FileColumn]) -> Option<()> {
         let RowFiles::Root(root) = &source.files else { return Some(()) };
-        for column in &rows.files {
+        for column in columns {
             self.text(column.name);
             let mut seen: HashSet<&str> = HashSet::new();
             let mut files = Vec::new();

@@ -8,6 +8,7 @@ pub mod code;
 pub mod context;
 pub mod export;
 pub mod foreign;
+pub mod host;
 pub mod input;
 pub mod requests;
 pub mod stage;

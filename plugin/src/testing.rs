@@ -32,7 +32,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use pipe_cache::{Form, InputMemo, Store};
 
-use crate::context::{Cancel, Context, ContextParts, Device, Report};
+use crate::context::{Cancel, Context, ContextParts, Device, Machine, Report};
+use crate::host::Host;
 use crate::input::{Files, Input, InputFile, InputValue, Selector};
 use crate::stage::{InputForm, InputSpec, StageError, Whole};
 use crate::table::Table;
@@ -139,7 +140,7 @@ impl<S: Whole> Trial<'_, S> {
         let mut inputs: BTreeMap<String, Vec<Input>> = BTreeMap::new();
         for (number, (name, selector, gift)) in self.given.iter().enumerate() {
             let value = self.value(name, gift, &place, number)?;
-            inputs.entry(name.clone()).or_default().push(Input { selector: selector.clone(), value });
+            inputs.entry(name.clone()).or_default().push(Input::new(selector.clone(), value));
         }
         if let Some(problem) =
             self.kind.check_inputs(&self.params, &|name| inputs.contains_key(name)).into_iter().next()
@@ -155,6 +156,7 @@ impl<S: Whole> Trial<'_, S> {
         if let Some(spec) = S::ABOUT.inputs.iter().find(lacking) {
             return Err(StageError::message(format!("nothing is given to the input `{}`", spec.name)));
         }
+        let host = Host::default();
         let (outputs, heard, cancel) = (folder.path().join("outputs"), Heard::default(), Cancel::default());
         let mut context = Context::new(ContextParts {
             inputs: &inputs,
@@ -165,6 +167,7 @@ impl<S: Whole> Trial<'_, S> {
             reporter: &heard,
             cancel: &cancel,
             resume: store.resume_point(pipe_cache::Digest::of(b"trial"), "any"),
+            machine: Machine { host: &host, scratch: folder.path(), cpus: 1, memory_bytes: 0, strict: false },
         });
         self.kind.run(&self.params, &mut context)?;
         let mut ran = heard.0.into_inner().unwrap_or_else(PoisonError::into_inner);

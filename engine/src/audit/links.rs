@@ -40,11 +40,11 @@ pub(super) fn check(
             let digest = match used.content {
                 _ if gave.is_empty() => continue,
                 Content::File(digest) | Content::Files(digest) => digest,
-                Content::Columns(_) | Content::Headers(_) => {
+                Content::Columns(_) | Content::Headers(_) | Content::RowFiles(_) => {
                     untold += 1;
                     continue;
                 }
-                Content::Word(_) => continue,
+                Content::Word(_) | Content::Extension(_) => continue,
             };
             let is_whole = gave.iter().any(|artifact| artifact.digest == digest);
             let is_file = matches!(used.content, Content::File(_))

@@ -78,7 +78,9 @@ impl<'a> Records<'a> {
 
     fn preimage(&self, preimage: Preimage, of_items: Option<Digest>) -> Preimage {
         let words = self.artifacts.words;
-        let Preimage { kind, code, params, seed, device, inputs, items } = preimage;
+        let Preimage { kind, code, params, seed, device, environment, inputs, items } = preimage;
+        let text = |(name, value): (&String, &String)| (words.text(name), words.text(value));
+        let environment = environment.iter().map(text).collect();
         let params = params.iter().map(|(name, value)| (words.text(name), words.value(value)));
         let used = |Used { input, selector, content }: Used| Used {
             input,
@@ -91,19 +93,19 @@ impl<'a> Records<'a> {
             digest: of_items.unwrap_or_else(|| self.artifacts.digest(digest)),
         });
         let inputs = inputs.into_iter().map(used).collect();
-        Preimage { kind, code, params: params.collect(), seed, device, inputs, items }
+        Preimage { kind, code, params: params.collect(), seed, device, environment, inputs, items }
     }
 
     fn content(&self, content: Content) -> Content {
         let (words, artifacts) = (self.artifacts.words, &self.artifacts);
+        let column = |(name, digest): (String, Digest)| (words.text(&name), artifacts.digest(digest));
         match content {
             Content::Word(word) => Content::Word(words.text(&word)),
             Content::File(digest) => Content::File(artifacts.digest(digest)),
             Content::Files(digest) => Content::Files(artifacts.digest(digest)),
-            Content::Columns(columns) => {
-                let column = |(name, digest): (String, Digest)| (words.text(&name), artifacts.digest(digest));
-                Content::Columns(columns.into_iter().map(column).collect())
-            }
+            Content::Columns(columns) => Content::Columns(columns.into_iter().map(column).collect()),
+            Content::RowFiles(columns) => Content::RowFiles(columns.into_iter().map(column).collect()),
+            Content::Extension(extension) => Content::Extension(words.text(&extension)),
             Content::Headers(headers) => Content::Headers(words.text(&headers)),
         }
     }

@@ -6,7 +6,7 @@ use pipe_cache::{ArtifactRef, Digest, Form, IndexBuilder, ItemOutcome};
 
 use super::Worker;
 use super::guard::guarded;
-use crate::input::InputFile;
+use crate::input::{Files, InputFile};
 use crate::items::BoundItems;
 use crate::items::row_files::RowFiles;
 use crate::manifest::Instance;
@@ -36,12 +36,7 @@ impl Worker<'_> {
         match (form, files) {
             (Some(OutputForm::Tree), _) => self.store_index(Form::Tree, entries),
             (Some(OutputForm::Table(name)), Some((RowFiles::Within(files), table_name))) => {
-                // Its rows' paths lead into the tree that the table came in, so they go on together.
-                let others = files.entries().filter(|(other, ..)| *other != table_name);
-                let mut tree: Entries =
-                    others.map(|(name, digest, size)| (name.to_string(), (digest, size))).collect();
-                tree.insert(name.to_string(), lone(&entries, name)?);
-                self.store_index(Form::Tree, tree)
+                self.table_among(files, table_name, name, lone(&entries, name)?)
             }
             (Some(OutputForm::Table(name) | OutputForm::File(name)), _) => {
                 let (digest, bytes) = lone(&entries, name)?;
@@ -49,6 +44,21 @@ impl Worker<'_> {
             }
             (None | Some(OutputForm::Collection(_)), _) => Err(StageError::message("the kind has no output")),
         }
+    }
+
+    /// A table made of one whose rows' paths lead into the tree that it came in: they go on together.
+    pub(super) fn table_among(
+        &self,
+        files: &Files,
+        former: &str,
+        name: &str,
+        table: (Digest, u64),
+    ) -> Result<ArtifactRef, StageError> {
+        let others = files.entries().filter(|(other, ..)| *other != former);
+        let mut tree: Entries =
+            others.map(|(name, digest, size)| (name.to_string(), (digest, size))).collect();
+        tree.insert(name.to_string(), table);
+        self.store_index(Form::Tree, tree)
     }
 
     /// What the kind makes of all items, put into the store.

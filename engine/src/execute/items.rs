@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use pipe_cache::{ArtifactRef, Digest, Hasher, ItemJournal, ItemOutcome, ItemWriter};
 use rayon::prelude::*;
 
-use super::Worker;
 use super::feed::{Feed, Group, Rest, group_items};
 use super::guard::guarded;
 use super::reporter::Reporter;
-use crate::context::{ItemContext, ItemContextParts};
+use super::{SIDE, Worker, file_label};
+use crate::context::{ItemContext, ItemContextParts, Machine};
 use crate::event::{Event, FailedItem};
 use crate::input::Input;
 use crate::items::{BoundItem, BoundItems};
@@ -28,6 +28,7 @@ impl Worker<'_> {
         inputs: &'a BTreeMap<String, Vec<Input>>,
         reporter: &'a Reporter<'a>,
         turns: &'a Turns,
+        machine: Machine<'a>,
     ) -> ItemContext<'a> {
         ItemContext::new(ItemContextParts {
             inputs,
@@ -37,6 +38,8 @@ impl Worker<'_> {
             secrets: &self.secrets,
             limits: instance.resources.requests,
             turns,
+            side: self.run_folder.join(SIDE).join(file_label(&instance.label)),
+            machine,
         })
     }
 

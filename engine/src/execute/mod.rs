@@ -11,7 +11,7 @@ mod sample;
 mod usage;
 mod whole;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,11 +25,11 @@ pub use self::usage::Usage;
 use self::whole::Attempt;
 use crate::assess::{Assessed, Stale, UpToDate};
 use crate::bind::{Binder, Bound, Done};
-use crate::context::{Cancel, Device, Report as _};
+use crate::context::{Cancel, Device, Machine, Report as _};
 use crate::event::{Event, Observer};
 use crate::job::{Cause, Demand, Ending, Executed, Failure, ItemCounts, Job};
 use crate::lookup::class_of;
-use crate::manifest::Instance;
+use crate::manifest::{Instance, Resources};
 use crate::requests::{Secrets, Turns};
 use crate::stage::{StageError, Work};
 
@@ -48,6 +48,8 @@ pub(crate) struct Worker<'a> {
     pub(crate) run_folder: PathBuf,
     /// After an item's failure, go on with other items.
     pub(crate) keep_going: bool,
+    /// Whether kinds must be closed off from what they do not declare, or else refuse to work.
+    pub(crate) strict: bool,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) cancel: Cancel,
 }
@@ -177,6 +179,7 @@ impl Worker<'_> {
         }
         let listing = bound.items.as_ref().map(|items| store.put(&items.listing())).transpose()?;
         let turns = Turns::new(instance.resources.requests);
+        let scratch = store.staging()?;
         let outcome = match (instance.kind.work(), &bound.items) {
             (Work::Whole(stage), _) => {
                 self.observer.event(&Event::StageStarted {
@@ -185,12 +188,14 @@ impl Worker<'_> {
                     items_cached: 0,
                 });
                 let device = if instance.kind.about().device { device } else { Device::default() };
-                let attempt = Attempt { reporter: &reporter, resume: &resume, device };
+                let machine = self.machine(instance, scratch.path());
+                let attempt = Attempt { reporter: &reporter, resume: &resume, device, machine };
                 self.run_whole(instance, stage, bound, &attempt)
                     .map(|outputs| (outputs, ItemCounts::default()))
             }
             (Work::Items(stage), Some(items)) => {
-                let context = self.item_context(instance, &bound.inputs, &reporter, &turns);
+                let machine = self.machine(instance, scratch.path());
+                let context = self.item_context(instance, &bound.inputs, &reporter, &turns, machine);
                 self.run_items((instance, &bound.params), stage, items, &context, forced)
             }
             (Work::Items(_), None) => Err(StageError::message("the items were not bound").into()),
@@ -231,6 +236,12 @@ impl Worker<'_> {
             warnings: record.warnings,
             scalars: record.scalars,
         })
+    }
+
+    /// What an instance may take of the machine.
+    fn machine<'m>(&'m self, instance: &Instance, scratch: &'m Path) -> Machine<'m> {
+        let Resources { cpus, memory_bytes, .. } = instance.resources;
+        Machine { host: self.binder.registry.host(), scratch, cpus, memory_bytes, strict: self.strict }
     }
 
     fn instance(&self, position: usize) -> Result<&Instance, StageError> {

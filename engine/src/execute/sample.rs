@@ -43,7 +43,9 @@ impl Worker<'_> {
         let log = self.run_folder.join(LOGS).join(format!("{}.log", file_label(&instance.label)));
         let reporter = Reporter::new(&instance.label, log, self.observer);
         let turns = Turns::new(instance.resources.requests);
-        let context = self.item_context(instance, &bound.inputs, &reporter, &turns);
+        let scratch = self.binder.store.staging()?;
+        let machine = self.machine(instance, scratch.path());
+        let context = self.item_context(instance, &bound.inputs, &reporter, &turns, machine);
         let (outcomes, _) = self.outcomes((instance, &bound.params), stage, &items, &context, true)?;
         let items = outcomes.into_iter().map(|(name, outcome)| (name.to_string(), outcome)).collect();
         Ok(Some(Sampled { total, names, items }))

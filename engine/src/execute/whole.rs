@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
-use pipe_cache::{ArtifactRef, Error, Form, IndexBuilder, ResumePoint};
+use pipe_cache::{ArtifactRef, Error, Form, IndexBuilder, ResumePoint, create_folder};
 
 use super::guard::guarded;
 use super::reporter::Reporter;
 use super::{SIDE, Worker, file_label};
 use crate::bind::Bound;
-use crate::context::{Context, ContextParts, Device};
+use crate::context::{Context, ContextParts, Device, Machine};
 use crate::input::Input;
 use crate::job::Failure;
 use crate::manifest::Instance;
@@ -21,6 +21,7 @@ pub(super) struct Attempt<'a> {
     pub(super) reporter: &'a Reporter<'a>,
     pub(super) resume: &'a ResumePoint,
     pub(super) device: Device,
+    pub(super) machine: Machine<'a>,
 }
 
 impl Worker<'_> {
@@ -32,34 +33,36 @@ impl Worker<'_> {
         attempt: &Attempt<'_>,
     ) -> Result<BTreeMap<String, ArtifactRef>, Failure> {
         let about = instance.kind.about();
-        let staging = self.binder.store.staging()?;
+        let staging = attempt.machine.scratch.join("outputs");
+        create_folder(&staging)?;
         let mut context = Context::new(ContextParts {
             inputs: &bound.inputs,
-            outputs: staging.path(),
+            outputs: &staging,
             side: self.run_folder.join(SIDE).join(file_label(&instance.label)),
             seed: if about.random { self.binder.pipeline.seed } else { 0 },
             device: attempt.device,
             reporter: attempt.reporter,
             cancel: &self.cancel,
             resume: attempt.resume.clone(),
+            machine: attempt.machine,
         });
         guarded(|| stage.run(&bound.params, &mut context))?;
         let unchanged = bound.inputs.values().flatten().try_for_each(Input::check_unchanged);
         unchanged.map_err(StageError::from)?;
-        refuse_undeclared(staging.path(), instance)?;
+        refuse_undeclared(&staging, instance)?;
         let mut outputs = BTreeMap::new();
         for spec in about.outputs {
-            let folder = staging.path().join(spec.name);
+            let folder = staging.join(spec.name);
             let told =
                 |error: StageError| error.prefixed(format!("output `{}` of {}", spec.name, instance.label));
-            let artifact = self.ingest(&folder, spec.form).map_err(told)?;
+            let artifact = self.ingest(&folder, spec.form, bound).map_err(told)?;
             outputs.insert(spec.name.to_string(), artifact);
         }
         Ok(outputs)
     }
 
     /// Moves an output from the staging folder into the store.
-    fn ingest(&self, folder: &Path, form: OutputForm) -> Result<ArtifactRef, StageError> {
+    fn ingest(&self, folder: &Path, form: OutputForm, bound: &Bound) -> Result<ArtifactRef, StageError> {
         let store = self.binder.store;
         let mut names = Vec::new();
         list_files(folder, "", &mut names)?;
@@ -72,7 +75,12 @@ impl Worker<'_> {
                     )));
                 }
                 let (digest, bytes) = store.adopt(&folder.join(name))?;
-                return Ok(ArtifactRef { form: Form::File, digest, files: 1, bytes });
+                return match (&bound.passed_on, form) {
+                    (Some((files, source)), OutputForm::Table(_)) => {
+                        self.table_among(files, source, name, (digest, bytes))
+                    }
+                    _ => Ok(ArtifactRef { form: Form::File, digest, files: 1, bytes }),
+                };
             }
             OutputForm::Tree => Form::Tree,
             OutputForm::Collection(_) => Form::Collection,

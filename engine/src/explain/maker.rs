@@ -282,6 +282,10 @@ fn counts(preimage: &Preimage, input: &str) -> Vec<String> {
                 counts.extend(columns.iter().map(|(column, digest)| format!("column {column} {digest}")));
             }
             Content::Headers(headers) => counts.push(format!("headers {headers}")),
+            Content::RowFiles(columns) => {
+                counts.extend(columns.iter().map(|(column, digest)| format!("files of {column} {digest}")));
+            }
+            Content::Extension(extension) => counts.push(format!("extension {extension}")),
         }
     }
     let items = preimage.items.as_ref().filter(|_| is_of_items(preimage, input));

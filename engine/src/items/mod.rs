@@ -11,7 +11,9 @@ use pipe_cache::{Digest, Form, Hasher};
 use crate::bind::{Binder, TableSource, Upstream};
 use crate::input::Files;
 use crate::manifest::{InputSource, Instance};
-use crate::stage::{InputSpec, Item, ItemFile, ItemSource, Named, OutputForm, StageError, Work};
+use crate::stage::{
+    FileColumn, InputSpec, Item, ItemFile, ItemSource, Named, OutputForm, RowItems, StageError, Work,
+};
 
 /// How many problems of a table are told at once.
 const TOLD: usize = 10;
@@ -98,11 +100,44 @@ pub(crate) fn bind(
         let check = |one: &BoundRows| stage.check_item(params, &one.item).err();
         refuse(items.iter().filter_map(check).collect())?;
     }
-    let list = items
+    let mut list: Vec<BoundItem> = items
         .into_iter()
         .map(|BoundRows { item, group, rows }| BoundItem { key: key(scope, &item), item, group, rows })
         .collect();
+    if let ItemSource::Rows(RowItems { group_by: None, batch: size @ 2.., .. }) = source {
+        batch(&mut list, *size);
+    }
     Ok(BoundItems { scope, list, gathered: table.filter(|_| gathers(instance)) })
+}
+
+/// What the cells of a table's columns lead to, by content; one for each row.
+pub(crate) fn files_of_rows(
+    binder: &Binder<'_>,
+    source: &TableSource,
+    columns: &[FileColumn],
+) -> Result<Vec<Named<ItemFile>>, StageError> {
+    let opened = rows::open(binder, source, columns)?;
+    let of_row = |row| {
+        let of_column = |column: &FileColumn| {
+            let cell = source.table.get(row, column.name)?;
+            Some((column.name, opened.get(&(column.name, cell.to_string()))?.clone()))
+        };
+        columns.iter().filter_map(of_column).collect()
+    };
+    Ok(source.table.rows().iter().map(of_row).collect())
+}
+
+/// Groups items in the order of their table. The groups are the same for all processes that want these items, whichever of them are
+/// missing.
+fn batch(list: &mut [BoundItem], size: usize) {
+    for chunk in list.chunks_mut(size.max(1)) {
+        let mut hasher = Hasher::new("pipe batch of items, version 1");
+        chunk.iter().for_each(|one| {
+            hasher.field(one.key.as_bytes());
+        });
+        let group = hasher.finish();
+        chunk.iter_mut().for_each(|one| one.group = Some(group));
+    }
 }
 
 /// Whether an instance makes one output of all items, instead of a collection of them.

@@ -25,7 +25,7 @@ pub(crate) struct NamedRows {
 }
 
 /// What the cells of the file columns lead to, by column and cell.
-type ByCell<T> = HashMap<(&'static str, String), T>;
+pub(super) type ByCell<T> = HashMap<(&'static str, String), T>;
 
 /// The items of a table's rows, with the content of every file that they use.
 pub(super) fn bind(
@@ -46,7 +46,7 @@ pub(super) fn bind(
     let used = UsedColumns::of(&source.table, rows)?;
     let columns: Vec<Arc<str>> = rows.files.iter().map(|column| column.name.into()).collect();
     let companion: Option<Arc<str>> = rows.companion.map(|(input, _)| input.into());
-    let opened = open(binder, &source, rows)?;
+    let opened = open(binder, &source, &rows.files)?;
     let mut problems = Vec::new();
     let mut bound = Vec::new();
     for NamedRows { name, rows: positions } in named {
@@ -89,7 +89,12 @@ pub(crate) struct UsedColumns {
 
 impl UsedColumns {
     pub(crate) fn of(table: &Table, rows: &RowItems) -> Result<Self, TableError> {
-        let table = table.project(&rows.columns)?;
+        let mut columns = rows.columns.clone();
+        if rows.all_columns {
+            let is_other = |name: &&String| rows.files.iter().all(|column| column.name != name.as_str());
+            columns.extend(table.columns().iter().filter(is_other).map(Column::required));
+        }
+        let table = table.project(&columns)?;
         let names = table.columns().iter().map(|column| column.as_str().into()).collect();
         Ok(Self { table, names })
     }
@@ -190,11 +195,11 @@ fn check_repeat(
 /// What each file column's cells lead to, with all that is missing; nothing is read.
 pub(crate) fn find(
     source: &TableSource,
-    rows: &RowItems,
+    columns: &[FileColumn],
 ) -> Result<(ByCell<Found>, Vec<StageError>), StageError> {
     let mut found = HashMap::new();
     let mut problems = Vec::new();
-    for column in &rows.files {
+    for column in columns {
         let mut known: HashMap<&str, ()> = HashMap::new();
         for row in source.table.rows() {
             let Some(cell) = cell(&source.table, row, column)? else { continue };
@@ -227,7 +232,7 @@ pub(crate) fn find(
 /// A blank cell where a file must be.
 pub(crate) fn published(
     source: &TableSource,
-    rows: &RowItems,
+    columns: &[FileColumn],
     publish: &[(String, PathBuf)],
 ) -> Result<Vec<StageError>, StageError> {
     let RowFiles::Root(root) = &source.files else { return Ok(Vec::new()) };
@@ -237,7 +242,7 @@ pub(crate) fn published(
     if folders.is_empty() {
         return Ok(problems);
     }
-    for column in &rows.files {
+    for column in columns {
         for row in source.table.rows() {
             let Some(cell) = cell(&source.table, row, column)? else { continue };
             let path = real_path(&root.join(cell));
@@ -258,8 +263,12 @@ fn cell<'a>(table: &'a Table, row: &'a Row, column: &FileColumn) -> Result<Optio
 }
 
 /// Opens what each cell leads to, once, hashing in parallel.
-fn open(binder: &Binder<'_>, source: &TableSource, rows: &RowItems) -> Result<ByCell<ItemFile>, StageError> {
-    let (found, problems) = find(source, rows)?;
+pub(super) fn open(
+    binder: &Binder<'_>,
+    source: &TableSource,
+    columns: &[FileColumn],
+) -> Result<ByCell<ItemFile>, StageError> {
+    let (found, problems) = find(source, columns)?;
     refuse(problems)?;
     let mut found: Vec<_> = found.into_iter().collect();
     found.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));

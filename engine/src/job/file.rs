@@ -20,7 +20,6 @@ use crate::registry::Registry;
 use crate::requests::Secrets;
 use crate::run::thread_pool;
 use crate::session::Session;
-use crate::stage::Kind;
 
 /// The version of job files that this program writes and reads.
 const VERSION: u32 = 1;
@@ -148,6 +147,7 @@ impl JobFile {
         let store = Arc::new(Store::open(&self.cache)?);
         let session = Session::new(registry, &store, Devices::from(self.device), !self.verify);
         let worker = Worker {
+            strict: false,
             binder: session.binder(&pipeline),
             secrets,
             run: self.run.clone(),
@@ -197,13 +197,17 @@ impl JobFile {
     fn pipeline(&self, registry: &Registry) -> Result<Pipeline, JobError> {
         let mut instances = Vec::new();
         for maker in &self.upstream {
-            instances.push(maker.to_instance(kind_of(registry, &maker.kind)?));
+            let kind = registry.kind_of(&maker.kind, &maker.params, &maker.inputs);
+            let kind = kind.ok_or_else(|| JobError::Code { kind: maker.kind.clone() })?;
+            instances.push(maker.to_instance(kind));
         }
         let InstanceValues { kind, code, .. } = &self.instance;
         if registry.code(kind) != *code {
             return Err(JobError::Code { kind: kind.clone() });
         }
-        let instance = self.instance.to_instance(kind_of(registry, kind)?, &instances);
+        let instance = registry
+            .kind_of(kind, self.instance.params(), &self.instance.input_names())
+            .and_then(|kind| self.instance.to_instance(kind, &instances));
         instances.push(instance.ok_or_else(|| JobError::Code { kind: kind.clone() })?);
         Ok(Pipeline {
             name: String::new(),
@@ -219,9 +223,4 @@ impl JobFile {
             sweep: Vec::new(),
         })
     }
-}
-
-/// The kind of that name, if this program has it.
-fn kind_of(registry: &Registry, name: &str) -> Result<Kind, JobError> {
-    registry.get(name).ok_or_else(|| JobError::Code { kind: name.to_string() })
 }

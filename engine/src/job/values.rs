@@ -1,5 +1,6 @@
 //! Instances as plain values, for job files.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -55,6 +56,11 @@ pub(super) struct Upstream {
     label: String,
     selector: Selector,
     pub(super) kind: String,
+    /// What the kind was declared by, for a kind whose stages declare their own.
+    #[serde(default)]
+    pub(super) params: Value,
+    #[serde(default)]
+    pub(super) inputs: Vec<String>,
     pub(super) done: Arc<Done>,
 }
 
@@ -83,6 +89,16 @@ impl InstanceValues {
             resources: instance.resources,
             is_last: instance.is_last,
         })
+    }
+
+    pub(super) fn params(&self) -> &Value {
+        &self.params
+    }
+
+    /// The names of its inputs, sorted.
+    pub(super) fn input_names(&self) -> Vec<String> {
+        let names: BTreeSet<&String> = self.inputs.iter().map(|values| &values.input).collect();
+        names.into_iter().cloned().collect()
     }
 
     /// The instance, which takes inputs from those before it; `None` if the kind has no such input or output.
@@ -141,11 +157,14 @@ impl SourceValue {
 
 impl Upstream {
     pub(super) fn of(position: usize, maker: &Instance, done: &Arc<Done>) -> Self {
+        let is_declared = maker.kind.is_declared();
         Self {
             position,
             label: maker.label.clone(),
             selector: maker.selector.as_ref().clone(),
             kind: maker.kind.about().name.to_string(),
+            params: if is_declared { maker.params.as_ref().clone() } else { Value::Null },
+            inputs: if is_declared { maker.input_names() } else { Vec::new() },
             done: Arc::clone(done),
         }
     }

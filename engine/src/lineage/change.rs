@@ -54,6 +54,15 @@ pub enum Change {
         /// The device now.
         after: Option<String>,
     },
+    /// What is found on the machine: a program, the answer of a tool, a variable of the environment.
+    Environment {
+        /// What it is.
+        name: String,
+        /// What it was.
+        before: Option<String>,
+        /// What it is now.
+        after: Option<String>,
+    },
     /// What is used of an input.
     Input {
         /// The input's name, with the foreach values where it takes several artifacts.
@@ -79,6 +88,10 @@ pub enum Part {
     Column(String),
     /// The headers of a table and their order.
     Headers,
+    /// What a column's cells lead to.
+    RowFiles(String),
+    /// The extension of a file's name.
+    Extension,
 }
 
 impl Preimage {
@@ -91,6 +104,10 @@ impl Preimage {
         }
         if self.device != before.device {
             changes.push(Change::Device { before: before.device.clone(), after: self.device.clone() });
+        }
+        let environments = (before.environment.clone(), self.environment.clone());
+        for (name, before, after) in differences(environments.0, environments.1) {
+            changes.push(Change::Environment { name, before, after });
         }
         for ((input, part), before, after) in differences(by_part(&before.inputs), by_part(&self.inputs)) {
             changes.push(Change::Input { input, part, before, after });
@@ -144,6 +161,12 @@ fn by_part(inputs: &[Used]) -> BTreeMap<(String, Part), String> {
             Content::Word(word) => drop(add(Part::Whole, format!("the word {word}"))),
             Content::File(digest) | Content::Files(digest) => drop(add(Part::Whole, digest.to_string())),
             Content::Headers(headers) => drop(add(Part::Headers, headers.clone())),
+            Content::Extension(extension) => drop(add(Part::Extension, extension.clone())),
+            Content::RowFiles(columns) => {
+                for (column, digest) in columns {
+                    add(Part::RowFiles(column.clone()), digest.to_string());
+                }
+            }
             Content::Columns(columns) => {
                 let of_column = |(column, digest): (&String, &Digest)| {
                     add(Part::Column(column.clone()), digest.to_string());
@@ -173,6 +196,9 @@ impl fmt::Display for Change {
             Self::Device { before, after } => {
                 write!(f, "device {}", arrow(before.as_deref(), after.as_deref(), "(none)"))
             }
+            Self::Environment { name, before, after } => {
+                write!(f, "{name} {}", arrow(before.as_deref(), after.as_deref(), "(not set)"))
+            }
             Self::Input { input, part, before, after } => {
                 let became = match (before, after) {
                     (None, _) => "is new",
@@ -182,6 +208,13 @@ impl fmt::Display for Change {
                 match part {
                     Part::Whole => write!(f, "input {input} {became}"),
                     Part::Column(column) => write!(f, "column {column} of input {input} {became}"),
+                    Part::RowFiles(column) => {
+                        write!(f, "what column {column} of input {input} leads to {became}")
+                    }
+                    Part::Extension => {
+                        let (before, after) = (before.as_deref(), after.as_deref());
+                        write!(f, "the extension of input {input} {}", arrow(before, after, "(none)"))
+                    }
                     Part::Headers => write!(f, "the order of the columns of input {input} {became}"),
                 }
             }

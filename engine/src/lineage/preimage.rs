@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::former;
 use crate::input::{InputValue, Selector};
+use crate::table::Table;
 
 /// All that decides a result.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -29,6 +30,9 @@ pub struct Preimage {
     /// The sort of device, for a kind that computes on devices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub device: Option<String>,
+    /// What results follow from on the machine, by name; for kinds that start programs.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
     /// What is used of inputs, but for those that items are made of.
     pub inputs: Vec<Used>,
     /// The items, for a kind that works item by item.
@@ -63,6 +67,10 @@ pub enum Content {
     Columns(BTreeMap<String, Digest>),
     /// All headers of a table in their order, joined by commas: they are the output's too.
     Headers(String),
+    /// What the rows of a table name, by column, each row's in their order.
+    RowFiles(BTreeMap<String, Digest>),
+    /// The extension of a file's name.
+    Extension(String),
 }
 
 /// The items of a stage in brief. What each is made of stands in their listing.
@@ -124,6 +132,8 @@ impl Preimage {
         }
         let params = self.params.iter().map(|(name, value)| (format!("param.{name}"), canonical_text(value)));
         values.extend(params);
+        let environment = self.environment.iter();
+        values.extend(environment.map(|(name, value)| (format!("environment.{name}"), value.clone())));
         values.extend(self.inputs.iter().flat_map(Used::named_values));
         values
     }
@@ -161,6 +171,11 @@ impl Used {
             Content::File(digest) => vec![(name, format!("file {digest}"))],
             Content::Files(digest) => vec![(name, format!("files {digest}"))],
             Content::Headers(headers) => vec![(format!("{name}.columns"), headers.clone())],
+            Content::Extension(extension) => vec![(format!("{name}.extension"), extension.clone())],
+            Content::RowFiles(columns) => columns
+                .iter()
+                .map(|(column, digest)| (format!("{name}.files.{column}"), format!("files {digest}")))
+                .collect(),
             Content::Columns(columns) => columns
                 .iter()
                 .map(|(column, digest)| (format!("{name}.column.{column}"), format!("column {digest}")))
@@ -170,14 +185,25 @@ impl Used {
 }
 
 impl Content {
-    /// What counts of a value that is given to an input.
-    pub(crate) fn of(value: &InputValue) -> Self {
-        match value {
+    /// What counts of a value that is given to an input, with the extension of its name. The cells that lead to files count
+    /// only by what these contain, unless they are `passed_on` to a table that is made of this one.
+    pub(crate) fn of(value: &InputValue, extension: &str, passed_on: bool) -> Vec<Self> {
+        let columns = |table: &Table| table.column_digests().into_iter().collect::<BTreeMap<_, _>>();
+        let one = match value {
+            InputValue::Rows(rows) => {
+                let files = rows.column_digests();
+                let mut cells = columns(&rows.table);
+                cells.retain(|column, _| passed_on || !files.contains_key(column));
+                let headers = Self::Headers(rows.table.columns().join(","));
+                return vec![Self::Columns(cells), headers, Self::RowFiles(files)];
+            }
             InputValue::Keyword(word) => Self::Word(word.clone()),
             InputValue::File(file) => Self::File(file.digest),
             InputValue::Files(files) => Self::Files(files.digest),
-            InputValue::Table(table) => Self::Columns(table.column_digests().into_iter().collect()),
-        }
+            InputValue::Table(table) => Self::Columns(columns(table)),
+        };
+        let extension = (!extension.is_empty()).then(|| Self::Extension(extension.to_string()));
+        std::iter::once(one).chain(extension).collect()
     }
 }
 

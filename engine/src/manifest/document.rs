@@ -53,7 +53,26 @@ pub struct StageTable {
     pub publish: Option<String>,
     /// What an instance needs while it runs.
     pub resources: Option<ResourcesTable>,
+    /// For a stage that runs a program: what it makes, by name. `"table"`, `"folder"`, a file's name such as `"roc.png"`, or a
+    /// collection such as `"*.nii.gz"`.
+    pub outputs: Option<BTreeMap<String, serde_json::Value>>,
+    /// For a stage that runs a program: once for each row of a table, or each file of a collection.
+    pub each: Option<serde_json::Value>,
+    /// For a stage that runs a program: the columns of an input table whose cells lead to files, by input.
+    pub files: Option<BTreeMap<String, Vec<String>>>,
+    /// For a stage that runs a program: the environment variables that it is given. Their values count.
+    pub env: Option<Vec<String>>,
+    /// For a stage that runs a program: commands whose answers count, such as `"python3 --version"`.
+    pub tools: Option<Vec<String>>,
+    /// For a stage that runs a program: folders of installed software that it may read. They count by what `tools` answer.
+    pub software: Option<Vec<String>>,
+    /// For a stage that runs a program: whether the same inputs give the same bytes.
+    pub deterministic: Option<bool>,
 }
+
+/// The keys with which a stage declares inputs and outputs of its own.
+pub(super) const DECLARED: [&str; 7] =
+    ["outputs", "each", "files", "env", "tools", "software", "deterministic"];
 
 /// What is given to an input.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -5,6 +5,7 @@
 //! (`variants`) → the edges between them (`references`, `instances`).
 //! Nothing here reads an input's content or knows what has been computed before.
 
+mod declared;
 pub mod document;
 mod hub;
 mod instances;

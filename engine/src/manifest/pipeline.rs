@@ -122,6 +122,12 @@ impl Instance {
         })
     }
 
+    /// The names of its inputs, sorted.
+    pub(crate) fn input_names(&self) -> Vec<String> {
+        let names: BTreeSet<&str> = self.inputs.iter().map(|binding| binding.spec.name).collect();
+        names.into_iter().map(str::to_string).collect()
+    }
+
     /// The positions of the instances that it takes inputs from.
     pub fn upstream(&self) -> BTreeSet<usize> {
         let sources = self.inputs.iter().flat_map(|binding| binding.sources.iter());

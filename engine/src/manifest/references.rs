@@ -124,6 +124,7 @@ fn find_output(
         return None;
     };
     let fits = match (spec.form, found.form) {
+        (InputForm::Any, _) => true,
         (InputForm::File, form) => matches!(form, OutputForm::File(_)),
         (InputForm::Table, form) => !matches!(form, OutputForm::Collection(_)),
         (InputForm::Tree | InputForm::Collection, form) => {
@@ -143,7 +144,7 @@ fn check_hub(spec: &InputSpec, node: &Node, file: Result<HubFile, String>, probl
     let problem = match file {
         Err(what) => Problem::at(node.origin.clone(), "hub-address", format!("`{}`: {what}", spec.name))
             .help("such as hf://openai/clip-vit-base-patch32"),
-        Ok(file) if spec.form != InputForm::File => {
+        Ok(file) if !matches!(spec.form, InputForm::File | InputForm::Any) => {
             let message = format!("`{}` needs a {}, but {file} is a file", spec.name, noun(spec.form));
             Problem::at(node.origin.clone(), "wrong-form", message).help("give a path")
         }
@@ -165,8 +166,12 @@ fn check_path(spec: &InputSpec, node: &Node, root: &Path, path: &Path, problems:
         }
         Err(error) => ("unreadable", format!("`{}`: cannot read {shown}: {error}", spec.name)),
         Ok(metadata) => {
-            let folder_wanted = matches!(spec.form, InputForm::Tree | InputForm::Collection);
-            if if folder_wanted { metadata.is_dir() } else { metadata.is_file() } {
+            let is_right = match spec.form {
+                InputForm::Any => metadata.is_dir() || metadata.is_file(),
+                InputForm::Tree | InputForm::Collection => metadata.is_dir(),
+                InputForm::Table | InputForm::File => metadata.is_file(),
+            };
+            if is_right {
                 return;
             }
             let found = match (metadata.is_dir(), metadata.is_file()) {
@@ -200,6 +205,7 @@ fn noun(form: InputForm) -> &'static str {
     match form {
         InputForm::Table => "table (CSV file)",
         InputForm::File => "file",
+        InputForm::Any => "file or folder",
         InputForm::Tree | InputForm::Collection => "folder",
     }
 }

@@ -1,5 +1,6 @@
 //! Reading a `[stage.…]` table: its kind, its inputs, its resources. What its references lead to is not known here.
 
+use super::declared;
 use super::node::{Node, Origin};
 use super::problem::{Problem, Problems, did_you_mean};
 use super::resources::Resources;
@@ -54,7 +55,9 @@ fn read_stage(
         problems.add(Problem::at(place, "unknown-kind", format!("unknown kind `{kind_name}`")).help(help));
         return None;
     };
-    let (params, mut inputs) = split_path_params(node, kind);
+    let declared = declared::params(name, node, kind, problems);
+    let kind = declared::kind(name, node, &declared, kind, problems)?;
+    let (params, mut inputs) = split_path_params(declared, kind);
     read_inputs(name, origin, node, kind, &mut inputs, problems);
     let foreach = read_foreach(node, problems);
     let variants = read_variants(name, origin, &params, &foreach, (kind, &inputs), problems);
@@ -72,8 +75,7 @@ fn read_stage(
 }
 
 /// Parameters that are paths are inputs: they count by content, not by name.
-fn split_path_params(node: &Node, kind: Kind) -> (Node, Vec<GivenInput>) {
-    let mut params = node.get("params").cloned().unwrap_or_else(|| Node::empty_table(node.origin.clone()));
+fn split_path_params(mut params: Node, kind: Kind) -> (Node, Vec<GivenInput>) {
     let mut inputs = Vec::new();
     params.entries_mut().retain(|(key, value)| {
         let spec = kind.about().inputs.iter().find(|spec| spec.parameter && spec.name == key.name);

@@ -1,10 +1,11 @@
 //! What a kind that works item by item has in hand.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Cancel, Report};
+use super::{Cancel, Machine, Report};
 use crate::input::{Input, InputError, InputFile, InputValue};
 use crate::requests::{RequestLimits, Secrets, Turns, sleep_until};
 use crate::stage::{Interrupted, Item};
@@ -32,6 +33,10 @@ pub struct ItemContextParts<'a> {
     pub limits: RequestLimits,
     /// Whose turn it is to ask.
     pub turns: &'a Turns,
+    /// The folder for side files.
+    pub side: PathBuf,
+    /// What it may take of the machine.
+    pub machine: Machine<'a>,
 }
 
 impl<'a> ItemContext<'a> {
@@ -43,6 +48,26 @@ impl<'a> ItemContext<'a> {
     /// Hears what the kind tells.
     pub fn reporter(&self) -> &dyn Report {
         self.parts.reporter
+    }
+
+    /// The artifacts given to each input that all items share.
+    pub fn inputs(&self) -> &BTreeMap<String, Vec<Input>> {
+        self.parts.inputs
+    }
+
+    /// The folder for side files of the run: kept with the run record, never part of a result.
+    pub fn side(&self) -> &Path {
+        &self.parts.side
+    }
+
+    /// What it may take of the machine.
+    pub fn machine(&self) -> &Machine<'a> {
+        &self.parts.machine
+    }
+
+    /// Whom to ask whether to stop.
+    pub fn cancel(&self) -> &Cancel {
+        self.parts.cancel
     }
 
     /// The file given to an input that all items share, if any.

@@ -4,6 +4,7 @@
 mod cancel;
 mod device;
 mod item;
+mod machine;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,6 +15,7 @@ use pipe_cache::{ResumePoint, check_name};
 pub use self::cancel::Cancel;
 pub use self::device::{Device, Devices};
 pub use self::item::{ItemContext, ItemContextParts};
+pub use self::machine::Machine;
 use crate::input::{Files, Input, InputError, InputFile, InputValue};
 use crate::stage::{Interrupted, StageError};
 use crate::table::Table;
@@ -54,12 +56,19 @@ pub struct ContextParts<'a> {
     pub cancel: &'a Cancel,
     /// Keeps the kind's progress.
     pub resume: ResumePoint,
+    /// What it may take of the machine.
+    pub machine: Machine<'a>,
 }
 
 impl<'a> Context<'a> {
     /// A context of its parts.
     pub fn new(parts: ContextParts<'a>) -> Self {
         Self(parts)
+    }
+
+    /// All artifacts by input.
+    pub fn all_inputs(&self) -> &BTreeMap<String, Vec<Input>> {
+        self.0.inputs
     }
 
     /// All artifacts given to an input, in the order of their foreach values; none for an input left out.
@@ -113,6 +122,21 @@ impl<'a> Context<'a> {
     /// The device to compute on; the processor for a kind that does not declare that it uses one.
     pub fn device(&self) -> Device {
         self.0.device
+    }
+
+    /// What it may take of the machine.
+    pub fn machine(&self) -> &Machine<'a> {
+        &self.0.machine
+    }
+
+    /// Whom to ask whether to stop.
+    pub fn cancel(&self) -> &Cancel {
+        self.0.cancel
+    }
+
+    /// Hears what the kind tells.
+    pub fn reporter(&self) -> &dyn Report {
+        self.0.reporter
     }
 
     /// Writes a file of an output. For an output that is one file, `name` is that file's name.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use pipe_cache::{Digest, Hashed, InputMemo, Stamp, Store};
 
-use super::InputError;
+use super::{InputError, extension};
 
 /// A file with known content.
 #[derive(Clone, Debug)]
@@ -41,6 +41,15 @@ impl InputFile {
         let Hashed { digest, size, stamp, settled } = memo.digest(path)?;
         let shown = path.display().to_string();
         Ok(Self { digest, size, shown, place: Place::Outside { path: path.to_path_buf(), stamp, settled } })
+    }
+
+    /// The extension of its name with its dot; see [`extension`].
+    pub fn extension(&self) -> &str {
+        extension(match &self.place {
+            Place::Outside { path, .. } => path.to_str().unwrap_or_default(),
+            // Of a folder, it is called `NAME of FOLDER`.
+            Place::Stored(_) => self.shown.split(" of ").next().unwrap_or_default(),
+        })
     }
 
     /// All bytes, compared with the digest.

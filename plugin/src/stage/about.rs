@@ -26,6 +26,9 @@ pub struct About {
     pub service: bool,
     /// The code it runs.
     pub code: CodeStamp,
+    /// Whether the same inputs give the same bytes; for a kind that does not promise it, an audit tells differences and does not
+    /// count them.
+    pub deterministic: bool,
     /// The output and the text file in it that people see when a run ends.
     pub headline: Option<(&'static str, &'static str)>,
 }
@@ -43,6 +46,7 @@ impl About {
             tolerance: 0.0,
             service: false,
             code,
+            deterministic: true,
             headline: None,
         }
     }
@@ -86,6 +90,13 @@ impl About {
     #[must_use]
     pub const fn service(mut self) -> Self {
         self.service = true;
+        self
+    }
+
+    /// The same inputs may give other bytes.
+    #[must_use]
+    pub const fn not_deterministic(mut self) -> Self {
+        self.deterministic = false;
         self
     }
 
@@ -190,6 +201,8 @@ pub enum InputForm {
     Tree,
     /// One file.
     File,
+    /// Whatever is given: a file, which counts with the extension of its name, or a folder.
+    Any,
 }
 
 impl fmt::Display for InputForm {
@@ -199,6 +212,7 @@ impl fmt::Display for InputForm {
             InputForm::Collection => "collection",
             InputForm::Tree => "tree",
             InputForm::File => "file",
+            InputForm::Any => "file or folder",
         })
     }
 }
@@ -247,6 +261,16 @@ pub enum OutputForm {
     Tree,
     /// A file for each item with that extension.
     Collection(&'static str),
+}
+
+impl OutputForm {
+    /// The name of the one file that it is, if it is one.
+    pub fn file_name(self) -> Option<&'static str> {
+        match self {
+            Self::File(name) | Self::Table(name) => Some(name),
+            Self::Tree | Self::Collection(_) => None,
+        }
+    }
 }
 
 /// A column in words, for people who write tables.

@@ -1,12 +1,15 @@
 //! Kinds with their parameters as JSON, so that a table can hold kinds of every type.
 
+use std::collections::BTreeMap;
+
 use serde::de::DeserializeOwned;
 
 use super::about::{About, Column};
 use super::error::StageError;
-use super::item::{Gather, Item, ItemSource, Piece};
+use super::item::{FileColumn, Gather, Item, ItemSource, Piece};
 use super::{Filling, PerItem, Stage, Whole};
 use crate::context::{Context, ItemContext};
+use crate::host::Host;
 use crate::table::Table;
 
 /// [`Stage`] with its parameters as JSON.
@@ -44,6 +47,22 @@ pub trait AnyStage: Sync {
 
     /// The files and folders that are used of a folder or collection input; `None` for all of it.
     fn files(&self, params: &serde_json::Value, input: &str) -> Option<Vec<String>>;
+
+    /// The columns of a table input whose cells lead to files.
+    fn row_files(&self, params: &serde_json::Value, input: &str) -> Vec<FileColumn>;
+
+    /// The parameters that no result follows from.
+    fn uncounted(&self) -> &'static [&'static str];
+
+    /// See [`Stage::environment`].
+    ///
+    /// # Errors
+    /// As [`Stage::environment`].
+    fn environment(
+        &self,
+        params: &serde_json::Value,
+        host: &Host,
+    ) -> Result<BTreeMap<String, String>, StageError>;
 
     /// What is wrong with the rows of a table input.
     fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError>;
@@ -110,7 +129,7 @@ fn parse<P: DeserializeOwned>(params: &serde_json::Value) -> Result<P, serde_jso
 
 impl<S: Stage> AnyStage for S {
     fn about(&self) -> &'static About {
-        const { &S::ABOUT }
+        Stage::about(self)
     }
 
     fn schema(&self) -> serde_json::Value {
@@ -147,6 +166,22 @@ impl<S: Stage> AnyStage for S {
 
     fn files(&self, params: &serde_json::Value, input: &str) -> Option<Vec<String>> {
         parse(params).ok().and_then(|params| Stage::files(self, &params, input))
+    }
+
+    fn row_files(&self, params: &serde_json::Value, input: &str) -> Vec<FileColumn> {
+        parse(params).map(|params| Stage::row_files(self, &params, input)).unwrap_or_default()
+    }
+
+    fn uncounted(&self) -> &'static [&'static str] {
+        Stage::uncounted(self)
+    }
+
+    fn environment(
+        &self,
+        params: &serde_json::Value,
+        host: &Host,
+    ) -> Result<BTreeMap<String, String>, StageError> {
+        Stage::environment(self, &parse(params)?, host)
     }
 
     fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError> {

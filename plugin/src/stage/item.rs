@@ -45,12 +45,16 @@ pub struct RowItems {
     pub name: Vec<Column>,
     /// The columns whose values the item uses.
     pub columns: Vec<Column>,
+    /// Whether it uses the values of all columns but those that lead to files.
+    pub all_columns: bool,
     /// The columns that lead to files which the item uses.
     pub files: Vec<FileColumn>,
     /// A file column: rows with the same content there are handed over together.
     pub group_by: Option<&'static str>,
     /// A collection or folder input with one more file for each item, named by the item and this extension.
     pub companion: Option<(&'static str, &'static str)>,
+    /// So many items at most are handed over together, where `group_by` says nothing.
+    pub batch: usize,
     /// Whether rows of one name are one item, which then have to agree in all that the item uses.
     pub repeats: bool,
 }
@@ -62,9 +66,11 @@ impl RowItems {
             input,
             name: name.into_iter().map(Column::required).collect(),
             columns: Vec::new(),
+            all_columns: false,
             files: Vec::new(),
             group_by: None,
             companion: None,
+            batch: 1,
             repeats: false,
         }
     }
@@ -80,6 +86,13 @@ impl RowItems {
     #[must_use]
     pub fn columns(mut self, columns: impl IntoIterator<Item = Column>) -> Self {
         self.columns.extend(columns);
+        self
+    }
+
+    /// They use the values of all columns but those that lead to files.
+    #[must_use]
+    pub fn all_columns(mut self) -> Self {
+        self.all_columns = true;
         self
     }
 
@@ -101,6 +114,13 @@ impl RowItems {
     #[must_use]
     pub fn companion(mut self, input: &'static str, extension: &'static str) -> Self {
         self.companion = Some((input, extension));
+        self
+    }
+
+    /// So many at most are handed over together.
+    #[must_use]
+    pub fn batch(mut self, batch: usize) -> Self {
+        self.batch = batch;
         self
     }
 

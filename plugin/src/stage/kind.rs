@@ -4,6 +4,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use super::compare::{Compare, PairedComparison, Results};
+use super::declare::{Declaration, Declare, Misdeclared};
 use super::erased::{AnyStage, Work};
 use super::error::StageError;
 use super::foresee::{Foresee, Foreseen, Preview};
@@ -34,6 +35,7 @@ pub struct Kind {
     compare: Option<Compare>,
     of_all_cases: &'static [OfAllCases],
     describe: Option<Describe>,
+    declare: Option<Declare>,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             compare: None,
             of_all_cases: &[],
             describe: None,
+            declare: None,
         }
     }
 
@@ -60,6 +63,7 @@ impl Kind {
             compare: None,
             of_all_cases: &[],
             describe: None,
+            declare: None,
         }
     }
 
@@ -89,6 +93,26 @@ impl Kind {
     pub const fn described_by(mut self, describe: Describe) -> Self {
         self.describe = Some(describe);
         self
+    }
+
+    /// With inputs and outputs that each stage declares for itself.
+    #[must_use]
+    pub const fn declared_by(mut self, declare: Declare) -> Self {
+        self.declare = Some(declare);
+        self
+    }
+
+    /// Whether each stage declares inputs and outputs for itself.
+    pub fn is_declared(&self) -> bool {
+        self.declare.is_some()
+    }
+
+    /// The kind of a stage that declares this; the same kind for the same declaration.
+    ///
+    /// # Errors
+    /// All that is wrong with the declaration.
+    pub fn of(self, declaration: &Declaration<'_>) -> Result<Self, Vec<Misdeclared>> {
+        self.declare.map_or(Ok(self), |declare| declare(declaration))
     }
 
     /// What a stage did, in sentences; nothing for a kind that does not say.

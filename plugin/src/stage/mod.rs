@@ -6,6 +6,7 @@
 
 mod about;
 mod compare;
+mod declare;
 mod erased;
 mod error;
 mod foresee;
@@ -15,12 +16,15 @@ mod kind;
 mod methods;
 mod named;
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use about::{About, Column, Described, InputForm, InputSpec, OutputForm, OutputSpec};
 pub use compare::{Compare, PairedComparison, Results};
+pub use declare::{Declaration, Declare, Misdeclared};
 pub use erased::{AnyItems, AnyStage, AnyWhole, Work};
 pub use error::{Interrupted, StageError};
 pub use foresee::{Foresee, Foreseen, Given, GivenSource, Preview};
@@ -33,6 +37,7 @@ pub use methods::{Describe, InstanceAccount, Sentence, StageAccount, Topic};
 pub use named::Named;
 
 use crate::context::{Context, ItemContext};
+use crate::host::Host;
 use crate::input::Input;
 use crate::table::Table;
 
@@ -55,6 +60,11 @@ pub trait Stage: Sync + 'static {
 
     /// What it is.
     const ABOUT: About;
+
+    /// What it is, for a kind that a stage [declares](Declare): its own inputs and outputs.
+    fn about(&self) -> &'static About {
+        const { &Self::ABOUT }
+    }
 
     /// Fills in defaults that depend on other parameters, so that writing one out changes nothing.
     fn fill_in(&self, _params: &mut Self::Params) {}
@@ -86,6 +96,28 @@ pub trait Stage: Sync + 'static {
     /// The files and folders that it uses of a folder or collection input; `None` for all of it.
     fn files(&self, _params: &Self::Params, _input: &str) -> Option<Vec<String>> {
         None
+    }
+
+    /// The columns of a table input whose cells lead to files that it uses, for a kind that computes all at once.
+    fn row_files(&self, _params: &Self::Params, _input: &str) -> Vec<FileColumn> {
+        Vec::new()
+    }
+
+    /// The parameters that no result follows from: they say how to go about the work.
+    fn uncounted(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// What results follow from besides parameters and inputs: what is found on the machine, by name.
+    ///
+    /// # Errors
+    /// What is not there that must be.
+    fn environment(
+        &self,
+        _params: &Self::Params,
+        _host: &Host,
+    ) -> Result<BTreeMap<String, String>, StageError> {
+        Ok(BTreeMap::new())
     }
 
     /// What is wrong with the rows of a table input, cut down to the kind's columns unless items are made of it: looked at

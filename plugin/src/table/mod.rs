@@ -136,7 +136,7 @@ impl Table {
     }
 
     /// A row's cell as it is written; `None` when there is no such column.
-    fn written<'a>(&self, row: &'a Row, column: &str) -> Option<&'a str> {
+    pub fn written<'a>(&self, row: &'a Row, column: &str) -> Option<&'a str> {
         let position = self.columns.iter().position(|name| name == column)?;
         row.cells.get(position).map(String::as_str)
     }

@@ -77,6 +77,7 @@ impl Replayer<'_> {
         let session = Session::new(self.registry, &store, self.how.devices.clone(), true);
         let quiet = Quiet(self.how.observer);
         let worker = Worker {
+            strict: true,
             binder: session.binder(self.pipeline),
             secrets: Secrets::new({
                 let has_asked = Arc::clone(&self.has_asked);

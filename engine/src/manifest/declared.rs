@@ -1,0 +1,66 @@
+//! Kinds whose stages declare inputs and outputs of their own: what a stage says of itself stands beside its parameters, and is
+//! one of them.
+
+use std::collections::BTreeSet;
+
+use super::document::DECLARED;
+use super::node::{Content, Node};
+use super::problem::{Problem, Problems};
+use crate::stage::{Declaration, Kind};
+
+/// A stage's parameters, with what it declares beside them. Both places mean the same: overrides go to parameters, and count.
+pub(super) fn params(stage: &str, node: &Node, kind: Kind, problems: &mut Problems) -> Node {
+    let mut params = node.get("params").cloned().unwrap_or_else(|| Node::empty_table(node.origin.clone()));
+    for (key, value) in node.entries().iter().filter(|(key, _)| DECLARED.contains(&key.name.as_str())) {
+        if !kind.is_declared() {
+            let message = format!("stage `{stage}`: kind {} takes no `{}`", kind.about().name, key.name);
+            let help = "only stages that run a program declare it: `pipe stages command`";
+            problems.add(Problem::at(key.origin.clone(), "unknown-key", message).help(help));
+        } else if let Some(given) = params.get(&key.name).filter(|given| given.origin.location().is_some()) {
+            let message = format!("`{}` is given both for the stage and as a parameter", key.name);
+            problems.add(Problem::at(given.origin.clone(), "given-twice", message));
+        } else if params.get(&key.name).is_none() {
+            params.entries_mut().push((key.clone(), value.clone()));
+        }
+    }
+    params
+}
+
+/// The kind of a stage: what it declares, for a kind that lets it; `None` if the declaration is wrong, which is told.
+pub(super) fn kind(
+    stage: &str,
+    node: &Node,
+    params: &Node,
+    kind: Kind,
+    problems: &mut Problems,
+) -> Option<Kind> {
+    if !kind.is_declared() {
+        return Some(kind);
+    }
+    let inputs = node.get("inputs").map_or(&[][..], Node::entries);
+    let names: BTreeSet<&str> = inputs.iter().map(|(key, _)| key.name.as_str()).collect();
+    let names: Vec<String> = names.into_iter().map(str::to_string).collect();
+    let mut all = params.clone();
+    for (key, values) in node.get("foreach").map_or(&[][..], Node::entries) {
+        if let Content::Array(values) = &values.content
+            && let Some(first) = values.first()
+        {
+            all.set(&[&key.name], first.clone());
+        }
+    }
+    let declaration = Declaration { params: &all.to_json(), inputs: &names };
+    let problem = |misdeclared: crate::stage::Misdeclared| {
+        let of_input = inputs.iter().find(|(key, _)| key.name == misdeclared.name);
+        let of_param = params.get(&misdeclared.name).map(|node| &node.origin);
+        let place = of_param.or(of_input.map(|(key, _)| &key.origin)).unwrap_or(&node.origin);
+        let message = format!("stage `{stage}`: {}", misdeclared.problem);
+        Problem::at(place.clone(), "declaration", message).maybe_help(misdeclared.advice)
+    };
+    match kind.of(&declaration) {
+        Ok(kind) => Some(kind),
+        Err(found) => {
+            found.into_iter().for_each(|misdeclared| problems.add(problem(misdeclared)));
+            None
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! One run of a program: what its arguments and environment are, how it went, and why it failed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use pipe_plugin::canonical_text;
+use pipe_plugin::context::{Cancel, Device, Machine, Report};
+use pipe_plugin::host::Host;
+use pipe_plugin::input::{Input, InputValue};
+use pipe_plugin::requests::sleep_until;
+use pipe_plugin::stage::StageError;
+use serde_json::Value;
+
+use crate::declaration::{Declared, all_templates};
+use crate::failure;
+use crate::folder::{Folder, PARAMETERS};
+use crate::helper::{Isolation, Order};
+use crate::params::CommandParams;
+use crate::program::Program;
+use crate::run::{Ran, isolation, run};
+use crate::tables::{self, Names};
+use crate::template::Template;
+use crate::tools;
+use crate::variables::{Given, variables};
+
+/// The shell that runs scripts, and how: it stops at the first command that fails, in a pipe too.
+const SHELL: [&str; 7] = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c"];
+
+/// Where a program finds its folder, in a file system of its own.
+const OWN_WORK: &str = "/work";
+
+/// What the result of a program follows from on this machine.
+///
+/// # Errors
+/// A program or tool that is not there, or fails.
+pub fn environment(params: &CommandParams, host: &Host) -> Result<BTreeMap<String, String>, StageError> {
+    let mut found = BTreeMap::new();
+    for (name, program) in programs(params, host)? {
+        let digest = host.once(&format!("program {}", program.path.display()), || {
+            program.digest().map(|digest| digest.to_string()).map_err(|error| error.to_string())
+        });
+        let digest = digest.map_err(StageError::message)?;
+        found.insert(format!("program {name}"), format!("{} {digest}", program.path.display()));
+    }
+    for name in &params.env {
+        found.extend(host.variable(name).map(|value| (format!("variable {name}"), value.to_string())));
+    }
+    for command in &params.tools {
+        found.insert(format!("tool {command}"), tools::answer(command, host)?);
+    }
+    Ok(found)
+}
+
+/// The programs that a run is started by: the one that is named, and what reads it if it is a script. None where an input of the
+/// stage is the program.
+fn programs(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)>, StageError> {
+    let Some(first) = params.run.first() else {
+        return Ok(vec![("bash".to_string(), find("bash", host)?)]);
+    };
+    let template = Template::parse(first);
+    if template.lone().is_some_and(|name| !name.starts_with("params.")) {
+        return Ok(Vec::new());
+    }
+    let name = template.filled(&mut |name| match name.strip_prefix("params.") {
+        Some(own) => Ok(params.own.get(own).map(text).unwrap_or_default()),
+        None => Err(StageError::message(format!("{first:?} names no program"))
+            .advise("name a program, or give {INPUT} alone for one that is an input")),
+    })?;
+    let program = find(&name, host)?;
+    let interpreter = program.interpreter(host).transpose()?;
+    let of_script = interpreter.map(|interpreter| (format!("of {name}"), interpreter));
+    Ok([(name, program)].into_iter().chain(of_script).collect())
+}
+
+fn find(name: &str, host: &Host) -> Result<Program, StageError> {
+    Program::find(name, host).map_err(|error| {
+        StageError::from(error)
+            .advise("install it, or name another; programs of the project are inputs of the stage")
+    })
+}
+
+/// A value as an argument: a text as it is, anything else as JSON.
+fn text(value: &Value) -> String {
+    value.as_str().map_or_else(|| canonical_text(value), str::to_string)
+}
+
+/// A program that is about to run.
+pub struct Call<'a> {
+    /// What the stage declares.
+    pub declared: &'a Declared,
+    /// Its parameters.
+    pub params: &'a CommandParams,
+    /// What it may take of the machine.
+    pub machine: &'a Machine<'a>,
+    /// Hears what it tells.
+    pub reporter: &'a dyn Report,
+    /// Whom to ask whether to stop.
+    pub cancel: &'a Cancel,
+    /// The pipeline's seed.
+    pub seed: u64,
+    /// The device of the run.
+    pub device: Device,
+    /// Where to keep what it has left when it fails.
+    pub partial: PathBuf,
+    /// The item that it runs for, in words.
+    pub item: Option<&'a str>,
+}
+
+/// What is in a program's folder: what placeholders stand for, and the names in it that stand for cells of tables.
+#[derive(Default)]
+pub struct Prepared {
+    /// What placeholders stand for.
+    pub values: BTreeMap<String, String>,
+    /// What names in the folder stand for.
+    pub names: Names,
+}
+
+impl Call<'_> {
+    /// The names of all placeholders.
+    pub fn names(params: &CommandParams) -> BTreeSet<String> {
+        let templates = all_templates(params);
+        templates.iter().flat_map(|(_, template)| template.names()).map(str::to_string).collect()
+    }
+
+    /// The columns that placeholders name.
+    pub fn columns(params: &CommandParams) -> BTreeSet<String> {
+        let names = Self::names(params);
+        names.iter().filter_map(|name| name.strip_prefix("row.")).map(str::to_string).collect()
+    }
+
+    /// Runs the program, again if its exit code says so, each time in a fresh folder that `prepare` fills. What `collect` makes of
+    /// the folder of the run that ended well is the result.
+    ///
+    /// # Errors
+    /// How it failed.
+    pub fn run<T>(
+        &self,
+        prepare: &dyn Fn(&mut Folder) -> Result<Prepared, StageError>,
+        collect: &mut dyn FnMut(&Folder, &Prepared) -> Result<T, StageError>,
+    ) -> Result<T, StageError> {
+        let isolation = self.isolation()?;
+        let retry = &self.params.retry;
+        let mut wait = retry.wait_s;
+        for attempt in 0.. {
+            let mut folder = Folder::new(self.machine.scratch, isolation == Isolation::Namespaces)?;
+            let mut prepared = prepare(&mut folder)?;
+            self.add_own(&folder, &mut prepared)?;
+            let order = self.order(&folder, &prepared, isolation)?;
+            let ran = run(&order, self.machine.host, self.cancel, self.reporter);
+            let outcome = ran.and_then(|ran| match failure::of(self, &order, &ran) {
+                None => collect(&folder, &prepared),
+                Some(error) if self.tries_again(&ran, attempt) => {
+                    self.reporter.log(&format!("{error}; again in {wait} s"));
+                    Err(TryAgain.into())
+                }
+                Some(error) => Err(error),
+            });
+            match outcome {
+                Err(error) if error.source.is::<TryAgain>() => {
+                    sleep_until(Instant::now() + Duration::from_secs_f64(wait), self.cancel)?;
+                    wait *= 2.0;
+                }
+                Err(error) => {
+                    if folder.keep_partial(&self.partial).unwrap_or_default() {
+                        self.reporter.log(&format!("what it had written is in {}", self.partial.display()));
+                    }
+                    return Err(error);
+                }
+                Ok(made) => return Ok(made),
+            }
+        }
+        Err(StageError::message("the program was never started"))
+    }
+
+    fn tries_again(&self, ran: &Ran, attempt: u32) -> bool {
+        let code = ran.ending.code;
+        attempt < self.params.retry.times && code.is_some_and(|code| self.params.retry.codes.contains(&code))
+    }
+
+    /// How far the program is closed off; where it is not, that is told.
+    fn isolation(&self) -> Result<Isolation, StageError> {
+        let (isolation, why) = isolation(self.machine.host, self.machine.scratch);
+        let why = why.unwrap_or_default();
+        match isolation {
+            Isolation::Namespaces => {}
+            Isolation::Landlock => self.reporter.log(&format!("closed off by Landlock alone, since {why}")),
+            Isolation::None if self.params.strict || self.machine.strict => {
+                return Err(StageError::message(format!(
+                    "the program cannot be closed off from what it does not declare: {why}"
+                ))
+                .advise("run where Linux namespaces or Landlock are allowed; or say strict = false"));
+            }
+            Isolation::None => self.reporter.warn(&format!(
+                "the program could read files that the stage does not declare, and use the network: {why}"
+            )),
+        }
+        Ok(isolation)
+    }
+
+    /// Adds what every program is given.
+    fn add_own(&self, folder: &Folder, prepared: &mut Prepared) -> Result<(), StageError> {
+        folder.write_parameters(&self.params.own)?;
+        let own = self.params.own.iter().map(|(name, value)| (format!("params.{name}"), text(value)));
+        prepared.values.extend(own);
+        prepared.values.extend([
+            ("params".to_string(), PARAMETERS.to_string()),
+            ("seed".to_string(), self.seed.to_string()),
+            ("threads".to_string(), self.machine.cpus.max(1).to_string()),
+        ]);
+        Ok(())
+    }
+
+    /// What the helper is to do.
+    fn order(&self, folder: &Folder, prepared: &Prepared, isolation: Isolation) -> Result<Order, StageError> {
+        let host = self.machine.host;
+        let programs: Vec<Program> =
+            programs(self.params, host)?.into_iter().map(|(_, program)| program).collect();
+        let mut argv = self.argv(prepared)?;
+        if let (Some(first), Some(program)) = (argv.first_mut(), programs.first()) {
+            *first = program.path.display().to_string();
+        }
+        let home = host.variable("HOME").map(Path::new);
+        let installed = programs.iter().flat_map(|program| program.installation(home));
+        let readable = installed.chain(self.params.software.iter().map(PathBuf::from)).collect();
+        let work = if isolation == Isolation::Namespaces { PathBuf::from(OWN_WORK) } else { folder.work() };
+        let given = Given {
+            programs: &programs,
+            software: &self.params.software,
+            declared: &self.params.env,
+            work: &work,
+            device: self.params.gpu.then_some(self.device),
+        };
+        Ok(Order {
+            work: folder.work(),
+            root: folder.root(),
+            ending: folder.ending(),
+            argv,
+            variables: variables(&given, self.machine),
+            readable,
+            shown: folder.shown.clone(),
+            network: self.params.network,
+            isolation,
+            memory_bytes: self.machine.memory_bytes,
+        })
+    }
+
+    fn argv(&self, prepared: &Prepared) -> Result<Vec<String>, StageError> {
+        let mut value = |name: &str| {
+            let value = prepared.values.get(name).cloned();
+            value.ok_or_else(|| StageError::message(format!("nothing is given for `{{{name}}}`")))
+        };
+        if self.params.run.is_empty() {
+            let (script, names) = Template::parse(&self.params.shell).for_shell();
+            let values: Vec<String> = names.iter().map(|name| value(name)).collect::<Result<_, _>>()?;
+            let words = SHELL.iter().map(|word| (*word).to_string()).chain([script, "bash".to_string()]);
+            return Ok(words.chain(values).collect());
+        }
+        let mut argv: Vec<String> = Vec::with_capacity(self.params.run.len());
+        for word in &self.params.run {
+            argv.push(Template::parse(word).filled(&mut value)?);
+        }
+        if let Some(program) = argv.first_mut().filter(|program| program.starts_with("in/")) {
+            *program = format!("./{program}");
+        }
+        Ok(argv)
+    }
+
+    /// Puts inputs into the folder that are the same for all items.
+    ///
+    /// # Errors
+    /// When one cannot be put there.
+    pub fn put_inputs(
+        &self,
+        folder: &mut Folder,
+        inputs: &BTreeMap<String, Vec<Input>>,
+        prepared: &mut Prepared,
+    ) -> Result<(), StageError> {
+        let program = self.params.run.first().map(|first| Template::parse(first));
+        let program = program.as_ref().and_then(Template::lone);
+        for (name, given) in inputs {
+            let place = match &**given {
+                [Input { value: InputValue::Rows(rows), .. }] => {
+                    let columns = self.declared.files.get(name.as_str()).map_or(&[][..], Vec::as_slice);
+                    let names = tables::put(folder, name, &rows.table, &tables::rows(rows), columns)?;
+                    prepared.names.extend(names);
+                    tables::table_name(name)
+                }
+                [only] => put(folder, only, &format!("in/{name}"), program == Some(name.as_str()))?,
+                several => {
+                    for one in several {
+                        put(folder, one, &format!("in/{name}/{}", words(one)), false)?;
+                    }
+                    format!("in/{name}")
+                }
+            };
+            prepared.values.insert(name.clone(), place);
+        }
+        Ok(())
+    }
+}
+
+/// Puts one artifact into the folder, and gives its name there.
+fn put(folder: &mut Folder, input: &Input, place: &str, is_program: bool) -> Result<String, StageError> {
+    let place = format!("{place}{}", input.extension);
+    match &input.value {
+        InputValue::File(file) => folder.put(file, &place, is_program)?,
+        InputValue::Files(files) => folder.put_all(files, &place)?,
+        InputValue::Keyword(_) | InputValue::Table(_) | InputValue::Rows(_) => {
+            return Err(StageError::message(format!("{place} is neither a file nor a folder")));
+        }
+    }
+    Ok(place)
+}
+
+/// The foreach values of what made an artifact, as a name.
+fn words(input: &Input) -> String {
+    let words: Vec<String> = input.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    words.join(",").replace('/', "_")
+}
+
+/// The program is to be run again.
+#[derive(Debug, thiserror::Error)]
+#[error("the program is to be run again")]
+struct TryAgain;

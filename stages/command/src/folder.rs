@@ -1,0 +1,158 @@
+//! The folder that a program works in: inputs under neutral names, places for outputs, a home and a place for temporary files of its
+//! own. All paths that a program is told are relative to it, so that they are the same in every run and on every host.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use pipe_plugin::input::{Files, InputFile};
+use pipe_plugin::stage::StageError;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// Files of this size in bytes and larger are shown where they are, if the program has a file system of its own.
+const LARGE: u64 = 1 << 20;
+
+/// Where the program finds its parameters.
+pub const PARAMETERS: &str = "params.json";
+/// Where the program tells how far it is.
+pub const MESSAGES: &str = "progress";
+
+/// A program's folder; gone when this is dropped.
+pub struct Folder {
+    all: TempDir,
+    /// Large files that are shown instead of copied: where they are, and their names in the folder.
+    pub shown: Vec<(PathBuf, PathBuf)>,
+    shows_large: bool,
+}
+
+impl Folder {
+    /// An empty folder. With `shows_large`, whoever runs the program shows it large files.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn new(scratch: &Path, shows_large: bool) -> Result<Self, StageError> {
+        let all = tempfile::Builder::new().prefix("command-").tempdir_in(scratch)?;
+        let folder = Self { all, shown: Vec::new(), shows_large };
+        for name in ["in", "out", "home", "tmp"] {
+            fs::create_dir_all(folder.work().join(name))?;
+        }
+        fs::create_dir(folder.root())?;
+        Ok(folder)
+    }
+
+    /// The folder that the program works in.
+    pub fn work(&self) -> PathBuf {
+        self.all.path().join("work")
+    }
+
+    /// An empty folder to mount a file system at.
+    pub fn root(&self) -> PathBuf {
+        self.all.path().join("root")
+    }
+
+    /// Where the helper writes how the program ended.
+    pub fn ending(&self) -> PathBuf {
+        self.all.path().join("ending.json")
+    }
+
+    /// Puts a file at a place in the folder, for reading only.
+    ///
+    /// # Errors
+    /// When it is damaged, has changed, or cannot be copied.
+    pub fn put(&mut self, file: &InputFile, place: &str, is_program: bool) -> Result<(), StageError> {
+        let path = self.work().join(place);
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        let source = file.path()?;
+        if self.shows_large && file.size >= LARGE && !is_program {
+            fs::write(&path, b"")?;
+            self.shown.push((source, place.into()));
+            return Ok(());
+        }
+        // Where the file system can, a copy shares the bytes until one of them is written to.
+        fs::copy(&source, &path)?;
+        let mode = if is_program { 0o555 } else { 0o444 };
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
+    }
+
+    /// Puts files by their names into a folder.
+    ///
+    /// # Errors
+    /// As [`Folder::put`].
+    pub fn put_all(&mut self, files: &Files, place: &str) -> Result<(), StageError> {
+        fs::create_dir_all(self.work().join(place))?;
+        for name in files.names() {
+            let Some(file) = files.get(name) else { continue };
+            self.put(&file, &format!("{place}/{name}"), false)?;
+        }
+        Ok(())
+    }
+
+    /// Writes a file for reading only.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn write(&self, place: &str, bytes: &[u8]) -> Result<(), StageError> {
+        let path = self.work().join(place);
+        fs::create_dir_all(path.parent().unwrap_or(&path))?;
+        fs::write(&path, bytes)?;
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o444))?)
+    }
+
+    /// Writes the program's own parameters.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write_parameters(&self, own: &BTreeMap<String, Value>) -> Result<(), StageError> {
+        self.write(PARAMETERS, &serde_json::to_vec_pretty(own)?)
+    }
+
+    /// Keeps what the program has left of its outputs for people to look at, in place of what was kept before. Nothing if there is
+    /// nothing.
+    ///
+    /// # Errors
+    /// When it cannot be moved.
+    pub fn keep_partial(&self, place: &Path) -> io::Result<bool> {
+        let out = self.work().join("out");
+        if !has_files(&out)? {
+            return Ok(false);
+        }
+        if place.exists() {
+            fs::remove_dir_all(place)?;
+        }
+        fs::create_dir_all(place.parent().unwrap_or(place))?;
+        move_folder(&out, place)?;
+        Ok(true)
+    }
+}
+
+fn has_files(folder: &Path) -> io::Result<bool> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if !entry.file_type()?.is_dir() || has_files(&entry.path())? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Moves a folder, to another disk if need be. Links are left behind.
+fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
+    if fs::rename(from, to).is_ok() {
+        return Ok(());
+    }
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let place = to.join(entry.file_name());
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            move_folder(&entry.path(), &place)?;
+        } else if kind.is_file() {
+            fs::copy(entry.path(), place)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,179 @@
+//! Closing a process off: a file system of its own in namespaces, or rules of Landlock. What is closed off stays so for all that the
+//! process starts.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use landlock::{
+    ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
+    path_beneath_rules,
+};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::statvfs::{FsFlags, statvfs};
+use nix::unistd::{getegid, geteuid, pivot_root};
+
+use super::{Isolation, Order};
+use crate::program::{SYSTEM, is_of_system};
+
+/// Where a program finds its folder, in a file system of its own.
+pub const WORK: &str = "/work";
+
+/// The version of Landlock whose rules are asked for; older kernels enforce what they know.
+const RULES: ABI = ABI::V5;
+
+/// Closes this process off, and makes the program's folder the current one.
+///
+/// # Errors
+/// What the system refuses, in words.
+pub fn isolate(order: &Order) -> Result<(), String> {
+    match order.isolation {
+        Isolation::Namespaces => {
+            own_file_system(order)?;
+            // Mounts below a read-only mount may still be written to.
+            let _ = restrict(order, &["/"], &[WORK, "/tmp", "/dev", "/proc"]);
+            Ok(())
+        }
+        Isolation::Landlock => {
+            enter(&order.work)?;
+            let own = [order.work.as_path()];
+            let readable = order.readable.iter().map(PathBuf::as_path).chain(own);
+            let readable: Vec<&Path> =
+                SYSTEM.iter().chain(&["/proc", "/sys"]).map(Path::new).chain(readable).collect();
+            match restrict(order, &readable, &[&order.work, Path::new("/dev")])? {
+                RulesetStatus::NotEnforced => Err("the system knows no Landlock".to_string()),
+                _ => Ok(()),
+            }
+        }
+        Isolation::None => enter(&order.work),
+    }
+}
+
+fn enter(folder: &Path) -> Result<(), String> {
+    std::env::set_current_dir(folder).map_err(|error| format!("cannot enter {}: {error}", folder.display()))
+}
+
+/// Refuses this process all files but these, and connections.
+fn restrict<R: AsRef<Path>, W: AsRef<Path>>(
+    order: &Order,
+    readable: &[R],
+    writable: &[W],
+) -> Result<RulesetStatus, String> {
+    let restrict = || {
+        let mut rules = Ruleset::default().handle_access(AccessFs::from_all(RULES))?;
+        if !order.network {
+            rules = rules.handle_access(AccessNet::from_all(RULES))?;
+        }
+        let rules = rules
+            .create()?
+            .add_rules(path_beneath_rules(readable, AccessFs::from_read(RULES)))?
+            .add_rules(path_beneath_rules(writable, AccessFs::from_all(RULES)))?;
+        rules.restrict_self()
+    };
+    restrict().map(|status| status.ruleset).map_err(|error: landlock::RulesetError| error.to_string())
+}
+
+/// Moves this process into a file system that has a system's folders, what the program declares, and its own folder at the same
+/// place on every host.
+fn own_file_system(order: &Order) -> Result<(), String> {
+    let (user, group) = (geteuid(), getegid());
+    let mut flags = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
+    if !order.network {
+        flags |= CloneFlags::CLONE_NEWNET;
+    }
+    unshare(flags).map_err(|error| format!("cannot make namespaces: {error}"))?;
+    write("/proc/self/setgroups", "deny")?;
+    write("/proc/self/uid_map", &format!("{user} {user} 1"))?;
+    write("/proc/self/gid_map", &format!("{group} {group} 1"))?;
+    let none: Option<&str> = None;
+    let told = |what: &str, error: nix::Error| format!("cannot mount {what}: {error}");
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(|error| told("/", error))?;
+    let root = &order.root;
+    mount(Some("none"), root, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755"))
+        .map_err(|error| told("an own root", error))?;
+    for folder in SYSTEM.iter().chain(&["/proc", "/sys"]) {
+        show(Path::new(folder), root)?;
+    }
+    for path in order.readable.iter().filter(|path| !is_of_system(path)) {
+        show(path, root)?;
+    }
+    let work = within(root, Path::new(WORK));
+    bind(&order.work, &work, false)?;
+    for (file, name) in &order.shown {
+        bind(file, &work.join(name), true)?;
+    }
+    bind(&work.join("in"), &work.join("in"), true)?;
+    bind(&work.join("tmp"), &root.join("tmp"), false)?;
+    pivot(root).map_err(|error| format!("cannot enter an own root: {error}"))?;
+    enter(Path::new(WORK))
+}
+
+/// Shows a file or folder of the host at its own place.
+fn show(path: &Path, root: &Path) -> Result<(), String> {
+    let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
+    let place = within(root, path);
+    if metadata.is_symlink() {
+        let make = || {
+            fs::create_dir_all(place.parent().unwrap_or(root))?;
+            symlink(fs::read_link(path)?, &place)
+        };
+        return make().map_err(|error: io::Error| format!("cannot show {}: {error}", path.display()));
+    }
+    let is_changing = ["/dev", "/proc", "/sys"].iter().any(|folder| path.starts_with(folder));
+    bind(path, &place, !is_changing)
+}
+
+/// Mounts a file or folder at another place as well.
+fn bind(path: &Path, place: &Path, is_read_only: bool) -> Result<(), String> {
+    let told = |error: io::Error| format!("cannot show {}: {error}", path.display());
+    make_place(path, place).map_err(told)?;
+    let none: Option<&str> = None;
+    mount(Some(path), place, none, MsFlags::MS_BIND | MsFlags::MS_REC, none)
+        .map_err(|error| told(error.into()))?;
+    if is_read_only {
+        // What the mount was locked to must be asked for again.
+        let flags = statvfs(place).map_err(|error| told(error.into()))?.flags();
+        let mut again = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        let locked = [
+            (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
+            (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
+            (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
+            (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
+            (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
+            (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
+        ];
+        again |= locked.into_iter().filter(|(is, _)| flags.contains(*is)).map(|(_, flag)| flag).collect();
+        mount(none, place, none, again, none).map_err(|error| told(error.into()))?;
+    }
+    Ok(())
+}
+
+/// Makes a place to mount at.
+fn make_place(path: &Path, place: &Path) -> io::Result<()> {
+    if place.exists() {
+        return Ok(());
+    }
+    if path.is_dir() {
+        return fs::create_dir_all(place);
+    }
+    fs::create_dir_all(place.parent().unwrap_or(place))?;
+    fs::write(place, b"")
+}
+
+/// A path of the host in a file system that is mounted elsewhere.
+fn within(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+/// Makes a mounted folder the root, and lets go of the former one.
+fn pivot(root: &Path) -> nix::Result<()> {
+    nix::unistd::chdir(root)?;
+    pivot_root(".", ".")?;
+    umount2(".", MntFlags::MNT_DETACH)
+}
+
+fn write(path: &str, text: &str) -> Result<(), String> {
+    fs::write(path, text).map_err(|error| format!("cannot write {path}: {error}"))
+}

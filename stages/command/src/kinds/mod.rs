@@ -1,0 +1,3 @@
+//! The kind.
+
+pub mod command;

@@ -1,0 +1,159 @@
+//! A stage that runs its program once.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use pipe_plugin::context::Context;
+use pipe_plugin::stage::{OutputForm, OutputSpec, StageError};
+
+use crate::call::{Call, Prepared};
+use crate::declaration::Declared;
+use crate::folder::Folder;
+use crate::params::CommandParams;
+use crate::tables;
+
+/// Runs the program, and takes over its outputs if all of them are there.
+///
+/// # Errors
+/// How it failed, or which output is not there.
+pub fn run_whole(
+    declared: &Declared,
+    params: &CommandParams,
+    context: &mut Context<'_>,
+) -> Result<(), StageError> {
+    let partial = context.side_path("partial")?;
+    let context = &*context;
+    let call = Call {
+        declared,
+        params,
+        machine: context.machine(),
+        reporter: context.reporter(),
+        cancel: context.cancel(),
+        seed: context.seed(),
+        device: context.device(),
+        partial,
+        item: None,
+    };
+    let prepare = |folder: &mut Folder| {
+        let mut prepared = Prepared::default();
+        call.put_inputs(folder, context.all_inputs(), &mut prepared)?;
+        for output in declared.about.outputs {
+            prepared.values.insert(format!("out.{}", output.name), make_place(folder, output)?);
+        }
+        Ok(prepared)
+    };
+    call.run(&prepare, &mut |folder, prepared| take_over(declared, folder, prepared, context))
+}
+
+/// Makes a place for an output, and gives its name.
+fn make_place(folder: &Folder, output: &OutputSpec) -> Result<String, StageError> {
+    let place = match output.form {
+        OutputForm::File(file) | OutputForm::Table(file) => format!("out/{}/{file}", output.name),
+        OutputForm::Tree | OutputForm::Collection(_) => {
+            let place = format!("out/{}", output.name);
+            fs::create_dir_all(folder.work().join(&place))?;
+            return Ok(place);
+        }
+    };
+    fs::create_dir_all(folder.work().join("out").join(output.name))?;
+    Ok(place)
+}
+
+/// Takes over all outputs, if all are there and of their form.
+fn take_over(
+    declared: &Declared,
+    folder: &Folder,
+    prepared: &Prepared,
+    context: &Context<'_>,
+) -> Result<(), StageError> {
+    let places: Vec<(&OutputSpec, PathBuf)> = declared
+        .about
+        .outputs
+        .iter()
+        .map(|output| (output, folder.work().join("out").join(output.name)))
+        .collect();
+    for (output, place) in &places {
+        check_form(output, place)?;
+    }
+    for (output, place) in &places {
+        match output.form {
+            OutputForm::Table(name) => {
+                let bytes = fs::read(place.join(name))?;
+                let bytes =
+                    tables::restored(&format!("the output `{}`", output.name), bytes, &prepared.names)?;
+                context.write(output.name, name, &bytes)?;
+            }
+            OutputForm::File(name) => fs::rename(place.join(name), context.output_path(output.name, name)?)?,
+            OutputForm::Tree | OutputForm::Collection(_) => {
+                let to = context.output_path(output.name, "any")?;
+                let to = to.parent().unwrap_or(&to);
+                fs::remove_dir(to)?;
+                fs::rename(place, to)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whether the program has left a file for an output.
+///
+/// # Errors
+/// What is there instead.
+pub fn check_file(output: &str, path: &Path) -> Result<(), StageError> {
+    let problem = match fs::symlink_metadata(path) {
+        Err(_) => "is not there",
+        Ok(metadata) if metadata.is_symlink() => "is a link; it must be a file of its own",
+        Ok(metadata) if !metadata.is_file() => "is no file",
+        Ok(metadata) if metadata.len() == 0 => "is an empty file",
+        Ok(_) => return Ok(()),
+    };
+    Err(misses(output, problem))
+}
+
+fn misses(output: &str, problem: &str) -> StageError {
+    StageError::message(format!("the program ended well, but its output `{output}` {problem}"))
+        .advise(format!("write it to {{out.{output}}}"))
+}
+
+/// Whether what the program has left for an output is what it declares.
+///
+/// # Errors
+/// What is not there, or of another form.
+fn check_form(output: &OutputSpec, place: &Path) -> Result<(), StageError> {
+    let refuse = |problem: String| Err(misses(output.name, &problem));
+    let extension = match output.form {
+        OutputForm::File(name) | OutputForm::Table(name) => {
+            return check_file(output.name, &place.join(name));
+        }
+        OutputForm::Tree => None,
+        OutputForm::Collection(extension) => Some(format!(".{extension}")),
+    };
+    let mut names = Vec::new();
+    list(place, "", &mut names)?;
+    if let Some((link, _)) = names.iter().find(|(_, is_link)| *is_link) {
+        return refuse(format!("has the link {link}; it must be a file of its own"));
+    }
+    if names.is_empty() {
+        return refuse("is an empty folder".to_string());
+    }
+    match extension.and_then(|extension| {
+        names.into_iter().find(|(name, _)| !name.ends_with(&extension) || name.contains('/'))
+    }) {
+        Some((name, _)) => refuse(format!("has {name}, which is no file of the collection")),
+        None => Ok(()),
+    }
+}
+
+/// All files and links in a folder.
+fn list(folder: &Path, prefix: &str, names: &mut Vec<(String, bool)>) -> Result<(), StageError> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let kind = entry.file_type()?;
+        match kind.is_dir() {
+            true => list(&entry.path(), &format!("{name}/"), names)?,
+            false => names.push((name, kind.is_symlink())),
+        }
+    }
+    Ok(())
+}
