@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import Project
 
 import pipe_results as pr
+from conftest import Project
 
 
 def test_tables_tell_what_differs(first: pr.Run, second: pr.Run) -> None:

@@ -7,9 +7,9 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 import pytest
-from conftest import Project
 
 import pipe_results as pr
+from conftest import Project
 
 
 def test_runs_are_listed_newest_first(project: Project, first: pr.Run, failure: pr.RunFailed) -> None:

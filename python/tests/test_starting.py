@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import SMALL, Project
 
 import pipe_results as pr
+from conftest import SMALL, Project
 from pipe_results import settings
 
 

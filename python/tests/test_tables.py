@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import PIPELINES
 
 import pipe_results as pr
+from conftest import PIPELINES
 from pipe_results import tables
 
 
