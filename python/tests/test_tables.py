@@ -58,6 +58,14 @@ def test_a_table_without_rows_has_its_columns(tmp_path: Path) -> None:
     assert list(read(tmp_path, "pid,value\n").columns) == ["pid", "value"]
 
 
+@pytest.mark.parametrize("data", [b"", b"a,b\n1,2,3,4\n5,6\n7,8,9,10,11\n", b"a\n\xff\xfe\n"])
+def test_what_is_no_table_is_refused(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "table.csv"
+    path.write_bytes(data)
+    with pytest.raises(pr.PipeError, match=r"table\.csv is no table"):
+        tables.read(path)
+
+
 def test_leading_zeros_of_patients_come_through_a_run(tmp_path: Path) -> None:
     sample = PIPELINES.parent / "dataset_csv" / "sample.csv"
     rows = list(csv.reader(sample.read_text("utf-8").splitlines()))

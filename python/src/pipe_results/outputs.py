@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pipe_results.errors import PipeError
 from pipe_results.program import Program
@@ -94,7 +94,7 @@ class Copies:
     The folder goes with the object, or when Python ends where somebody was given the path of a file in it.
     """
 
-    kept: list[Copies] = []  # noqa: RUF012
+    kept: ClassVar[list[Copies]] = []
 
     def __init__(self, program: Program, run: str) -> None:
         """No copies yet."""

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipe_results.errors import PipeError
+
 IDENTIFIERS = frozenset({"pid", "id", "item", "scan"})
 """Columns that are text whatever is in them, as are those whose names end in `_id`."""
 
@@ -23,7 +25,10 @@ NUMBER = re.compile(WHOLE.pattern + r"|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+(?:[eE][+-]
 
 def read(path: Path, text: Iterable[str] = ()) -> pd.DataFrame:
     """A CSV file's table; the columns in `text` stay text besides those that do anyway."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""], encoding="utf-8")
+    except (ValueError, UnicodeError) as error:
+        raise PipeError(f"{path.name} is no table in CSV: {error}", "`run.read` gives its bytes") from error
     as_text = set(text)
     for name in table.columns:
         if not is_identifier(str(name)) and name not in as_text:
