@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import pipe_results as pr
-from conftest import SMALL, Project
+from conftest import PIPELINES, SMALL, Project
 from pipe_results import settings
 
 
@@ -62,6 +62,24 @@ def test_a_run_that_fails_has_the_reason_the_advice_and_the_run(failure: pr.RunF
     assert "help: lower `lr`" in str(failure)
     assert failure.run.status == "failed"
     assert failure.run.events[-1]["status"] == "failed"
+
+
+def test_a_run_that_came_to_nothing_has_settings_and_no_parameters(tmp_path: Path) -> None:
+    dataset = PIPELINES.parent / "dataset_csv" / "sample.csv"
+    manifest = tmp_path / "p.toml"
+    manifest.write_text(
+        f'[stage.report]\ninputs = {{ dataset = "{dataset}" }}\nresources = {{ request_attempts = 1 }}\n'
+        'params = { provider = "openai-compatible", base_url = "http://localhost:9/v1", model = "none" }\n'
+    )
+    with pytest.raises(pr.RunFailed, match="report: item ") as failure:
+        pr.start(manifest, set={"report.model": "m"}, cache=tmp_path / "cache")
+    run = failure.value.run
+    assert run.settings == ['report.model="m"']
+    assert run.instances["state"].tolist() == ["failed"]
+    assert run.scalars.empty
+    assert run.metrics.empty
+    with pytest.raises(pr.PipeError, match=r"the parameters of .* are not told"):
+        _ = run.parameters
 
 
 def test_an_interrupt_stops_the_run(project: Project, first: pr.Run) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from pipe_results.errors import PipeError
 from pipe_results.program import Program
 
 COLUMNS = ["instance", "stage", "name", "value", "origin"]
@@ -34,7 +35,11 @@ def of_run(program: Program, run: str, instances: list[dict[str, Any]]) -> pd.Da
 def resolved(program: Program, run: str) -> dict[str, Any]:
     """A run's manifest after profiles, overrides and variables."""
     with tempfile.TemporaryDirectory(prefix="pipe-results-") as folder:
-        program.answer("export", run, "--format", "in-toto", "--to", folder)
+        try:
+            program.answer("export", run, "--format", "in-toto", "--to", folder)
+        except PipeError as error:
+            message = f"the parameters of {run} are not told: {error.message}"
+            raise PipeError(message, "`run.settings` is what --set gave, `run.manifest` has the rest") from error
         statement = json.loads(Path(folder, "statement.json").read_text("utf-8"))
     manifest: dict[str, Any] = statement["predicate"]["buildDefinition"]["externalParameters"]["manifest"]
     return manifest
