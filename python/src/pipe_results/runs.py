@@ -159,12 +159,12 @@ class Run:
         ]
         return pd.DataFrame(rows, columns=["instance", "warning"])
 
-    @functools.cached_property
+    @property
     def parameters(self) -> pd.DataFrame:
         """The parameters that the manifest, its profiles and `--set` gave, and where; defaults are not among them."""
         return parameters.of_run(self.program, self.id, self.record["instances"])
 
-    @functools.cached_property
+    @property
     def metrics(self) -> pd.DataFrame:
         """The metrics of all instances that have an output `metrics` with a table of them, in long form."""
         frames = []
