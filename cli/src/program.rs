@@ -184,6 +184,7 @@ impl Running {
             Command::Cache(options) => commands::cache::cache(&options),
             Command::Runs(options) => commands::runs::runs(&options),
             Command::Show(options) => commands::show::show(&options),
+            Command::Logs(options) => commands::logs::show(&options),
             Command::Diff(options) => commands::diff::compare(&options, self.registry()),
             Command::Audit(options) => commands::audit::audit(&options, self),
             Command::Why(options) => commands::why::explain(options, self),

@@ -40,6 +40,8 @@ pub(crate) enum Command {
     Runs(RunsArguments),
     /// Tell what a run did
     Show(ShowArguments),
+    /// Print what stages wrote while they ran
+    Logs(LogsArguments),
     /// Tell why a stage ran or did not, or what the bytes of a file follow from
     Why(WhyArguments),
     /// Tell what differs between two runs: what was asked for, code, inputs, results
@@ -270,6 +272,7 @@ impl Command {
             Self::Get(options) => options.output.json,
             Self::Runs(options) => options.output.json,
             Self::Show(options) => options.output.json,
+            Self::Logs(options) => options.output.json,
             Self::Why(options) => options.output.json,
             Self::Diff(options) => options.output.json,
             Self::Audit(options) => options.output.json,
@@ -372,6 +375,22 @@ pub(crate) struct ShowArguments {
     /// A run's id, the beginning of one, or `latest`
     #[arg(default_value = "latest")]
     pub(crate) run: String,
+    #[command(flatten)]
+    pub(crate) cache: CacheArguments,
+    #[command(flatten)]
+    pub(crate) output: OutputArguments,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct LogsArguments {
+    /// A run's id, the beginning of one, or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) run: String,
+    /// A stage, or one of its instances such as `train[fold=0]`; all if none is named
+    pub(crate) stage: Option<String>,
+    /// Go on until the run is over
+    #[arg(short, long, conflicts_with = "json")]
+    pub(crate) follow: bool,
     #[command(flatten)]
     pub(crate) cache: CacheArguments,
     #[command(flatten)]

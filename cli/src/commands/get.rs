@@ -12,10 +12,10 @@ use pipe_engine::input::Selector;
 use pipe_engine::manifest::{InputBinding, InputSource, Instance};
 use pipe_engine::naming::{self, Named};
 use pipe_engine::publish::{Copyable, copy_out, write_out};
-use pipe_engine::record::{RunState, read_run};
+use pipe_engine::record::{InstanceRecord, RunState, read_run};
 use pipe_engine::registry::Registry;
 use pipe_engine::session::Session;
-use pipe_engine::stage::{OutputSpec, StageError};
+use pipe_engine::stage::{Kind, OutputSpec, StageError};
 use pipe_engine::view::VERSION;
 use serde_json::json;
 
@@ -30,6 +30,8 @@ type Source = (Arc<Store>, Vec<Found>, Option<RunState>);
 struct Found {
     stage: String,
     kind: String,
+    /// What its kind makes; `None` if the program does not have the kind.
+    specs: Option<&'static [OutputSpec]>,
     selector: Selector,
     outputs: Option<BTreeMap<String, ArtifactRef>>,
     label: String,
@@ -48,7 +50,7 @@ pub(crate) fn get(arguments: &GetArguments, running: &Running) -> Result<ExitCod
     let (store, all, state) = if Path::new(&arguments.source).is_file() {
         from_manifest(arguments, running)?
     } else {
-        from_run(arguments)?
+        from_run(arguments, running.registry())?
     };
     let found: Vec<&Found> = all.iter().filter(|found| found.is_meant_by(&named)).collect();
     if found.is_empty() {
@@ -76,7 +78,7 @@ pub(crate) fn get(arguments: &GetArguments, running: &Running) -> Result<ExitCod
     }
     let files = match &arguments.format {
         Some(format) => exported(arguments, &running.program.exports, format, &named, &store, &all)?,
-        None => copied(arguments, named.output, &store, &found, running.registry())?,
+        None => copied(arguments, named.output, &store, &found)?,
     };
     match arguments.output.json {
         true => render::json(&json!({ "version": VERSION, "files": files, "to": arguments.to })),
@@ -91,11 +93,10 @@ fn copied(
     output: Option<&str>,
     store: &Store,
     found: &[&Found],
-    registry: &Registry,
 ) -> Result<usize, CliError> {
     let mut copies = Vec::new();
     for instance in found {
-        for spec in specs(&instance.kind, &instance.stage, output, registry)? {
+        for spec in specs(instance, output)? {
             if let Some(artifact) = instance.outputs.as_ref().and_then(|outputs| outputs.get(spec.name)) {
                 copies.push(Copyable { selector: &instance.selector, spec, artifact });
             }
@@ -172,7 +173,7 @@ fn form(
 }
 
 fn exportable(arguments: &GetArguments, store: &Arc<Store>, found: &Found) -> Option<Exported> {
-    let Found { stage, kind, selector, outputs, label, given } = found;
+    let Found { stage, kind, selector, outputs, label, given, .. } = found;
     let (label, stage, kind) = (label.clone(), stage.clone(), kind.clone());
     let mut exported = Exported::new(store, label, stage, kind, selector.clone(), outputs.as_ref()?.clone());
     exported.given = given.clone();
@@ -202,6 +203,7 @@ fn from_manifest(arguments: &GetArguments, running: &Running) -> Result<Source, 
     let found = pipeline.instances.iter().zip(results).map(|(instance, outputs)| Found {
         stage: instance.stage.clone(),
         kind: instance.kind.about().name.to_string(),
+        specs: Some(instance.kind.about().outputs),
         selector: instance.selector.as_ref().clone(),
         outputs,
         label: instance.label.clone(),
@@ -210,36 +212,44 @@ fn from_manifest(arguments: &GetArguments, running: &Running) -> Result<Source, 
     Ok((store, found.collect(), None))
 }
 
-fn from_run(arguments: &GetArguments) -> Result<Source, CliError> {
+fn from_run(arguments: &GetArguments, registry: &Registry) -> Result<Source, CliError> {
     session::refuse_changes_of_run(&arguments.source, &arguments.in_place)?;
     let store = session::nearest_store(&arguments.cache)?;
     let run = read_run(&store, &arguments.source)?;
     let header = &run.head.header;
     render::line(&format!("from run {}, begun {}", header.run, timing::minute(&header.started)));
     let state = run.head.state();
-    let found = run.instances.into_iter().map(|record| Found {
-        outputs: (!record.outputs.is_empty()).then_some(record.outputs),
-        stage: record.stage,
-        kind: record.kind,
-        selector: record.selector,
-        label: record.label,
-        given: BTreeMap::new(),
-    });
-    Ok((store, found.collect(), Some(state)))
+    let found: Vec<Found> = run
+        .instances
+        .into_iter()
+        .map(|record| Found {
+            specs: kind_of(&record, &store, registry).map(|kind| kind.about().outputs),
+            outputs: (!record.outputs.is_empty()).then_some(record.outputs),
+            stage: record.stage,
+            kind: record.kind,
+            selector: record.selector,
+            label: record.label,
+            given: BTreeMap::new(),
+        })
+        .collect();
+    Ok((store, found, Some(state)))
+}
+
+/// The kind of an instance of a run.
+fn kind_of(record: &InstanceRecord, store: &Store, registry: &Registry) -> Option<Kind> {
+    match record.preimage(store) {
+        Some(preimage) => preimage.kind_in(registry),
+        None => registry.get(&record.kind),
+    }
 }
 
 /// The outputs that were asked for.
-fn specs(
-    kind: &str,
-    stage: &str,
-    output: Option<&str>,
-    registry: &Registry,
-) -> Result<Vec<&'static OutputSpec>, CliError> {
-    let Some(kind) = registry.get(kind) else {
+fn specs(found: &Found, output: Option<&str>) -> Result<Vec<&'static OutputSpec>, CliError> {
+    let Found { stage, kind, .. } = found;
+    let Some(all) = found.specs else {
         let message = format!("stage `{stage}` is of the kind `{kind}`, which this program does not have");
         return Err(CliError::refused(message, "use the program that ran it"));
     };
-    let all = kind.about().outputs;
     match output {
         None => Ok(all.iter().collect()),
         Some(name) => match all.iter().find(|spec| spec.name == name) {

@@ -10,6 +10,7 @@ pub(crate) mod gc;
 pub(crate) mod get;
 pub(crate) mod graph;
 pub(crate) mod init;
+pub(crate) mod logs;
 pub(crate) mod pack;
 pub(crate) mod plan;
 pub(crate) mod run;

@@ -7,7 +7,6 @@
 use std::collections::{BTreeSet, HashMap};
 
 use pipe_cache::{ArtifactRef, Digest, Form, Store};
-use serde_json::{Map, Value};
 
 use super::Audit;
 use super::finding::{Finding, Note};
@@ -72,27 +71,11 @@ pub(super) fn check(
 
 /// Whether a kind uses all of a folder that is given to an input; not if this program's code of the kind is another.
 fn uses_all(registry: &Registry, preimage: &Preimage, input: &str) -> bool {
-    let Some(kind) = registry.get(&preimage.kind) else { return false };
-    let mut params = Map::new();
-    for (name, value) in &preimage.params {
-        if put(&mut params, name, value).is_none() {
-            return false;
-        }
-    }
-    let params = Value::Object(params);
+    let (Some(kind), Some(params)) = (preimage.kind_in(registry), preimage.parameters()) else {
+        return false;
+    };
     let is_known = registry.code(&preimage.kind).to_string() == preimage.code;
     is_known && kind.canonical(params.clone()).is_ok() && kind.files(&params, input).is_none()
-}
-
-/// Puts a value at its place, such as `vision.width`; `None` where something else is in the way.
-fn put(table: &mut Map<String, Value>, name: &str, value: &Value) -> Option<()> {
-    match name.split_once('.') {
-        None => table.insert(name.to_string(), value.clone()).is_none().then_some(()),
-        Some((first, rest)) => {
-            let inner = table.entry(first).or_insert_with(|| Value::Object(Map::new()));
-            put(inner.as_object_mut()?, rest, value)
-        }
-    }
 }
 
 /// What is wrong with the listing of an instance's items.

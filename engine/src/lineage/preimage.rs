@@ -3,15 +3,17 @@
 //! One traversal fills it. The fingerprint is the hash of its named values, what has changed is its difference to an
 //! earlier one, and the stored text is what an audit reads. They cannot disagree.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipe_cache::{Digest, Hasher, Store};
 use pipe_plugin::canonical_text;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::former;
 use crate::input::{InputValue, Selector};
+use crate::registry::Registry;
+use crate::stage::Kind;
 use crate::table::Table;
 
 /// All that decides a result.
@@ -101,6 +103,23 @@ impl Preimage {
         }
     }
 
+    /// The parameters that count, as a table of tables; `None` where one has the name of another's field.
+    pub(crate) fn parameters(&self) -> Option<Value> {
+        let mut params = Map::new();
+        for (name, value) in &self.params {
+            put(&mut params, name, value)?;
+        }
+        Some(Value::Object(params))
+    }
+
+    /// The kind, if this program has it: for a kind whose stages declare their own inputs and outputs, that of the stage.
+    pub fn kind_in(&self, registry: &Registry) -> Option<Kind> {
+        let of_items = self.items.iter().flat_map(|items| items.made_of.iter());
+        let inputs: BTreeSet<&String> = self.inputs.iter().map(|used| &used.input).chain(of_items).collect();
+        let inputs: Vec<String> = inputs.into_iter().cloned().collect();
+        registry.kind_of(&self.kind, &self.parameters()?, &inputs)
+    }
+
     /// Adds what counts of an artifact.
     pub(crate) fn add_input(&mut self, input: &str, selector: Selector, content: Content) {
         self.inputs.push(Used { input: input.to_string(), selector, content });
@@ -151,6 +170,17 @@ impl Preimage {
     /// Reads the stored form, or that of earlier versions; `None` for anything else.
     pub fn from_json(bytes: &[u8]) -> Option<Self> {
         serde_json::from_slice(bytes).ok().or_else(|| former::read(bytes))
+    }
+}
+
+/// Puts a value at its place, such as `vision.width`; `None` where something else is in the way.
+fn put(table: &mut Map<String, Value>, name: &str, value: &Value) -> Option<()> {
+    match name.split_once('.') {
+        None => table.insert(name.to_string(), value.clone()).is_none().then_some(()),
+        Some((first, rest)) => {
+            let inner = table.entry(first).or_insert_with(|| Value::Object(Map::new()));
+            put(inner.as_object_mut()?, rest, value)
+        }
     }
 }
 

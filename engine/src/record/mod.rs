@@ -1,6 +1,7 @@
 //! The run record: an append-only account of what a run did, one JSON object a line.
 
 mod head;
+mod logs;
 mod measures;
 mod read;
 mod runs;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 pub use self::head::{RunHead, RunState, read_head};
+pub use self::logs::{LogFile, LogReader, is_running, logs};
 pub(crate) use self::measures::utc;
 pub(crate) use self::read::{FILE, Shared, read_own, read_shared};
 pub use self::read::{RecordError, RunRecord, read_manifest, read_run, read_seals, run_ids};
@@ -242,7 +244,7 @@ impl InstanceRecord {
     }
 
     /// What decides its result, where that is kept and can be read.
-    pub(crate) fn preimage(&self, store: &Store) -> Option<Preimage> {
+    pub fn preimage(&self, store: &Store) -> Option<Preimage> {
         Preimage::kept(store, self.fingerprint?)
     }
 

@@ -84,7 +84,6 @@ fn undeclared(order: &Order, last: &[String]) -> Option<String> {
             && !is_of_system(path)
             && !is_readable
             && !path.starts_with("/work")
-            && !path.starts_with("/tmp")
             && !path.starts_with(&order.work)
             && path.exists()
     };

@@ -137,6 +137,9 @@ fn attend(
         let (ready, is_over) = wait(&handle, &streams)?;
         for (stream, _) in streams.iter_mut().zip(ready).filter(|(_, is_ready)| *is_ready) {
             stream.read(1, &mut kept, log, hear)?;
+            if stream.is_over {
+                stream.finish(&mut kept, log, hear);
+            }
         }
         streams.retain(|stream| !stream.is_over);
         if is_over || cancel.is_cancelled() {

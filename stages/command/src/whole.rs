@@ -128,6 +128,9 @@ fn check_form(output: &OutputSpec, place: &Path) -> Result<(), StageError> {
         OutputForm::Tree => None,
         OutputForm::Collection(extension) => Some(format!(".{extension}")),
     };
+    if !place.is_dir() {
+        return refuse("is not there".to_string());
+    }
     let mut names = Vec::new();
     list(place, "", &mut names)?;
     if let Some((link, _)) = names.iter().find(|(_, is_link)| *is_link) {

@@ -93,6 +93,8 @@ fn own_file_system(order: &Order) -> Result<(), String> {
     let root = &order.root;
     mount(Some("none"), root, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=0755"))
         .map_err(|error| told("an own root", error))?;
+    // First, since software that the program may read can lie in it.
+    bind(&order.work.join("tmp"), &root.join("tmp"), false)?;
     for folder in SYSTEM.iter().chain(&["/proc", "/sys"]) {
         show(Path::new(folder), root)?;
     }
@@ -105,7 +107,6 @@ fn own_file_system(order: &Order) -> Result<(), String> {
         bind(file, &work.join(name), true)?;
     }
     bind(&work.join("in"), &work.join("in"), true)?;
-    bind(&work.join("tmp"), &root.join("tmp"), false)?;
     pivot(root).map_err(|error| format!("cannot enter an own root: {error}"))?;
     enter(Path::new(WORK))
 }
