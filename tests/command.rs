@@ -347,6 +347,7 @@ fn what_is_wrong_with_a_declaration_is_told_at_its_place() {
         ("params = { run = [\"cat\", \"{out.amde}\"] }", "`{out.amde}`: there is no such output"),
         ("params = { run = [\"cat\", \"{params.x}\"], y = 1 }", "`{params.x}`: there is no such parameter"),
         ("params = { run = [\"cat\", \"{row.pid}\"] }", "`{row.pid}`: it runs once for all"),
+        ("params = { run = [\"cat\"], retrys = 3 }", "did you mean `retry`"),
         ("params = { y = 1 }", "a stage runs `run`, a program with its arguments, or `shell`"),
         (
             "params = { run = [\"a\"], shell = \"b\" }",

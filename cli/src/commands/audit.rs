@@ -231,6 +231,10 @@ fn computed_again(replayed: &Replayed) -> Vec<String> {
             Outcome::WithinTolerance { largest, tolerance } => {
                 format!("within tolerance (at most {largest:.1e}, allowed {tolerance:.1e})")
             }
+            Outcome::NotPromised { differences } => {
+                let first = differences.first().map(|one| format!(": {one}")).unwrap_or_default();
+                format!("different, as deterministic = false allows{first}")
+            }
             Outcome::Different { .. } => "different".to_string(),
             Outcome::Failed { .. } | Outcome::NotAtHand { .. } => "not computed".to_string(),
         };

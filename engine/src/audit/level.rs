@@ -41,6 +41,8 @@ pub enum Level {
         identical: usize,
         /// Instances whose numbers differ within what their kinds allow between classes of devices.
         within_tolerance: usize,
+        /// Instances whose bytes differ, of stages that do not promise the same.
+        not_promised: usize,
     },
 }
 
@@ -59,7 +61,9 @@ impl Level {
             return Self::PartlyComputedAgain { instances: instances.count(), left };
         }
         let identical = count(|one| one.outcome == Outcome::Identical);
-        Self::ComputedAgain { identical, within_tolerance: replayed.instances.len() - identical }
+        let not_promised = count(|one| matches!(one.outcome, Outcome::NotPromised { .. }));
+        let within_tolerance = replayed.instances.len() - identical - not_promised;
+        Self::ComputedAgain { identical, within_tolerance, not_promised }
     }
 }
 
@@ -75,7 +79,7 @@ impl fmt::Display for Level {
                 counted(*instances),
                 counted(*left)
             ),
-            Self::ComputedAgain { identical, within_tolerance } => {
+            Self::ComputedAgain { identical, within_tolerance, not_promised } => {
                 write!(
                     f,
                     "level: computed again. Results of {} are, byte for byte, what their recorded inputs give",
@@ -83,6 +87,9 @@ impl fmt::Display for Level {
                 )?;
                 if *within_tolerance > 0 {
                     write!(f, ", and those of {within_tolerance} are within what their kinds allow")?;
+                }
+                if *not_promised > 0 {
+                    write!(f, "; those of {not_promised} differ, and `deterministic = false` says that they may")?;
                 }
                 f.write_str(
                     ", on this host, past every known result. What is left to believe is this program, and that the \

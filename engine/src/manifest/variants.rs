@@ -65,7 +65,10 @@ pub(super) fn read_variants(
         }
     }
     let schema = kind.schema();
-    let known = |key: &String| schema.pointer("/properties").is_some_and(|fields| fields.get(key).is_some());
+    let takes_any = schema.get("additionalProperties").is_some_and(|more| *more != Value::Bool(false));
+    let known = |key: &String| {
+        takes_any || schema.pointer("/properties").is_some_and(|fields| fields.get(key).is_some())
+    };
     let mut strange = false;
     for (key, values) in foreach.iter().filter(|(key, _)| !known(key)) {
         strange = true;

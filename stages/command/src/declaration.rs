@@ -8,6 +8,8 @@ use pipe_plugin::stage::{
     About, Declaration, FileColumn, InputForm, InputSpec, LeadsTo, Misdeclared, OutputForm, OutputSpec,
 };
 
+use pipe_plugin::table::nearest;
+
 use crate::params::{CommandParams, Each, EachRow};
 use crate::template::Template;
 
@@ -58,6 +60,23 @@ pub fn declared(base: &About, declaration: &Declaration<'_>) -> Result<&'static 
     let draft = Draft { base, params: &params, inputs: declaration.inputs, items, outputs, used };
     Ok(draft.kept())
 }
+
+/// The parameters that are not a program's own.
+const PARAMETERS: [&str; 13] = [
+    "run",
+    "shell",
+    "outputs",
+    "each",
+    "files",
+    "env",
+    "tools",
+    "software",
+    "network",
+    "gpu",
+    "deterministic",
+    "strict",
+    "retry",
+];
 
 /// A declaration without faults.
 struct Draft<'a> {
@@ -321,6 +340,13 @@ fn check_templates(
                     "write it without quotes: it is one word, whatever it holds",
                 ));
             }
+        }
+    }
+    for name in params.own.keys().filter(|name| !used.contains(&format!("params.{name}"))) {
+        // The program may find it in its file of parameters; unless it is a slip of the pen.
+        if let Some(known) = nearest(name, PARAMETERS) {
+            let problem = format!("the parameter `{name}` stands in no argument");
+            problems.push(misdeclared(name, problem, &format!("did you mean `{known}`?")));
         }
     }
     problems.dedup();

@@ -59,7 +59,8 @@ impl Replayer<'_> {
         Ok((self.judge(instance, record, differences), Some(count)))
     }
 
-    /// What differences mean: between classes of devices a kind may allow some.
+    /// What differences mean: between classes of devices a kind may allow some, and one that does not promise the same bytes
+    /// may allow any.
     pub(super) fn judge(
         &self,
         instance: &Instance,
@@ -76,6 +77,7 @@ impl Replayer<'_> {
             Some(largest) if is_of_other_class && largest <= about.tolerance => {
                 Outcome::WithinTolerance { largest, tolerance: about.tolerance }
             }
+            _ if !about.deterministic => Outcome::NotPromised { differences },
             _ => Outcome::Different { differences },
         }
     }

@@ -105,6 +105,11 @@ pub enum Outcome {
         /// What the kind allows.
         tolerance: f64,
     },
+    /// Something else, of a stage that does not promise the same bytes.
+    NotPromised {
+        /// Where, by output.
+        differences: Vec<Difference>,
+    },
     /// Something else.
     Different {
         /// Where, by output.
@@ -207,7 +212,7 @@ pub fn replay(
 fn finding(instance: &str, outcome: &Outcome) -> Option<Finding> {
     let instance = instance.to_string();
     match outcome {
-        Outcome::Identical | Outcome::WithinTolerance { .. } => None,
+        Outcome::Identical | Outcome::WithinTolerance { .. } | Outcome::NotPromised { .. } => None,
         Outcome::Different { differences } => {
             let told: Vec<String> = differences.iter().map(ToString::to_string).collect();
             Some(Finding::Replayed { instance, difference: told.join("; ") })
@@ -230,7 +235,7 @@ fn inherited(pipeline: &Pipeline, replayed: &Replayed) -> Vec<Note> {
         for maker in instance.upstream() {
             let differs = pipeline.instances.get(maker).and_then(|maker| outcome.get(maker.label.as_str()));
             match differs {
-                Some(Outcome::Different { .. }) => drop(from.insert(maker)),
+                Some(Outcome::Different { .. } | Outcome::NotPromised { .. }) => drop(from.insert(maker)),
                 _ => from.extend(sources.get(maker).into_iter().flatten()),
             }
         }
