@@ -190,7 +190,7 @@ impl Running {
             Command::Why(options) => commands::why::explain(options, self),
             Command::Stages(options) => commands::stages::stages(&options, self),
             Command::Schema => commands::schema::schema(self.registry()),
-            Command::Init(options) => commands::init::init(&options, &self.program.starters),
+            Command::Init(options) => commands::init::init(&options, self),
             Command::Completions(options) => commands::completions::completions(&options, self),
             Command::Worker(options) => commands::worker::worker(&options, self.registry()),
         }

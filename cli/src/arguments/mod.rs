@@ -401,6 +401,9 @@ pub(crate) struct LogsArguments {
 pub(crate) struct StagesArguments {
     /// The kind to explain
     pub(crate) kind: Option<String>,
+    /// Write a page on manifests and one for each kind, in Markdown, into a folder
+    #[arg(long, value_name = "FOLDER", conflicts_with_all = ["kind", "json"])]
+    pub(crate) markdown: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) output: OutputArguments,
 }

@@ -15,7 +15,7 @@ pub(crate) fn schema(registry: &Registry) -> Result<ExitCode, CliError> {
 }
 
 /// The schema of manifests, with each kind's parameters where `uses` names the kind.
-fn manifest_schema(registry: &Registry) -> Value {
+pub(crate) fn manifest_schema(registry: &Registry) -> Value {
     let mut schema = document_schema();
     let mut definitions = schema.get("$defs").and_then(Value::as_object).cloned().unwrap_or_default();
     let mut rules = Vec::new();

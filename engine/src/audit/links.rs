@@ -135,7 +135,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use pipe_cache::IndexBuilder;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 

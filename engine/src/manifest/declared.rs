@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use super::document::DECLARED;
-use super::node::{Content, Node};
+use super::node::{Content, Node, Origin};
 use super::problem::{Problem, Problems};
 use crate::stage::{Declaration, Kind};
 
@@ -16,12 +16,19 @@ pub(super) fn params(stage: &str, node: &Node, kind: Kind, problems: &mut Proble
             let message = format!("stage `{stage}`: kind {} takes no `{}`", kind.about().name, key.name);
             let help = "only stages that run a program declare it: `pipe stages command`";
             problems.add(Problem::at(key.origin.clone(), "unknown-key", message).help(help));
-        } else if let Some(given) = params.get(&key.name).filter(|given| given.origin.location().is_some()) {
-            let message = format!("`{}` is given both for the stage and as a parameter", key.name);
-            problems.add(Problem::at(given.origin.clone(), "given-twice", message));
-        } else if params.get(&key.name).is_none() {
-            params.entries_mut().push((key.clone(), value.clone()));
+            continue;
         }
+        let mut stated = value.clone();
+        match params.get(&key.name) {
+            Some(given) if matches!(given.origin, Origin::Manifest(_)) => {
+                let message = format!("`{}` is given both for the stage and as a parameter", key.name);
+                problems.add(Problem::at(given.origin.clone(), "given-twice", message));
+            }
+            Some(overriding) => stated.merge(overriding.clone()),
+            None => {}
+        }
+        params.entries_mut().retain(|(known, _)| known.name != key.name);
+        params.entries_mut().push((key.clone(), stated));
     }
     params
 }

@@ -53,6 +53,9 @@ pub struct StageTable {
     pub publish: Option<String>,
     /// What an instance needs while it runs.
     pub resources: Option<ResourcesTable>,
+    /// What a manifest that `extends` another takes away from the stage of this name: `true` for all of it, or keys of it such as
+    /// `["inputs.reports", "params.size_mm"]`.
+    pub remove: Option<Remove>,
     /// For a stage that runs a program: what it makes, by name. `"table"`, `"folder"`, a file's name such as `"roc.png"`, or a
     /// collection such as `"*.nii.gz"`.
     pub outputs: Option<BTreeMap<String, serde_json::Value>>,
@@ -73,6 +76,16 @@ pub struct StageTable {
 /// The keys with which a stage declares inputs and outputs of its own.
 pub(super) const DECLARED: [&str; 7] =
     ["outputs", "each", "files", "env", "tools", "software", "deterministic"];
+
+/// What is taken away from an inherited stage.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum Remove {
+    /// All of it.
+    Whole(bool),
+    /// Some keys.
+    Keys(Vec<String>),
+}
 
 /// What is given to an input.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use super::inherit;
 use super::node::{Content, Node, Origin, parse_file, parse_value};
 use super::problem::{ManifestError, Problem, Problems, did_you_mean};
 use super::variables::{Variables, used_names};
@@ -106,7 +107,10 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>, problems: &mut Problems) ->
     chain.push(identity);
     let mut tree = parse_file(path, text, problems);
     anchor_root(&mut tree, path);
-    let Some(base) = tree.get("extends").and_then(Node::as_text) else { return tree };
+    let Some(base) = tree.get("extends").and_then(Node::as_text) else {
+        inherit::refuse_removals(&tree, problems);
+        return tree;
+    };
     let base = path.parent().unwrap_or(Path::new("")).join(base);
     if let (false, Some(stated)) = (base.is_file(), tree.get("extends")) {
         let message = format!("there is no manifest {} to extend", base.display());
@@ -116,7 +120,7 @@ fn read_chain(path: &Path, chain: &mut Vec<PathBuf>, problems: &mut Problems) ->
     }
     let mut merged = read_chain(&base, chain, problems);
     tree.entries_mut().retain(|(key, _)| key.name != "extends");
-    merged.merge(tree);
+    inherit::extend(&mut merged, tree, problems);
     merged
 }
 

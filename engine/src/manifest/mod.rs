@@ -8,6 +8,7 @@
 mod declared;
 pub mod document;
 mod hub;
+mod inherit;
 mod instances;
 pub mod layers;
 pub mod node;

@@ -29,8 +29,8 @@ pub fn answer(command: &str, host: &Host) -> Result<String, StageError> {
 }
 
 fn ask(command: &str, host: &Host) -> Result<String, StageError> {
-    let mut words = command.split_whitespace();
-    let name = words.next().ok_or_else(|| StageError::message("it is blank"))?;
+    let words = shlex::split(command).ok_or_else(|| StageError::message("its quotes do not end"))?;
+    let (name, arguments) = words.split_first().ok_or_else(|| StageError::message("it is blank"))?;
     let program = Program::find(name, host)?;
     let variables = BTreeMap::from([
         ("PATH", host.variable("PATH").unwrap_or("/usr/bin:/bin")),
@@ -42,7 +42,7 @@ fn ask(command: &str, host: &Host) -> Result<String, StageError> {
     ]);
     let (mut reader, writer) = std::io::pipe()?;
     let mut child = Command::new(&program.path)
-        .args(words)
+        .args(arguments)
         .env_clear()
         .envs(variables)
         .current_dir("/")

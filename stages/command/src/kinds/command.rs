@@ -96,7 +96,8 @@ impl PerItem for Declared {
             None => return ItemSource::Collection { input: "" },
         };
         let mut source = match &rows.name {
-            Some(columns) => RowItems::new(input, columns),
+            // Rows of one name are one item: a scan of several nodules runs once.
+            Some(columns) => RowItems::new(input, columns).repeats(),
             None => RowItems::new(input, ["pid"]).optional_name("nodule_id"),
         };
         source = source.batch(rows.batch);
