@@ -7,7 +7,7 @@ mod support;
 use regex::Regex;
 use support::Workspace;
 
-const COMMANDS: [&[&str]; 25] = [
+const COMMANDS: [&[&str]; 26] = [
     &[],
     &["run"],
     &["check"],
@@ -17,6 +17,7 @@ const COMMANDS: [&[&str]; 25] = [
     &["predict"],
     &["runs"],
     &["show"],
+    &["logs"],
     &["why"],
     &["diff"],
     &["audit"],

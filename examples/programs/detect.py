@@ -41,7 +41,7 @@ def box_mean(values, radius):
 
 def spots(hu, spacing, most):
     """Indices and contrasts of the spots that stand out most, none within 15 mm of a better one."""
-    inner, outer = ([max(1, round(mm / step)) for step in spacing] for mm in (2.5, 9.0))
+    inner, outer = ([max(1, round(mm / step)) for step in spacing] for mm in (4.0, 10.0))
     small, large = box_mean(hu, inner), box_mean(hu, outer)
     share = np.prod([2 * i + 1 for i in inner]) / np.prod([2 * o + 1 for o in outer])
     shell = (large - share * small) / (1 - share)
@@ -67,7 +67,7 @@ def main():
     parser.add_argument("scan")
     parser.add_argument("--pid", required=True)
     parser.add_argument("--out", required=True)
-    parser.add_argument("--most", type=int, default=2)
+    parser.add_argument("--most", type=int, default=3)
     arguments = parser.parse_args()
     hu, affine = read_nifti(arguments.scan)
     spacing = np.linalg.norm(affine[:, :3], axis=0)

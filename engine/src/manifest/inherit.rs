@@ -76,8 +76,15 @@ fn remove(base: &mut Node, (name, stage): (&str, &Node), removed: &Node, problem
                 }
             }
         }
-        // Anything else is refused by the schema.
-        _ => {}
+        Content::Boolean(false) => {}
+        _ => {
+            let message = format!(
+                "`stage.{name}.remove` must be true or a list of keys, but is {}",
+                removed.type_name()
+            );
+            let help = "such as remove = [\"inputs.reports\", \"params.size_mm\"]";
+            problems.add(Problem::at(removed.origin.clone(), "wrong-type", message).help(help));
+        }
     }
 }
 
