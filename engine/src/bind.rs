@@ -13,7 +13,7 @@ use crate::context::Device;
 use crate::input::{self, Files, Input, InputError, InputFile, InputValue, NAME, RowTable, Selector};
 use crate::items::row_files::RowFiles;
 use crate::items::{self, BoundItems};
-use crate::lineage::{Content, ItemSummary, Preimage};
+use crate::lineage::{Content, ItemSummary, Preimage, field};
 use crate::manifest::{InputBinding, InputSource, Instance, Pipeline};
 use crate::registry::Registry;
 use crate::stage::{FileColumn, Filling, InputForm, InputSpec, ItemSource, OutputForm, StageError, Work};
@@ -176,7 +176,7 @@ impl Binder<'_> {
         let uncounted = instance.kind.uncounted();
         for (name, value) in params.as_object().into_iter().flatten() {
             if !uncounted.contains(&name.as_str()) {
-                preimage.add_param(name, value);
+                preimage.add_param(&field(name), value);
             }
         }
         Ok(preimage)
@@ -188,7 +188,8 @@ impl Binder<'_> {
         instance: &Instance,
         params: &serde_json::Value,
     ) -> Result<BTreeMap<String, String>, StageError> {
-        instance.kind.environment(params, self.registry.host())
+        let found = instance.kind.environment(params, self.registry.host());
+        found.map_err(|error| error.prefixed(&instance.label))
     }
 
     /// The tree whose files go on with a table that an instance makes of one in it. All of them count then.

@@ -1,4 +1,4 @@
-//! What can be known to be wrong before the first stage runs: tables and folders of items outside the store.
+//! What can be known to be wrong before the first stage runs: tables and folders of items outside the store, and programs.
 
 use std::path::Path;
 
@@ -15,8 +15,8 @@ use crate::stage::{AnyItems, InputForm, ItemSource, RowItems, StageError, Work};
 /// So many instances at least are looked at by one thread.
 const TOGETHER: usize = 64;
 
-/// Reads every table that lies outside the store: its columns, its rows, the files that the rows name; and lists every
-/// folder of items.
+/// Reads every table that lies outside the store: its columns, its rows, the files that the rows name; lists every folder of
+/// items; and looks for the programs that stages start.
 ///
 /// # Errors
 /// All problems found, each at the input that gave the table.
@@ -25,6 +25,10 @@ pub fn check_tables(session: &Session<'_>, pipeline: &Pipeline) -> Result<(), Ma
     let mut problems = Problems::default();
     let mut told: Vec<String> = Vec::new();
     let check = |instance: &Instance| -> Vec<Problem> {
+        let program = binder.environment(instance, &instance.params).err();
+        let program = program.map(|error| {
+            Problem::at(instance.place.clone(), "program", error.to_string()).maybe_help(error.full_advice())
+        });
         let bindings = instance.inputs.iter();
         let check = |binding: &InputBinding| match &*binding.sources {
             [InputSource::Path(path)] => check_input(session, &binder, instance, binding, path)
@@ -32,7 +36,7 @@ pub fn check_tables(session: &Session<'_>, pipeline: &Pipeline) -> Result<(), Ma
                 .map(|error| problem(binding, error)),
             _ => None,
         };
-        bindings.filter_map(check).collect()
+        program.into_iter().chain(bindings.filter_map(check)).collect()
     };
     let found: Vec<Problem> =
         pipeline.instances.par_iter().with_min_len(TOGETHER).flat_map_iter(check).collect();

@@ -89,12 +89,12 @@ pub struct ItemSummary {
 }
 
 impl Preimage {
-    /// Adds a parameter; of a table, each of its fields.
+    /// Adds a parameter; of a table, each of its fields. The name is as [`field`] makes it.
     pub(crate) fn add_param(&mut self, name: &str, value: &Value) {
         match value {
             Value::Object(fields) if !fields.is_empty() => {
                 for (key, value) in fields {
-                    self.add_param(&format!("{name}.{key}"), value);
+                    self.add_param(&format!("{name}.{}", field(key)), value);
                 }
             }
             other => {
@@ -175,13 +175,36 @@ impl Preimage {
 
 /// Puts a value at its place, such as `vision.width`; `None` where something else is in the way.
 fn put(table: &mut Map<String, Value>, name: &str, value: &Value) -> Option<()> {
-    match name.split_once('.') {
-        None => table.insert(name.to_string(), value.clone()).is_none().then_some(()),
-        Some((first, rest)) => {
+    let (first, rest) = first_field(name)?;
+    match rest {
+        None => table.insert(first, value.clone()).is_none().then_some(()),
+        Some(rest) => {
             let inner = table.entry(first).or_insert_with(|| Value::Object(Map::new()));
             put(inner.as_object_mut()?, rest, value)
         }
     }
+}
+
+/// A field's name within that of a parameter: as it is, or in quotes where it could be taken for several.
+pub(crate) fn field(name: &str) -> String {
+    match name.is_empty() || name.contains(['.', '"']) {
+        true => Value::from(name).to_string(),
+        false => name.to_string(),
+    }
+}
+
+/// The first field of a parameter's name, and those within it.
+fn first_field(name: &str) -> Option<(String, Option<&str>)> {
+    if !name.starts_with('"') {
+        return Some(
+            name.split_once('.')
+                .map_or((name.to_string(), None), |(first, rest)| (first.to_string(), Some(rest))),
+        );
+    }
+    let mut parts = serde_json::Deserializer::from_str(name).into_iter::<String>();
+    let first = parts.next()?.ok()?;
+    let rest = &name[parts.byte_offset()..];
+    Some((first, rest.strip_prefix('.')))
 }
 
 impl Used {
@@ -293,6 +316,33 @@ pub(super) mod tests {
             example().fingerprint().to_string(),
             "e4780d39768661cb10e7fea3b69aa6ed28f2b9aa44d30de71ca42c49da978b14"
         );
+    }
+
+    #[test]
+    fn fields_with_dots_are_not_taken_for_others() {
+        let of = |params: Value| {
+            let mut preimage = Preimage::default();
+            params
+                .as_object()
+                .into_iter()
+                .flatten()
+                .for_each(|(name, value)| preimage.add_param(&field(name), value));
+            preimage
+        };
+        let values = [
+            json!({"a.b": 1}),
+            json!({"a": {"b": 1}}),
+            json!({"a": {"b.c": {"d": 1}}}),
+            json!({"a": {"b": {"c": {"d": 1}}}}),
+            json!({"a": {"": 1, "\"": 2, "x y": 3}}),
+        ];
+        for value in &values {
+            assert_eq!(of(value.clone()).parameters().as_ref(), Some(value));
+            let same = values
+                .iter()
+                .filter(|other| of((*other).clone()).fingerprint() == of(value.clone()).fingerprint());
+            assert_eq!(same.count(), 1, "{value}");
+        }
     }
 
     #[test]

@@ -47,15 +47,20 @@ pub(super) fn kind(
     let inputs = node.get("inputs").map_or(&[][..], Node::entries);
     let names: BTreeSet<&str> = inputs.iter().map(|(key, _)| key.name.as_str()).collect();
     let names: Vec<String> = names.into_iter().map(str::to_string).collect();
-    let mut all = params.clone();
-    for (key, values) in node.get("foreach").map_or(&[][..], Node::entries) {
-        if let Content::Array(values) = &values.content
-            && let Some(first) = values.first()
-        {
-            all.set(&[&key.name], first.clone());
-        }
+    let mut first = params.clone();
+    let foreach: Vec<(&str, &[Node])> = node
+        .get("foreach")
+        .map_or(&[][..], Node::entries)
+        .iter()
+        .filter_map(|(key, values)| match &values.content {
+            Content::Array(values) => Some((key.name.as_str(), values.as_slice())),
+            _ => None,
+        })
+        .collect();
+    for (name, values) in &foreach {
+        values.first().into_iter().for_each(|value| first.set(&[name], value.clone()));
     }
-    let declaration = Declaration { params: &all.to_json(), inputs: &names };
+    let declared = |params: &Node| kind.of(&Declaration { params: &params.to_json(), inputs: &names });
     let problem = |misdeclared: crate::stage::Misdeclared| {
         let of_input = inputs.iter().find(|(key, _)| key.name == misdeclared.name);
         let of_param = params.get(&misdeclared.name).map(|node| &node.origin);
@@ -63,8 +68,23 @@ pub(super) fn kind(
         let message = format!("stage `{stage}`: {}", misdeclared.problem);
         Problem::at(place.clone(), "declaration", message).maybe_help(misdeclared.advice)
     };
-    match kind.of(&declaration) {
-        Ok(kind) => Some(kind),
+    match declared(&first) {
+        Ok(kind) => {
+            for (name, values) in &foreach {
+                for value in values.iter().skip(1) {
+                    let mut other = first.clone();
+                    other.set(&[name], value.clone());
+                    if !declared(&other).is_ok_and(|other| std::ptr::eq(other.about(), kind.about())) {
+                        let message =
+                            format!("stage `{stage}`: `foreach.{name}` changes what the stage declares");
+                        let help = "make stages of their own of it; what a program is given may differ, not what it is";
+                        problems.add(Problem::at(value.origin.clone(), "declaration", message).help(help));
+                        break;
+                    }
+                }
+            }
+            Some(kind)
+        }
         Err(found) => {
             found.into_iter().for_each(|misdeclared| problems.add(problem(misdeclared)));
             None

@@ -54,7 +54,7 @@ impl Variables {
         }
     }
 
-    /// Replaces every `${name}` in the node. A text that is nothing but `${name}` takes the variable's
+    /// Replaces every `${name}` in the node; `$${` stands for `${`. A text that is nothing but `${name}` takes the variable's
     /// type; inside a longer text its value is written out.
     pub fn substitute(&self, node: &mut Node, problems: &mut Problems) {
         match &mut node.content {
@@ -85,11 +85,18 @@ impl Variables {
         let mut result = String::new();
         let mut rest = text;
         while let Some(start) = rest.find("${") {
-            result.push_str(&rest[..start]);
             let after = &rest[start + 2..];
+            if let Some(before) = rest[..start].strip_suffix('$') {
+                result.push_str(before);
+                result.push_str("${");
+                rest = after;
+                continue;
+            }
+            result.push_str(&rest[..start]);
             let Some(end) = after.find('}').filter(|end| is_name(&after[..*end])) else {
                 let message = format!("`{text}` has a `${{` that does not continue as `${{name}}`");
-                problems.add(Problem::at(node.origin.clone(), "variable-syntax", message));
+                let problem = Problem::at(node.origin.clone(), "variable-syntax", message);
+                problems.add(problem.help("write $${ for a `${` of the text's own"));
                 return;
             };
             let name = &after[..end];
@@ -132,9 +139,9 @@ pub(super) fn used_names(node: &Node) -> Vec<String> {
         Content::Array(nodes) => nodes.iter().flat_map(used_names).collect(),
         Content::Table(entries) => entries.iter().flat_map(|(_, node)| used_names(node)).collect(),
         Content::Text(text) => text
-            .split("${")
-            .skip(1)
-            .filter_map(|rest| rest.split_once('}'))
+            .match_indices("${")
+            .filter(|(place, _)| !text[..*place].ends_with('$'))
+            .filter_map(|(place, _)| text[place + 2..].split_once('}'))
             .map(|(name, _)| name.into())
             .collect(),
         _ => Vec::new(),

@@ -1,6 +1,7 @@
 //! One run of a program: what its arguments and environment are, how it went, and why it failed.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ use crate::helper::{Isolation, Order};
 use crate::params::CommandParams;
 use crate::program::Program;
 use crate::run::{Ran, isolation, run};
+use crate::shell::{self, Script};
 use crate::tables::{self, Names};
 use crate::template::Template;
 use crate::tools;
@@ -52,9 +54,20 @@ pub fn environment(params: &CommandParams, host: &Host) -> Result<BTreeMap<Strin
     Ok(found)
 }
 
-/// The programs that a run is started by: the one that is named, and what reads it if it is a script. None where an input of the
-/// stage is the program.
+/// The programs that count: that which is started, and those that answer as tools.
 fn programs(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)>, StageError> {
+    let mut found = started(params, host)?;
+    for command in &params.tools {
+        let name = tools::program(command)?;
+        if !found.iter().any(|(known, _)| *known == name) {
+            found.extend(with_interpreter(&name, host)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The program that is started, and what reads it if it is a script. None where an input of the stage is the program.
+fn started(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)>, StageError> {
     let Some(first) = params.run.first() else {
         return Ok(vec![("bash".to_string(), find("bash", host)?)]);
     };
@@ -67,10 +80,15 @@ fn programs(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)
         None => Err(StageError::message(format!("{first:?} names no program"))
             .advise("name a program, or give {INPUT} alone for one that is an input")),
     })?;
-    let program = find(&name, host)?;
+    with_interpreter(&name, host)
+}
+
+/// A program, and what reads it if it is a script.
+fn with_interpreter(name: &str, host: &Host) -> Result<Vec<(String, Program)>, StageError> {
+    let program = find(name, host)?;
     let interpreter = program.interpreter(host).transpose()?;
     let of_script = interpreter.map(|interpreter| (format!("of {name}"), interpreter));
-    Ok([(name, program)].into_iter().chain(of_script).collect())
+    Ok([(name.to_string(), program)].into_iter().chain(of_script).collect())
 }
 
 fn find(name: &str, host: &Host) -> Result<Program, StageError> {
@@ -149,7 +167,7 @@ impl Call<'_> {
             let order = self.order(&folder, &prepared, isolation)?;
             let ran = run(&order, self.machine.host, self.cancel, self.reporter);
             let outcome = ran.and_then(|ran| match failure::of(self, &order, &ran) {
-                None => collect(&folder, &prepared),
+                None => folder.unlock().and_then(|()| collect(&folder, &prepared)),
                 Some(error) if self.tries_again(&ran, attempt) => {
                     self.reporter.log(&format!("{error}; again in {wait} s"));
                     Err(TryAgain.into())
@@ -162,7 +180,7 @@ impl Call<'_> {
                     wait *= 2.0;
                 }
                 Err(error) => {
-                    if folder.keep_partial(&self.partial).unwrap_or_default() {
+                    if folder.unlock().is_ok() && folder.keep_partial(&self.partial).unwrap_or_default() {
                         self.reporter.log(&format!("what it had written is in {}", self.partial.display()));
                     }
                     return Err(error);
@@ -184,7 +202,10 @@ impl Call<'_> {
         let why = why.unwrap_or_default();
         match isolation {
             Isolation::Namespaces => {}
-            Isolation::Landlock => self.reporter.log(&format!("closed off by Landlock alone, since {why}")),
+            Isolation::Landlock => self.reporter.warn(&format!(
+                "the program was closed off by Landlock alone: it could not read files that the stage does not declare, and open no \
+                 TCP connections, but could reach local sockets and send UDP ({why})"
+            )),
             Isolation::None if self.params.strict || self.machine.strict => {
                 return Err(StageError::message(format!(
                     "the program cannot be closed off from what it does not declare: {why}"
@@ -217,8 +238,10 @@ impl Call<'_> {
         let programs: Vec<Program> =
             programs(self.params, host)?.into_iter().map(|(_, program)| program).collect();
         let mut argv = self.argv(prepared)?;
-        if let (Some(first), Some(program)) = (argv.first_mut(), programs.first()) {
-            *first = program.path.display().to_string();
+        match (argv.first_mut(), started(self.params, host)?.first()) {
+            (Some(first), Some((_, program))) => *first = program.path.display().to_string(),
+            (Some(first), None) => refuse_script(&folder.work().join(&*first), first)?,
+            (None, _) => {}
         }
         let home = host.variable("HOME").map(Path::new);
         let installed = programs.iter().flat_map(|program| program.installation(home));
@@ -234,12 +257,12 @@ impl Call<'_> {
         Ok(Order {
             work: folder.work(),
             root: folder.root(),
-            ending: folder.ending(),
             argv,
             variables: variables(&given, self.machine),
             readable,
             shown: folder.shown.clone(),
             network: self.params.network,
+            devices: self.params.gpu,
             isolation,
             memory_bytes: self.machine.memory_bytes,
         })
@@ -251,9 +274,12 @@ impl Call<'_> {
             value.ok_or_else(|| StageError::message(format!("nothing is given for `{{{name}}}`")))
         };
         if self.params.run.is_empty() {
-            let (script, names) = Template::parse(&self.params.shell).for_shell();
+            let script = shell::script(&Template::parse(&self.params.shell));
+            let Script { text, names } = script.map_err(|_| {
+                StageError::message("`shell` has a placeholder where bash would not put it in")
+            })?;
             let values: Vec<String> = names.iter().map(|name| value(name)).collect::<Result<_, _>>()?;
-            let words = SHELL.iter().map(|word| (*word).to_string()).chain([script, "bash".to_string()]);
+            let words = SHELL.iter().map(|word| (*word).to_string()).chain([text, "bash".to_string()]);
             return Ok(words.chain(values).collect());
         }
         let mut argv: Vec<String> = Vec::with_capacity(self.params.run.len());
@@ -316,7 +342,21 @@ fn put(folder: &mut Folder, input: &Input, place: &str, is_program: bool) -> Res
 /// The foreach values of what made an artifact, as a name.
 fn words(input: &Input) -> String {
     let words: Vec<String> = input.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    words.join(",").replace('/', "_")
+    // Each value has a name of its own.
+    words.join(",").replace('%', "%25").replace('/', "%2F")
+}
+
+/// Refuses a script as the program, when it is an input: what reads it would be found anywhere, and would not count.
+fn refuse_script(path: &Path, shown: &str) -> Result<(), StageError> {
+    let mut beginning = [0; 2];
+    let is_script = std::fs::File::open(path)
+        .and_then(|mut file| file.read_exact(&mut beginning))
+        .is_ok_and(|()| beginning == *b"#!");
+    match is_script {
+        false => Ok(()),
+        true => Err(StageError::message(format!("{shown} is a script"))
+            .advise("name what reads it, which counts: run = [\"python3\", \"{script}\", …]")),
+    }
 }
 
 /// The program is to be run again.

@@ -11,6 +11,7 @@ use pipe_plugin::stage::{
 use pipe_plugin::table::nearest;
 
 use crate::params::{CommandParams, Each, EachRow};
+use crate::shell::{self, Misplaced};
 use crate::template::Template;
 
 /// What a stage declares. It lives as long as the process, like kinds do.
@@ -331,13 +332,12 @@ fn check_templates(
             }
         }
         if parameter == "shell" {
-            for name in template.within_single_quotes() {
-                let problem =
-                    format!("`{{{name}}}` stands between single quotes, where bash puts nothing in");
+            for Misplaced { name, place } in shell::script(&template).err().unwrap_or_default() {
+                let problem = format!("`{{{name}}}` stands {place}");
                 problems.push(misdeclared(
                     parameter,
                     problem,
-                    "write it without quotes: it is one word, whatever it holds",
+                    "it is one word by itself or between double quotes",
                 ));
             }
         }

@@ -7,6 +7,7 @@ use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
+use pipe_plugin::canonical_text;
 use pipe_plugin::input::{Files, InputFile};
 use pipe_plugin::stage::StageError;
 use serde_json::Value;
@@ -51,11 +52,6 @@ impl Folder {
     /// An empty folder to mount a file system at.
     pub fn root(&self) -> PathBuf {
         self.all.path().join("root")
-    }
-
-    /// Where the helper writes how the program ended.
-    pub fn ending(&self) -> PathBuf {
-        self.all.path().join("ending.json")
     }
 
     /// Puts a file at a place in the folder, for reading only.
@@ -106,7 +102,26 @@ impl Folder {
     /// # Errors
     /// When they cannot be written.
     pub fn write_parameters(&self, own: &BTreeMap<String, Value>) -> Result<(), StageError> {
-        self.write(PARAMETERS, &serde_json::to_vec_pretty(own)?)
+        // Values that count as one are written as one.
+        let text = canonical_text(&serde_json::to_value(own)?);
+        self.write(PARAMETERS, text.as_bytes())
+    }
+
+    /// Makes what the program has left readable, whatever rights it gave it.
+    ///
+    /// # Errors
+    /// When its folders are not its own any more.
+    pub fn unlock(&self) -> Result<(), StageError> {
+        let out = self.work().join("out");
+        for folder in [self.work(), out] {
+            if !fs::symlink_metadata(&folder)?.is_dir() {
+                return Err(StageError::message(
+                    "the program has put something else in place of its folder `out`",
+                )
+                .advise("write outputs to the paths that {out.NAME} stands for"));
+            }
+        }
+        Ok(unlock(&self.work())?)
     }
 
     /// Keeps what the program has left of its outputs for people to look at, in place of what was kept before. Nothing if there is
@@ -126,6 +141,28 @@ impl Folder {
         move_folder(&out, place)?;
         Ok(true)
     }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // What cannot be entered cannot be removed.
+        let _ = unlock(&self.work());
+    }
+}
+
+/// Lets the owner into all folders that a program has shut.
+fn unlock(folder: &Path) -> io::Result<()> {
+    let mode = fs::symlink_metadata(folder)?.permissions().mode();
+    if mode & 0o700 != 0o700 {
+        fs::set_permissions(folder, fs::Permissions::from_mode(mode | 0o700))?;
+    }
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            unlock(&entry.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn has_files(folder: &Path) -> io::Result<bool> {

@@ -28,6 +28,7 @@ mod output;
 mod params;
 mod program;
 mod run;
+mod shell;
 mod tables;
 mod template;
 mod tools;

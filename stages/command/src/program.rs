@@ -1,6 +1,6 @@
 //! Programs on this machine: where they are, what they are, and what they need to be read beside them.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use pipe_cache::Digest;
 use pipe_plugin::host::Host;
 
 /// Folders of a system, which every program may read.
-pub const SYSTEM: [&str; 13] = [
+pub const SYSTEM: [&str; 12] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -22,7 +22,6 @@ pub const SYSTEM: [&str; 13] = [
     "/nix",
     "/gnu",
     "/run/current-system",
-    "/dev",
 ];
 
 /// Where programs are looked for, behind the folders of `PATH`.
@@ -141,16 +140,25 @@ fn behind_shim(path: &Path, host: &Host) -> Option<PathBuf> {
 
 /// Whether a path lies in a folder of the system.
 pub fn is_of_system(path: &Path) -> bool {
-    SYSTEM.iter().chain(&["/proc", "/sys"]).any(|folder| path.starts_with(folder))
+    SYSTEM.iter().chain(&["/dev", "/proc", "/sys"]).any(|folder| path.starts_with(folder))
 }
 
-/// The folder of the installation that a program is part of: that of its `bin` folder, if there are libraries beside it. A home
-/// folder is none.
+/// The folder of the installation that a program is part of: of an interpreter with its libraries. A folder of anything else may hold
+/// what a stage does not declare.
 fn prefix(program: &Path, home: Option<&Path>) -> Option<PathBuf> {
     let folder = program.parent().filter(|folder| folder.file_name().is_some_and(|name| name == "bin"))?;
-    let prefix = folder.parent()?;
-    let is_whole = ["pyvenv.cfg", "conda-meta", "lib", "lib64"].iter().any(|name| prefix.join(name).exists());
-    (is_whole && prefix.parent().is_some() && Some(prefix) != home).then(|| prefix.to_path_buf())
+    let prefix = folder.parent().filter(|prefix| prefix.parent().is_some() && Some(*prefix) != home)?;
+    let has_libraries = |folder: &str| {
+        let libraries = fs::read_dir(prefix.join(folder)).into_iter().flatten().flatten();
+        libraries.into_iter().any(|entry| {
+            entry
+                .file_name()
+                .to_str()
+                .is_some_and(|name| name.starts_with("python") || name == "R" || name == "perl5")
+        })
+    };
+    let is_whole = ["pyvenv.cfg", "conda-meta"].iter().any(|name| prefix.join(name).exists());
+    (is_whole || has_libraries("lib") || has_libraries("lib64")).then(|| prefix.to_path_buf())
 }
 
 fn first_line(path: &Path) -> Option<String> {
@@ -167,7 +175,6 @@ fn is_executable(path: &Path) -> bool {
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
-    use std::fs;
     use std::os::unix::fs::{PermissionsExt as _, symlink};
 
     use super::*;
@@ -183,7 +190,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let at = |name: &str| folder.path().join(name);
         executable(&at("python/bin/python3.11"), "binary");
-        fs::create_dir(at("python/lib")).unwrap();
+        fs::create_dir_all(at("python/lib/python3.11")).unwrap();
         fs::create_dir_all(at("venv/bin")).unwrap();
         fs::write(at("venv/pyvenv.cfg"), "").unwrap();
         symlink(at("python/bin/python3.11"), at("venv/bin/python3")).unwrap();

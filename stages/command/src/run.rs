@@ -2,10 +2,11 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write as _};
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::stat::Mode;
@@ -16,7 +17,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::folder::MESSAGES;
-use crate::helper::{Ending, Isolation, Order, WORD};
+use crate::helper::{Ending, Isolation, Order, WORD, Word, words};
 use crate::message::Message;
 use crate::output::{Kept, Lines};
 
@@ -38,13 +39,7 @@ pub fn isolation(host: &Host, scratch: &Path) -> (Isolation, Option<String>) {
     let probe = |isolation: Isolation| {
         host.once(&format!("isolation {isolation}"), || {
             let folder = crate::folder::Folder::new(scratch, false).map_err(|error| error.to_string())?;
-            let order = Order {
-                work: folder.work(),
-                root: folder.root(),
-                ending: folder.ending(),
-                isolation,
-                ..Order::default()
-            };
+            let order = Order { work: folder.work(), root: folder.root(), isolation, ..Order::default() };
             let silent = |_: &str| {};
             let ran = follow(&order, host, &Cancel::default(), &silent, &|_| {});
             match ran.map_err(|error| error.to_string())?.ending.problem {
@@ -87,22 +82,30 @@ fn follow(
 ) -> Result<Ran, StageError> {
     let program =
         host.program().ok_or_else(|| StageError::message("this program cannot start itself as a helper"))?;
+    let (mut ours, theirs) = UnixStream::pair()?;
     let mut child = Command::new(program)
         .arg(WORD)
+        .args(words(order.isolation, order.network))
         .env_clear()
-        .stdin(Stdio::piped())
+        .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
-        .process_group(0)
         .spawn()?;
-    let outcome = attend(order, &mut child, cancel, log, hear);
-    let was_stopped = end(&mut child)?;
+    let outcome = attend(order, (&mut child, &mut ours), cancel, log, hear);
+    let was_stopped = end(&mut child, &ours)?;
+    let (started, ending) = told(&mut ours);
+    if ending.is_none() && order.isolation != Isolation::Namespaces {
+        // With the helper gone, nobody else ends the program.
+        let group = started.and_then(Pid::from_raw);
+        if let Some(group) = group {
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
     let last = outcome?;
     if cancel.is_cancelled() {
         return Err(Interrupted.into());
     }
-    let text = fs::read(&order.ending).unwrap_or_default();
-    let ending = serde_json::from_slice(&text).map_err(|_| {
+    let ending = ending.ok_or_else(|| {
         let why = if was_stopped { "did not end in time" } else { "ended before it could tell how" };
         StageError::message(format!("the helper that watches over the program {why}"))
             .advise("run again; a program that has the kind `command` must call `pipe_command::serve` first")
@@ -110,17 +113,31 @@ fn follow(
     Ok(Ran { ending, last })
 }
 
-/// Hands the order over, and reads until the helper ends or is not wanted any more. Its standard input ends with this.
+/// What the helper has told: the program's process, and how it ended.
+fn told(socket: &mut UnixStream) -> (Option<i32>, Option<Ending>) {
+    let mut text = String::new();
+    // What it told before it died counts.
+    let _ = socket.set_nonblocking(true).and_then(|()| socket.read_to_string(&mut text));
+    let (mut started, mut ending) = (None, None);
+    for word in text.lines().filter_map(|line| serde_json::from_str::<Word>(line).ok()) {
+        match word {
+            Word::Started(process) => started = Some(process),
+            Word::Ended(ended) => ending = Some(ended),
+        }
+    }
+    (started, ending)
+}
+
+/// Hands the order over, and reads until the helper ends or is not wanted any more, which it is told.
 fn attend(
     order: &Order,
-    child: &mut Child,
+    (child, socket): (&mut Child, &mut UnixStream),
     cancel: &Cancel,
     log: &dyn Fn(&str),
     hear: &dyn Fn(&str),
 ) -> Result<Vec<String>, StageError> {
     let handle = pidfd_open(Pid::from_child(child), PidfdFlags::empty()).map_err(io::Error::from)?;
-    let mut order_pipe = child.stdin.take();
-    hand_over(order, order_pipe.as_mut())?;
+    hand_over(order, socket)?;
     let mut kept = Kept::default();
     let mut streams = Vec::new();
     streams.extend(child.stdout.take().map(|stream| Stream::new(OwnedFd::from(stream), false)));
@@ -146,12 +163,13 @@ fn attend(
             break;
         }
     }
-    drop(order_pipe);
+    let _ = socket.shutdown(Shutdown::Write);
     if cancel.is_cancelled() {
         // The helper has some seconds to end what runs; what that writes meanwhile is read, so that it is not held up.
         let end = Instant::now() + PATIENCE;
         while Instant::now() < end && !wait(&handle, &streams)?.1 {
             streams.iter_mut().try_for_each(|stream| stream.read(1, &mut kept, log, hear))?;
+            streams.retain(|stream| !stream.is_over);
         }
     }
     // What is left in the pipes; a process that escaped may hold them open, and is not waited for.
@@ -160,12 +178,11 @@ fn attend(
     Ok(kept.finish(log))
 }
 
-fn hand_over(order: &Order, pipe: Option<&mut ChildStdin>) -> Result<(), StageError> {
-    let Some(pipe) = pipe else { return Ok(()) };
+fn hand_over(order: &Order, socket: &mut UnixStream) -> Result<(), StageError> {
     let mut line = serde_json::to_vec(order)?;
     line.push(b'\n');
     // A helper that cannot read it tells so by its end.
-    match pipe.write_all(&line) {
+    match socket.write_all(&line) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
@@ -187,15 +204,15 @@ fn wait(handle: &OwnedFd, streams: &[Stream]) -> Result<(Vec<bool>, bool), Stage
 }
 
 /// Waits for the helper, and ends it if it does not end by itself; whether that was needed.
-fn end(child: &mut Child) -> Result<bool, StageError> {
-    drop(child.stdin.take());
+fn end(child: &mut Child, socket: &UnixStream) -> Result<bool, StageError> {
+    let _ = socket.shutdown(Shutdown::Write);
     let limit = Instant::now() + PATIENCE;
     loop {
         if child.try_wait()?.is_some() {
             return Ok(false);
         }
         if Instant::now() > limit {
-            let _ = kill_process_group(Pid::from_child(child), Signal::KILL);
+            child.kill()?;
             child.wait()?;
             return Ok(true);
         }

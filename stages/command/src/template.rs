@@ -1,17 +1,18 @@
 //! Arguments with placeholders: `{script}`, `{out.points}`, `{params.threshold}`, `{row.pid}`.
 //!
 //! What is put in stays within its argument, whatever characters it has: nothing is split, and no shell reads it. `{{` and `}}` are
-//! braces; braces around anything but a name, as in `{print $1}`, are left as they are.
-
-use std::collections::BTreeSet;
+//! braces; `${name}`, and braces around anything but a name, as in `{print $1}`, are left as they are.
 
 /// A text with placeholders.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template(Vec<Piece>);
 
+/// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Piece {
+pub enum Piece {
+    /// Text as it is.
     Text(String),
+    /// The name of a placeholder.
     Placeholder(String),
 }
 
@@ -27,7 +28,8 @@ impl Template {
                     plain.push(first);
                     (2, None)
                 }
-                _ => match placeholder(rest) {
+                // A variable of the shell's own: `${name}`.
+                _ => match placeholder(rest).filter(|_| !plain.ends_with('$')) {
                     Some(name) => (name.len() + 2, Some(name.to_string())),
                     None => {
                         plain.push(first);
@@ -77,49 +79,9 @@ impl Template {
         Ok(text)
     }
 
-    /// A shell's text in which the placeholders are its arguments `"$1"`, `"$2"` …, so that no value is read as part of it; and the
-    /// names of these, in order.
-    pub fn for_shell(&self) -> (String, Vec<String>) {
-        let mut names: Vec<String> = Vec::new();
-        let mut text = String::new();
-        for piece in &self.0 {
-            match piece {
-                Piece::Text(plain) => text.push_str(plain),
-                Piece::Placeholder(name) => {
-                    let known = names.iter().position(|known| known == name);
-                    let position = known.unwrap_or_else(|| {
-                        names.push(name.clone());
-                        names.len() - 1
-                    });
-                    text.push_str(&format!("\"${{{}}}\"", position + 1));
-                }
-            }
-        }
-        (text, names)
-    }
-
-    /// The placeholders that stand between single quotes, where a shell puts nothing in; as far as quotes can be told.
-    pub fn within_single_quotes(&self) -> BTreeSet<&str> {
-        let (mut single, mut double, mut escaped) = (false, false, false);
-        let mut within = BTreeSet::new();
-        for piece in &self.0 {
-            match piece {
-                Piece::Placeholder(name) if single => drop(within.insert(name.as_str())),
-                Piece::Placeholder(_) => escaped = false,
-                Piece::Text(plain) => {
-                    for character in plain.chars() {
-                        match character {
-                            _ if escaped => escaped = false,
-                            '\\' if !single => escaped = true,
-                            '\'' if !double => single = !single,
-                            '"' if !single => double = !double,
-                            _ => {}
-                        }
-                    }
-                }
-            }
-        }
-        within
+    /// Its pieces in order.
+    pub fn pieces(&self) -> &[Piece] {
+        &self.0
     }
 }
 
@@ -153,6 +115,7 @@ mod tests {
             ("{row.Nodule size (mm)}", "<row.Nodule size (mm)>"),
             ("{ünïcode}", "<ünïcode>"),
             ("{{a}}", "{a}"),
+            ("${a} $ {a}", "${a} $ <a>"),
             ("{print $1}", "{print $1}"),
             ("{}", "{}"),
             ("{1}", "{1}"),
@@ -164,14 +127,5 @@ mod tests {
         for (text, expected) in table {
             assert_eq!(filled(text), expected, "{text}");
         }
-    }
-
-    #[test]
-    fn a_shell_gets_values_as_arguments() {
-        let template = Template::parse("cat {a} \"x {b}\" {a} # '{c}' it\\'s {d}");
-        let (text, names) = template.for_shell();
-        assert_eq!(text, "cat \"${1}\" \"x \"${2}\"\" \"${1}\" # '\"${3}\"' it\\'s \"${4}\"");
-        assert_eq!(names, ["a", "b", "c", "d"]);
-        assert_eq!(template.within_single_quotes().into_iter().collect::<Vec<_>>(), ["c"]);
     }
 }

@@ -28,8 +28,22 @@ pub fn answer(command: &str, host: &Host) -> Result<String, StageError> {
     })
 }
 
+/// The name of the program that a tool is.
+///
+/// # Errors
+/// When there is none.
+pub fn program(command: &str) -> Result<String, StageError> {
+    words(command)?.into_iter().next().ok_or_else(|| StageError::message("a tool in `tools` is blank"))
+}
+
+fn words(command: &str) -> Result<Vec<String>, StageError> {
+    shlex::split(command).ok_or_else(|| {
+        StageError::message(format!("the quotes of the tool `{command}` in `tools` do not end"))
+    })
+}
+
 fn ask(command: &str, host: &Host) -> Result<String, StageError> {
-    let words = shlex::split(command).ok_or_else(|| StageError::message("its quotes do not end"))?;
+    let words = words(command)?;
     let (name, arguments) = words.split_first().ok_or_else(|| StageError::message("it is blank"))?;
     let program = Program::find(name, host)?;
     let variables = BTreeMap::from([

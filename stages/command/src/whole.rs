@@ -83,16 +83,20 @@ fn take_over(
                     tables::restored(&format!("the output `{}`", output.name), bytes, &prepared.names)?;
                 context.write(output.name, name, &bytes)?;
             }
-            OutputForm::File(name) => fs::rename(place.join(name), context.output_path(output.name, name)?)?,
+            OutputForm::File(name) => move_to(&place.join(name), &context.output_path(output.name, name)?)?,
             OutputForm::Tree | OutputForm::Collection(_) => {
                 let to = context.output_path(output.name, "any")?;
                 let to = to.parent().unwrap_or(&to);
                 fs::remove_dir(to)?;
-                fs::rename(place, to)?;
+                move_to(place, to)?;
             }
         }
     }
     Ok(())
+}
+
+fn move_to(from: &Path, to: &Path) -> Result<(), StageError> {
+    Ok(fs::rename(from, to).map_err(pipe_cache::Error::io("move the program's output to", to))?)
 }
 
 /// Whether the program has left a file for an output.
@@ -100,6 +104,7 @@ fn take_over(
 /// # Errors
 /// What is there instead.
 pub fn check_file(output: &str, path: &Path) -> Result<(), StageError> {
+    check_folder(output, path.parent().unwrap_or(path))?;
     let problem = match fs::symlink_metadata(path) {
         Err(_) => "is not there",
         Ok(metadata) if metadata.is_symlink() => "is a link; it must be a file of its own",
@@ -108,6 +113,18 @@ pub fn check_file(output: &str, path: &Path) -> Result<(), StageError> {
         Ok(_) => return Ok(()),
     };
     Err(misses(output, problem))
+}
+
+/// Whether an output's folder is still the one that was made for it: what a link leads to is not the program's.
+fn check_folder(output: &str, folder: &Path) -> Result<(), StageError> {
+    match fs::symlink_metadata(folder) {
+        Ok(metadata) if metadata.is_dir() => Ok(()),
+        Ok(metadata) if metadata.is_symlink() => {
+            Err(misses(output, "is a link; it must be a folder of its own"))
+        }
+        Ok(_) => Err(misses(output, "is no folder")),
+        Err(_) => Err(misses(output, "is not there")),
+    }
 }
 
 fn misses(output: &str, problem: &str) -> StageError {
@@ -128,9 +145,7 @@ fn check_form(output: &OutputSpec, place: &Path) -> Result<(), StageError> {
         OutputForm::Tree => None,
         OutputForm::Collection(extension) => Some(format!(".{extension}")),
     };
-    if !place.is_dir() {
-        return refuse("is not there".to_string());
-    }
+    check_folder(output.name, place)?;
     let mut names = Vec::new();
     list(place, "", &mut names)?;
     if let Some((link, _)) = names.iter().find(|(_, is_link)| *is_link) {
@@ -151,7 +166,13 @@ fn check_form(output: &OutputSpec, place: &Path) -> Result<(), StageError> {
 fn list(folder: &Path, prefix: &str, names: &mut Vec<(String, bool)>) -> Result<(), StageError> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let name = entry.file_name().into_string().map_err(|name| {
+            StageError::message(format!(
+                "the program has written a file whose name is not UTF-8: {}",
+                name.display()
+            ))
+        })?;
+        let name = format!("{prefix}{name}");
         let kind = entry.file_type()?;
         match kind.is_dir() {
             true => list(&entry.path(), &format!("{name}/"), names)?,

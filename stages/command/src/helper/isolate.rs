@@ -11,9 +11,8 @@ use landlock::{
     path_beneath_rules,
 };
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::sched::{CloneFlags, unshare};
 use nix::sys::statvfs::{FsFlags, statvfs};
-use nix::unistd::{getegid, geteuid, pivot_root};
+use nix::unistd::pivot_root;
 
 use super::{Isolation, Order};
 use crate::program::{SYSTEM, is_of_system};
@@ -33,7 +32,7 @@ pub fn isolate(order: &Order) -> Result<(), String> {
         Isolation::Namespaces => {
             own_file_system(order)?;
             // Mounts below a read-only mount may still be written to.
-            let _ = restrict(order, &["/"], &[WORK, "/tmp", "/dev", "/proc"]);
+            let _ = restrict(order, &["/"], &[WORK, "/tmp", "/dev"]);
             Ok(())
         }
         Isolation::Landlock => {
@@ -75,18 +74,9 @@ fn restrict<R: AsRef<Path>, W: AsRef<Path>>(
     restrict().map(|status| status.ruleset).map_err(|error: landlock::RulesetError| error.to_string())
 }
 
-/// Moves this process into a file system that has a system's folders, what the program declares, and its own folder at the same
+/// Moves this process, which has mounts of its own, into a file system that has a system's folders, what the program declares, and its own folder at the same
 /// place on every host.
 fn own_file_system(order: &Order) -> Result<(), String> {
-    let (user, group) = (geteuid(), getegid());
-    let mut flags = CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
-    if !order.network {
-        flags |= CloneFlags::CLONE_NEWNET;
-    }
-    unshare(flags).map_err(|error| format!("cannot make namespaces: {error}"))?;
-    write("/proc/self/setgroups", "deny")?;
-    write("/proc/self/uid_map", &format!("{user} {user} 1"))?;
-    write("/proc/self/gid_map", &format!("{group} {group} 1"))?;
     let none: Option<&str> = None;
     let told = |what: &str, error: nix::Error| format!("cannot mount {what}: {error}");
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).map_err(|error| told("/", error))?;
@@ -95,9 +85,12 @@ fn own_file_system(order: &Order) -> Result<(), String> {
         .map_err(|error| told("an own root", error))?;
     // First, since software that the program may read can lie in it.
     bind(&order.work.join("tmp"), &root.join("tmp"), false)?;
-    for folder in SYSTEM.iter().chain(&["/proc", "/sys"]) {
+    for folder in SYSTEM {
         show(Path::new(folder), root)?;
     }
+    show(Path::new("/sys"), root)?;
+    own_processes(root)?;
+    own_devices(root, order.devices)?;
     for path in order.readable.iter().filter(|path| !is_of_system(path)) {
         show(path, root)?;
     }
@@ -111,6 +104,50 @@ fn own_file_system(order: &Order) -> Result<(), String> {
     enter(Path::new(WORK))
 }
 
+/// The processes of the namespaces, for reading only; where the host does not allow this, the host's.
+fn own_processes(root: &Path) -> Result<(), String> {
+    let place = root.join("proc");
+    fs::create_dir_all(&place).map_err(|error| format!("cannot show processes: {error}"))?;
+    let none: Option<&str> = None;
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    match mount(Some("proc"), &place, Some("proc"), flags, none) {
+        Ok(()) => Ok(()),
+        Err(_) => bind(Path::new("/proc"), &place, true),
+    }
+}
+
+/// Devices that every program may use, shared memory of its own, and graphics processors if it declares them.
+fn own_devices(root: &Path, with_graphics: bool) -> Result<(), String> {
+    let dev = root.join("dev");
+    let told = |error: io::Error| format!("cannot make devices: {error}");
+    fs::create_dir_all(dev.join("shm")).map_err(told)?;
+    for name in ["null", "zero", "full", "random", "urandom"] {
+        bind(&Path::new("/dev").join(name), &dev.join(name), false)?;
+    }
+    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+        symlink(Path::new("/proc/self").join(target), dev.join(name)).map_err(told)?;
+    }
+    let none: Option<&str> = None;
+    mount(
+        Some("none"),
+        &dev.join("shm"),
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        Some("mode=1777"),
+    )
+    .or_else(|_| mount(none, &dev.join("shm"), none, MsFlags::MS_PRIVATE, none))
+    .map_err(|error| told(error.into()))?;
+    if with_graphics {
+        let is_graphics = |name: &str| name.starts_with("nvidia") || name == "dri" || name == "kfd";
+        for entry in fs::read_dir("/dev").map_err(told)?.flatten() {
+            if entry.file_name().to_str().is_some_and(is_graphics) {
+                bind(&entry.path(), &dev.join(entry.file_name()), false)?;
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Shows a file or folder of the host at its own place.
 fn show(path: &Path, root: &Path) -> Result<(), String> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
@@ -122,8 +159,7 @@ fn show(path: &Path, root: &Path) -> Result<(), String> {
         };
         return make().map_err(|error: io::Error| format!("cannot show {}: {error}", path.display()));
     }
-    let is_changing = ["/dev", "/proc", "/sys"].iter().any(|folder| path.starts_with(folder));
-    bind(path, &place, !is_changing)
+    bind(path, &place, true)
 }
 
 /// Mounts a file or folder at another place as well.
@@ -173,8 +209,4 @@ fn pivot(root: &Path) -> nix::Result<()> {
     nix::unistd::chdir(root)?;
     pivot_root(".", ".")?;
     umount2(".", MntFlags::MNT_DETACH)
-}
-
-fn write(path: &str, text: &str) -> Result<(), String> {
-    fs::write(path, text).map_err(|error| format!("cannot write {path}: {error}"))
 }

@@ -1,12 +1,17 @@
 //! The helper process that a program runs under. It closes the program off from what it does not declare, starts it, and ends all
 //! that it leaves behind. When whoever started the helper goes away, it ends the program.
 //!
-//! It is the calling program itself, started anew with a word of its own: [`serve`] is the first thing that such a program's `main`
-//! does. An [`Order`] comes over its standard input, which stays open as long as the program is wanted; the [`Ending`] goes to a
-//! file.
+//! It is the calling program itself, started anew with words of its own: [`serve`] is the first thing that such a program's `main`
+//! does. Its standard input is one end of a socket: an [`Order`] comes over it, a [`Word`] goes back when the program has started
+//! and when it has ended, and while the other end is open the program is wanted.
+//!
+//! For a program with a file system of its own there are two: one that makes the namespaces, and within these another, which is
+//! their first process. When it ends, so does everything in them.
 
 #[cfg(target_os = "linux")]
 mod isolate;
+#[cfg(target_os = "linux")]
+mod namespaces;
 #[cfg(target_os = "linux")]
 mod supervise;
 
@@ -28,8 +33,6 @@ pub struct Order {
     pub work: PathBuf,
     /// An empty folder, for a file system of its own.
     pub root: PathBuf,
-    /// Where to write the ending.
-    pub ending: PathBuf,
     /// The program and its arguments; none to find out whether it could be closed off.
     pub argv: Vec<String>,
     /// Its environment.
@@ -40,6 +43,8 @@ pub struct Order {
     pub shown: Vec<(PathBuf, PathBuf)>,
     /// Whether it may use the network.
     pub network: bool,
+    /// Whether it may use graphics processors.
+    pub devices: bool,
     /// How far apart it runs.
     pub isolation: Isolation,
     /// Memory that it may take in bytes; 0 if nobody says.
@@ -57,6 +62,16 @@ pub enum Isolation {
     /// It can reach all that its user can.
     #[default]
     None,
+}
+
+/// What the helper tells, one line of JSON each.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Word {
+    /// The program has started, as this process and group.
+    Started(i32),
+    /// It has ended.
+    Ended(Ending),
 }
 
 /// How a program ended.
@@ -86,13 +101,32 @@ impl fmt::Display for Isolation {
     }
 }
 
+/// The words behind [`WORD`] for a helper that does as [`Order::isolation`] and [`Order::network`] say.
+pub fn words(isolation: Isolation, network: bool) -> [&'static str; 2] {
+    let isolation = match isolation {
+        Isolation::Namespaces => "namespaces",
+        Isolation::Landlock | Isolation::None => "here",
+    };
+    [isolation, if network { "network" } else { "alone" }]
+}
+
+/// The words for a helper within namespaces.
+#[cfg(target_os = "linux")]
+const WITHIN: [&str; 2] = [WORD, "within"];
+
 /// Does a helper's work, if that is what the program was started for.
 pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     if arguments.nth(1)? != WORD {
         return None;
     }
+    let how = arguments.next().unwrap_or_default();
+    let network = arguments.next().is_some_and(|word| word == "network");
     #[cfg(target_os = "linux")]
-    return Some(supervise::obey());
+    return Some(match how.to_str() {
+        Some("namespaces") => namespaces::make(network),
+        Some("within") => supervise::obey(true),
+        _ => supervise::obey(false),
+    });
     #[cfg(not(target_os = "linux"))]
     return Some(ExitCode::FAILURE);
 }
