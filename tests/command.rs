@@ -121,7 +121,7 @@ fn nothing_of_the_caller_leaks_in_but_what_is_declared() {
         assert!(told.contains(expected), "{expected} in {told}");
     }
     if closes_off() {
-        assert!(told.contains("HOME=/work/home\n") && told.contains("\n/work\n"), "{told}");
+        assert!(told.contains("HOME=/pipe/home\n") && told.contains("\n/pipe\n"), "{told}");
         // The same bytes from two shells, in two folders.
         let other = project(script, "env = [\"DECLARED\", \"ABSENT\"]");
         let ran = other.pipe_with(&["run", "p.toml"], &[("DECLARED", "de cla red"), ("OTHER", "1")]);
@@ -145,7 +145,7 @@ fn closes_off() -> bool {
     );
     probe.run(&[]);
     probe.pipe_ok(&["get", "p.toml", "probe.where", "--to", "copied"]);
-    let is_closed = probe.read("copied/where.txt") == "/work\n";
+    let is_closed = probe.read("copied/where.txt") == "/pipe\n";
     is_closed || !has_part("namespaces", false, "programs with a file system of their own")
 }
 
@@ -362,7 +362,7 @@ fn what_is_wrong_with_a_declaration_is_told_at_its_place() {
         ("params = { run = [\"cat\"] }\noutputs = {}", "a stage that runs a program needs `outputs`"),
         ("params = { run = [\"cat\"] }\nfiles = { table = [\"path\"] }", "`files` names the input `table`"),
         ("params = { run = [\"cat\"] }\neach = \"volumes\"", "`each` names the input `volumes`"),
-        ("params = { run = [\"cat\"] }\nsoftware = [\"tools\"]", "which is no absolute path"),
+        ("params = { run = [\"cat\"] }\nsoftware = [\"tools\"]", "which is no absolute path of a folder"),
         (
             "params = { run = [\"cat\"], outputs = { a = \"table\" } }\noutputs = { made = \"folder\" }",
             "both",

@@ -44,7 +44,7 @@ fn refused(script: &str, more: &str) -> Ran {
 
 /// Whether programs have a file system of their own here.
 fn closes_off(test: &str) -> bool {
-    has_part("namespaces", made("pwd > $1") == "/work\n", test)
+    has_part("namespaces", made("pwd > $1") == "/pipe\n", test)
 }
 
 #[test]

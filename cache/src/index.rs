@@ -132,6 +132,7 @@ impl Index {
 
 /// The item that a collection's file belongs to: its name up to the last dot.
 fn item_of(name: &str) -> &str {
+    let name = name.strip_suffix(".gz").filter(|rest| rest.contains('.')).unwrap_or(name);
     name.rsplit_once('.').map_or(name, |(item, _)| item)
 }
 

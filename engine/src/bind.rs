@@ -31,6 +31,9 @@ pub(crate) struct Done {
 /// The results of the instances that one refers to, by position.
 pub(crate) type Upstream<'a> = &'a dyn Fn(usize) -> Option<Arc<Done>>;
 
+/// What results followed from on a machine, by instance.
+pub(crate) type Environments = BTreeMap<String, BTreeMap<String, String>>;
+
 /// What binding needs besides the instance.
 #[derive(Clone, Copy)]
 pub(crate) struct Binder<'a> {
@@ -42,6 +45,8 @@ pub(crate) struct Binder<'a> {
     /// What was lately asked of the file system.
     pub(crate) stats: &'a StatCache,
     pub(crate) tables: &'a TableCache,
+    /// What instances' results followed from on the machine that gave them, by label; the machine itself is asked without it.
+    pub(crate) recorded: Option<&'a Environments>,
 }
 
 /// An instance with its inputs known by content.
@@ -188,6 +193,9 @@ impl Binder<'_> {
         instance: &Instance,
         params: &serde_json::Value,
     ) -> Result<BTreeMap<String, String>, StageError> {
+        if let Some(recorded) = self.recorded {
+            return Ok(recorded.get(&instance.label).cloned().unwrap_or_default());
+        }
         let found = instance.kind.environment(params, self.registry.host());
         found.map_err(|error| error.prefixed(&instance.label))
     }

@@ -63,6 +63,7 @@ impl<'a> Session<'a> {
             device: self.devices.any(),
             stats: &self.stats,
             tables: &self.tables,
+            recorded: None,
         }
     }
 }

@@ -9,9 +9,9 @@ use rayon::prelude::*;
 use super::Audit;
 use super::finding::{Finding, Note};
 use super::results::Preimages;
-use crate::bind::{Binder, Bound, Done};
+use crate::bind::{Binder, Bound, Done, Environments};
 use crate::execute::guard::guarded;
-use crate::lineage::{Change, Given, ItemChanges, Preimage, given_to};
+use crate::lineage::{Change, Given, ItemChanges, Preimage, differences, given_to};
 use crate::manifest::Instance;
 use crate::record::InstanceRecord;
 
@@ -40,6 +40,11 @@ pub(super) fn check(
         .iter()
         .filter_map(|one| Some((one, *records.get(one.label.as_str())?, preimages.get(&one.label)?)))
         .collect();
+    // Nothing is started to look at a record: what its programs and tools were is compared apart, and not at all for a pack.
+    let recorded: Environments =
+        wanted.iter().map(|(one, _, before)| (one.label.clone(), before.environment.clone())).collect();
+    let here = *binder;
+    let binder = &Binder { recorded: Some(&recorded), ..*binder };
     binder.look_once();
     let bound: Vec<_> =
         wanted.par_iter().map(|(instance, ..)| guarded(|| binder.bind(instance, &upstream))).collect();
@@ -51,6 +56,9 @@ pub(super) fn check(
                 audit.checked.bound += 1;
                 if bound.preimage.code != before.code {
                     kinds.insert(before.kind.clone());
+                }
+                if !is_pack {
+                    audit.notes.extend(elsewhere(&here, instance, &bound, before));
                 }
                 let found = drift(binder, record, before, &bound);
                 if !found.is_empty() {
@@ -83,6 +91,24 @@ pub(super) fn check(
         let problem = format!("it does not give {}", missing.join(", "));
         audit.findings.push(Finding::Manifest { problem });
     }
+}
+
+/// What the result followed from on the machine that gave it, and is not so on this one. That says nothing of the record.
+fn elsewhere(here: &Binder<'_>, instance: &Instance, bound: &Bound, before: &Preimage) -> Option<Note> {
+    if before.environment.is_empty() {
+        return None;
+    }
+    let what = match here.environment(instance, &bound.params) {
+        Err(error) => error.to_string(),
+        Ok(now) => {
+            let changes = differences(before.environment.clone(), now).into_iter();
+            let told: Vec<String> = changes
+                .map(|(name, before, after)| Change::Environment { name, before, after }.to_string())
+                .collect();
+            told.join("; ")
+        }
+    };
+    (!what.is_empty()).then(|| Note::OtherMachine { instance: instance.label.clone(), what })
 }
 
 /// What differs from what an instance was made of.

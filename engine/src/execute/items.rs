@@ -11,7 +11,7 @@ use super::feed::{Feed, Group, Rest, group_items};
 use super::guard::guarded;
 use super::reporter::Reporter;
 use super::{SIDE, Worker, file_label};
-use crate::context::{ItemContext, ItemContextParts, Machine};
+use crate::context::{Device, ItemContext, ItemContextParts, Machine};
 use crate::event::{Event, FailedItem};
 use crate::input::Input;
 use crate::items::{BoundItem, BoundItems};
@@ -28,7 +28,7 @@ impl Worker<'_> {
         inputs: &'a BTreeMap<String, Vec<Input>>,
         reporter: &'a Reporter<'a>,
         turns: &'a Turns,
-        machine: Machine<'a>,
+        (device, machine): (Device, Machine<'a>),
     ) -> ItemContext<'a> {
         ItemContext::new(ItemContextParts {
             inputs,
@@ -38,6 +38,7 @@ impl Worker<'_> {
             secrets: &self.secrets,
             limits: instance.resources.requests,
             turns,
+            device: if instance.kind.about().device { device } else { Device::default() },
             side: self.run_folder.join(SIDE).join(file_label(&instance.label)),
             machine,
         })

@@ -195,7 +195,8 @@ impl Worker<'_> {
             }
             (Work::Items(stage), Some(items)) => {
                 let machine = self.machine(instance, scratch.path());
-                let context = self.item_context(instance, &bound.inputs, &reporter, &turns, machine);
+                let context =
+                    self.item_context(instance, &bound.inputs, &reporter, &turns, (device, machine));
                 self.run_items((instance, &bound.params), stage, items, &context, forced)
             }
             (Work::Items(_), None) => Err(StageError::message("the items were not bound").into()),

@@ -45,7 +45,7 @@ impl Worker<'_> {
         let turns = Turns::new(instance.resources.requests);
         let scratch = self.binder.store.staging()?;
         let machine = self.machine(instance, scratch.path());
-        let context = self.item_context(instance, &bound.inputs, &reporter, &turns, machine);
+        let context = self.item_context(instance, &bound.inputs, &reporter, &turns, (job.device, machine));
         let (outcomes, _) = self.outcomes((instance, &bound.params), stage, &items, &context, true)?;
         let items = outcomes.into_iter().map(|(name, outcome)| (name.to_string(), outcome)).collect();
         Ok(Some(Sampled { total, names, items }))

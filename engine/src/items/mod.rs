@@ -9,7 +9,7 @@ use std::sync::Arc;
 use pipe_cache::{Digest, Form, Hasher};
 
 use crate::bind::{Binder, TableSource, Upstream};
-use crate::input::Files;
+use crate::input::{self, Files};
 use crate::manifest::{InputSource, Instance};
 use crate::stage::{
     FileColumn, InputSpec, Item, ItemFile, ItemSource, Named, OutputForm, RowItems, StageError, Work,
@@ -163,17 +163,17 @@ fn key(scope: Digest, item: &Item) -> Digest {
     hasher.finish()
 }
 
-fn collection_items(input: &str, files: &Files) -> Result<Vec<BoundRows>, StageError> {
+fn collection_items(of: &str, files: &Files) -> Result<Vec<BoundRows>, StageError> {
     let mut items = Vec::new();
-    let input: Arc<str> = input.into();
+    let given: Arc<str> = of.into();
     for name in files.names() {
-        let (item, _) = name.rsplit_once('.').unwrap_or((name, ""));
+        let item = name.strip_suffix(input::extension(name)).unwrap_or(name);
         let Some(file) = files.get(name) else { continue };
         let item = Item {
             name: item.to_string(),
             place: None,
             values: Named::default(),
-            files: Named::from_iter([(Arc::clone(&input), ItemFile::One(file))]),
+            files: Named::from_iter([(Arc::clone(&given), ItemFile::One(file))]),
         };
         items.push(BoundRows { item, group: None, rows: Vec::new() });
     }

@@ -67,15 +67,35 @@ pub struct StageTable {
     pub env: Option<Vec<String>>,
     /// For a stage that runs a program: commands whose answers count, such as `"python3 --version"`.
     pub tools: Option<Vec<String>>,
-    /// For a stage that runs a program: folders of installed software that it may read. They count by what `tools` answer.
+    /// For a stage that runs a program: folders of installed software that it may read. They count by name, and by what `tools`
+    /// answer.
     pub software: Option<Vec<String>>,
     /// For a stage that runs a program: whether the same inputs give the same bytes.
     pub deterministic: Option<bool>,
+    /// For a stage that runs a program: whether to refuse to run where it cannot be closed off.
+    pub strict: Option<bool>,
+    /// For a stage that runs a program: whether it may use the network.
+    pub network: Option<bool>,
+    /// For a stage that runs a program: whether it computes on the device of the run.
+    pub gpu: Option<bool>,
+    /// For a stage that runs a program: after which exit codes, and how often, it is tried again.
+    pub retry: Option<serde_json::Value>,
 }
 
 /// The keys with which a stage declares inputs and outputs of its own.
-pub(super) const DECLARED: [&str; 7] =
-    ["outputs", "each", "files", "env", "tools", "software", "deterministic"];
+pub(super) const DECLARED: [&str; 11] = [
+    "outputs",
+    "each",
+    "files",
+    "env",
+    "tools",
+    "software",
+    "deterministic",
+    "strict",
+    "network",
+    "gpu",
+    "retry",
+];
 
 /// What is taken away from an inherited stage.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::{Cancel, Machine, Report};
+use super::{Cancel, Device, Machine, Report};
 use crate::input::{Input, InputError, InputFile, InputValue};
 use crate::requests::{RequestLimits, Secrets, Turns, sleep_until};
 use crate::stage::{Interrupted, Item};
@@ -33,6 +33,8 @@ pub struct ItemContextParts<'a> {
     pub limits: RequestLimits,
     /// Whose turn it is to ask.
     pub turns: &'a Turns,
+    /// The device that is the kind's own.
+    pub device: Device,
     /// The folder for side files.
     pub side: PathBuf,
     /// What it may take of the machine.
@@ -53,6 +55,11 @@ impl<'a> ItemContext<'a> {
     /// The artifacts given to each input that all items share.
     pub fn inputs(&self) -> &BTreeMap<String, Vec<Input>> {
         self.parts.inputs
+    }
+
+    /// The device to compute on; the processor for a kind that does not declare that it uses one.
+    pub fn device(&self) -> Device {
+        self.parts.device
     }
 
     /// The folder for side files of the run: kept with the run record, never part of a result.

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::declaration::{Declared, all_templates};
 use crate::failure;
 use crate::folder::{Folder, PARAMETERS};
-use crate::helper::{Isolation, Order};
+use crate::helper::{Isolation, Order, WORK};
 use crate::params::CommandParams;
 use crate::program::Program;
 use crate::run::{Ran, isolation, run};
@@ -29,15 +29,15 @@ use crate::variables::{Given, variables};
 /// The shell that runs scripts, and how: it stops at the first command that fails, in a pipe too.
 const SHELL: [&str; 7] = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail", "-c"];
 
-/// Where a program finds its folder, in a file system of its own.
-const OWN_WORK: &str = "/work";
-
 /// What the result of a program follows from on this machine.
 ///
 /// # Errors
-/// A program or tool that is not there, or fails.
+/// A program, tool or folder of software that is not there, or a tool that fails.
 pub fn environment(params: &CommandParams, host: &Host) -> Result<BTreeMap<String, String>, StageError> {
     let mut found = BTreeMap::new();
+    if let Some(folder) = params.software.iter().find(|folder| !Path::new(folder).exists()) {
+        return Err(StageError::message(format!("there is no {folder}, which `software` names")));
+    }
     for (name, program) in programs(params, host)? {
         let digest = host.once(&format!("program {}", program.path.display()), || {
             program.digest().map(|digest| digest.to_string()).map_err(|error| error.to_string())
@@ -49,7 +49,7 @@ pub fn environment(params: &CommandParams, host: &Host) -> Result<BTreeMap<Strin
         found.extend(host.variable(name).map(|value| (format!("variable {name}"), value.to_string())));
     }
     for command in &params.tools {
-        found.insert(format!("tool {command}"), tools::answer(command, host)?);
+        found.insert(format!("tool {command}"), tools::answer(command, &params.software, host)?);
     }
     Ok(found)
 }
@@ -60,7 +60,7 @@ fn programs(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)
     for command in &params.tools {
         let name = tools::program(command)?;
         if !found.iter().any(|(known, _)| *known == name) {
-            found.extend(with_interpreter(&name, host)?);
+            found.extend(with_interpreter(&name, params, host)?);
         }
     }
     Ok(found)
@@ -69,7 +69,7 @@ fn programs(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)
 /// The program that is started, and what reads it if it is a script. None where an input of the stage is the program.
 fn started(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)>, StageError> {
     let Some(first) = params.run.first() else {
-        return Ok(vec![("bash".to_string(), find("bash", host)?)]);
+        return Ok(vec![("bash".to_string(), find("bash", params, host)?)]);
     };
     let template = Template::parse(first);
     if template.lone().is_some_and(|name| !name.starts_with("params.")) {
@@ -80,19 +80,23 @@ fn started(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)>
         None => Err(StageError::message(format!("{first:?} names no program"))
             .advise("name a program, or give {INPUT} alone for one that is an input")),
     })?;
-    with_interpreter(&name, host)
+    with_interpreter(&name, params, host)
 }
 
 /// A program, and what reads it if it is a script.
-fn with_interpreter(name: &str, host: &Host) -> Result<Vec<(String, Program)>, StageError> {
-    let program = find(name, host)?;
+fn with_interpreter(
+    name: &str,
+    params: &CommandParams,
+    host: &Host,
+) -> Result<Vec<(String, Program)>, StageError> {
+    let program = find(name, params, host)?;
     let interpreter = program.interpreter(host).transpose()?;
     let of_script = interpreter.map(|interpreter| (format!("of {name}"), interpreter));
     Ok([(name.to_string(), program)].into_iter().chain(of_script).collect())
 }
 
-fn find(name: &str, host: &Host) -> Result<Program, StageError> {
-    Program::find(name, host).map_err(|error| {
+fn find(name: &str, params: &CommandParams, host: &Host) -> Result<Program, StageError> {
+    Program::find(name, &params.software, host).map_err(|error| {
         StageError::from(error)
             .advise("install it, or name another; programs of the project are inputs of the stage")
     })
@@ -160,7 +164,8 @@ impl Call<'_> {
         let isolation = self.isolation()?;
         let retry = &self.params.retry;
         let mut wait = retry.wait_s;
-        for attempt in 0.. {
+        let mut attempt = 0;
+        loop {
             let mut folder = Folder::new(self.machine.scratch, isolation == Isolation::Namespaces)?;
             let mut prepared = prepare(&mut folder)?;
             self.add_own(&folder, &mut prepared)?;
@@ -178,6 +183,7 @@ impl Call<'_> {
                 Err(error) if error.source.is::<TryAgain>() => {
                     sleep_until(Instant::now() + Duration::from_secs_f64(wait), self.cancel)?;
                     wait *= 2.0;
+                    attempt += 1;
                 }
                 Err(error) => {
                     if folder.unlock().is_ok() && folder.keep_partial(&self.partial).unwrap_or_default() {
@@ -188,7 +194,6 @@ impl Call<'_> {
                 Ok(made) => return Ok(made),
             }
         }
-        Err(StageError::message("the program was never started"))
     }
 
     fn tries_again(&self, ran: &Ran, attempt: u32) -> bool {
@@ -246,7 +251,7 @@ impl Call<'_> {
         let home = host.variable("HOME").map(Path::new);
         let installed = programs.iter().flat_map(|program| program.installation(home));
         let readable = installed.chain(self.params.software.iter().map(PathBuf::from)).collect();
-        let work = if isolation == Isolation::Namespaces { PathBuf::from(OWN_WORK) } else { folder.work() };
+        let work = if isolation == Isolation::Namespaces { PathBuf::from(WORK) } else { folder.work() };
         let given = Given {
             programs: &programs,
             software: &self.params.software,

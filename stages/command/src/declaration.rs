@@ -62,6 +62,9 @@ pub fn declared(base: &About, declaration: &Declaration<'_>) -> Result<&'static 
     Ok(draft.kept())
 }
 
+/// Placeholders that are no inputs.
+const OWN: [&str; 4] = ["params", "seed", "threads", "item"];
+
 /// The parameters that are not a program's own.
 const PARAMETERS: [&str; 13] = [
     "run",
@@ -290,8 +293,15 @@ fn check_files(
         let problem = "a table cannot be made of two tables that both lead to files";
         problems.push(misdeclared("files", problem, "leave one of them to a stage of its own"));
     }
-    for folder in params.software.iter().filter(|folder| !folder.starts_with('/')) {
-        let problem = format!("`software` has {folder:?}, which is no absolute path");
+    let is_plain = |name: &str| name.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '-');
+    for input in inputs.iter().filter(|input| OWN.contains(&input.as_str()) || !is_plain(input)) {
+        let problem = format!("{input:?} cannot name an input");
+        let advice = format!("use letters, digits, `-` and `_`, and none of {}", OWN.join(", "));
+        problems.push(misdeclared(input, problem, &advice));
+    }
+    let is_folder = |folder: &str| folder.starts_with('/') && !folder.trim_matches('/').is_empty();
+    for folder in params.software.iter().filter(|folder| !is_folder(folder)) {
+        let problem = format!("`software` has {folder:?}, which is no absolute path of a folder of software");
         problems.push(misdeclared(
             "software",
             problem,

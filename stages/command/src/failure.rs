@@ -5,7 +5,7 @@ use std::path::Path;
 use pipe_plugin::stage::StageError;
 
 use crate::call::Call;
-use crate::helper::{Isolation, Order};
+use crate::helper::{Isolation, Order, WORK};
 use crate::program::is_of_system;
 use crate::run::Ran;
 
@@ -83,7 +83,7 @@ fn undeclared(order: &Order, last: &[String]) -> Option<String> {
         path.components().count() > 1
             && !is_of_system(path)
             && !is_readable
-            && !path.starts_with("/work")
+            && !path.starts_with(WORK)
             && !path.starts_with(&order.work)
             && path.exists()
     };

@@ -16,6 +16,9 @@ use tempfile::TempDir;
 /// Files of this size in bytes and larger are shown where they are, if the program has a file system of its own.
 const LARGE: u64 = 1 << 20;
 
+/// Folders of so many files and more are laid out once for all programs of an instance.
+const MANY: usize = 32;
+
 /// Where the program finds its parameters.
 pub const PARAMETERS: &str = "params.json";
 /// Where the program tells how far it is.
@@ -69,8 +72,8 @@ impl Folder {
         }
         // Where the file system can, a copy shares the bytes until one of them is written to.
         fs::copy(&source, &path)?;
-        let mode = if is_program { 0o555 } else { 0o444 };
-        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(mode))?)
+        // Whether a file was executable is not part of its content; a script in a folder may be started.
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o555))?)
     }
 
     /// Puts files by their names into a folder.
@@ -79,11 +82,37 @@ impl Folder {
     /// As [`Folder::put`].
     pub fn put_all(&mut self, files: &Files, place: &str) -> Result<(), StageError> {
         fs::create_dir_all(self.work().join(place))?;
+        if self.shows_large && files.len() >= MANY {
+            self.shown.push((self.laid_out(files)?, place.into()));
+            return Ok(());
+        }
         for name in files.names() {
             let Some(file) = files.get(name) else { continue };
             self.put(&file, &format!("{place}/{name}"), false)?;
         }
         Ok(())
+    }
+
+    /// A folder with these files that all programs of the instance are shown, made by the first that needs it.
+    fn laid_out(&self, files: &Files) -> Result<PathBuf, StageError> {
+        let shared =
+            self.all.path().parent().unwrap_or(self.all.path()).join(format!("files-{}", files.digest));
+        if shared.exists() {
+            return Ok(shared);
+        }
+        let folder = tempfile::Builder::new().prefix("laying-out-").tempdir_in(self.all.path())?;
+        for name in files.names() {
+            let Some(file) = files.get(name) else { continue };
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap_or(&path))?;
+            fs::copy(file.path()?, &path)?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o555))?;
+        }
+        // Another program's may have come first; the files are the same.
+        match fs::rename(folder.keep(), &shared) {
+            Err(error) if !shared.exists() => Err(error.into()),
+            _ => Ok(shared),
+        }
     }
 
     /// Writes a file for reading only.

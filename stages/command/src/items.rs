@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use pipe_plugin::context::{Device, ItemContext};
+use pipe_plugin::context::ItemContext;
 use pipe_plugin::stage::{FileColumn, Gather, GatheredItem, Item, OutputForm, OutputSpec, StageError};
 use pipe_plugin::table::Table;
 
@@ -40,7 +40,7 @@ pub fn run_group(
         reporter: context.reporter(),
         cancel: context.cancel(),
         seed: context.seed(),
-        device: Device::Cpu,
+        device: context.device(),
         partial: context.side().join("partial").join(shown.replace('/', "_")),
         item: Some(&shown),
     };
@@ -105,8 +105,9 @@ fn put_items(
     for item in group {
         for column in columns {
             let Some(file) = item.files.get(column.name) else { continue };
-            let name = tables::name_of(input, file);
-            if prepared.names.insert(name.clone(), format!("{{row.{}}}", column.name)).is_none() {
+            let stands_for = format!("{{row.{}}}", column.name);
+            let name = tables::free_name(&prepared.names, tables::name_of(input, file), &stands_for);
+            if prepared.names.insert(name.clone(), stands_for).is_none() {
                 tables::put_file(folder, file, &name)?;
             }
             if group.len() == 1 {
@@ -126,7 +127,7 @@ fn put_items(
             prepared.values.entry(format!("row.{name}")).or_default();
         }
     }
-    write_table(input, columns, group, folder)?;
+    write_table(input, columns, group, (folder, prepared))?;
     prepared.values.insert(input.to_string(), tables::table_name(input));
     Ok(())
 }
@@ -136,22 +137,25 @@ fn write_table(
     input: &str,
     columns: &[FileColumn],
     group: &[Item],
-    folder: &Folder,
+    (folder, prepared): (&Folder, &Prepared),
 ) -> Result<(), StageError> {
     let values: BTreeSet<&str> =
         group.iter().flat_map(|item| item.values.iter()).map(|(name, _)| name).collect();
     let mut writer = csv::Writer::from_writer(Vec::new());
-    let headers =
-        [ITEM].into_iter().chain(values.iter().copied()).chain(columns.iter().map(|column| column.name));
+    // Where the table has such a column, it is that.
+    let own = [ITEM].into_iter().filter(|name| !values.contains(name));
+    let headers = own.clone().chain(values.iter().copied()).chain(columns.iter().map(|column| column.name));
     writer.write_record(headers)?;
     for item in group {
         let cell = |name: &&str| item.values.get(name).cloned().unwrap_or_default();
         let path = |column: &FileColumn| {
             let file = item.files.get(column.name);
-            file.map(|file| tables::name_of(input, file)).unwrap_or_default()
+            let stands_for = format!("{{row.{}}}", column.name);
+            file.map(|file| tables::free_name(&prepared.names, tables::name_of(input, file), &stands_for))
+                .unwrap_or_default()
         };
         let cells = values.iter().map(cell).chain(columns.iter().map(path));
-        writer.write_record(std::iter::once(item.name.clone()).chain(cells))?;
+        writer.write_record(own.clone().map(|_| item.name.clone()).chain(cells))?;
     }
     let bytes = writer.into_inner().map_err(|error| error.into_error())?;
     folder.write(&tables::table_name(input), &bytes)

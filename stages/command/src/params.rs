@@ -31,7 +31,8 @@ pub struct CommandParams {
     pub env: Vec<String>,
     /// Commands whose answers count, such as `"python3 --version"`.
     pub tools: Vec<String>,
-    /// Folders of installed software that the program may read. They count by what `tools` answer.
+    /// Folders of installed software that the program may read, whose `bin` is searched first. Their names count, and what `tools`
+    /// answer; not what is in them.
     pub software: Vec<String>,
     /// Whether the program may use the network.
     pub network: bool,

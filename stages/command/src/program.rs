@@ -9,7 +9,7 @@ use pipe_cache::Digest;
 use pipe_plugin::host::Host;
 
 /// Folders of a system, which every program may read.
-pub const SYSTEM: [&str; 12] = [
+pub const SYSTEM: [&str; 14] = [
     "/usr",
     "/bin",
     "/sbin",
@@ -22,6 +22,8 @@ pub const SYSTEM: [&str; 12] = [
     "/nix",
     "/gnu",
     "/run/current-system",
+    "/var/lib/texmf",
+    "/var/cache/fontconfig",
 ];
 
 /// Where programs are looked for, behind the folders of `PATH`.
@@ -59,11 +61,11 @@ pub enum ProgramError {
 }
 
 impl Program {
-    /// The program of that name on `PATH`, or at that absolute path.
+    /// The program of that name in folders of software or on `PATH`, or at that absolute path.
     ///
     /// # Errors
     /// When there is none.
-    pub fn find(name: &str, host: &Host) -> Result<Self, ProgramError> {
+    pub fn find(name: &str, software: &[String], host: &Host) -> Result<Self, ProgramError> {
         let absent = |place| ProgramError::Absent { name: name.to_string(), place };
         if name.contains('/') {
             let path = PathBuf::from(name);
@@ -72,7 +74,8 @@ impl Program {
                 false => Err(absent("at an absolute path that can be executed")),
             };
         }
-        let folders = std::env::split_paths(host.variable("PATH").unwrap_or(USUAL));
+        let path = search_path(software, host);
+        let folders = std::env::split_paths(&path);
         let mut found = folders.filter(|folder| folder.is_absolute()).map(|folder| folder.join(name));
         let path = found.find(|path| is_executable(path)).ok_or_else(|| absent("on PATH"))?;
         Ok(Self { path: behind_shim(&path, host).unwrap_or(path) })
@@ -95,7 +98,7 @@ impl Program {
         let is_env = Path::new(first).file_name().is_some_and(|name| name == "env");
         let name =
             if is_env { words.find(|word| !word.starts_with('-') && !word.contains('='))? } else { first };
-        Some(Self::find(name, host))
+        Some(Self::find(name, &[], host))
     }
 
     /// What must be readable for it to run, besides a system's folders: the installation that it is part of, and itself.
@@ -119,6 +122,13 @@ impl Program {
         places.dedup();
         places
     }
+}
+
+/// Where programs are looked for: in folders of software, then on `PATH`.
+pub fn search_path(software: &[String], host: &Host) -> String {
+    let of_software = software.iter().map(|folder| format!("{folder}/bin"));
+    let path = host.variable("PATH").unwrap_or(USUAL).to_string();
+    of_software.chain([path]).collect::<Vec<_>>().join(":")
 }
 
 /// The program that a version manager would start: what lies in its folder `shims` are scripts that ask it.
@@ -198,14 +208,14 @@ mod tests {
         fs::write(at("tools/python3"), "no program").unwrap();
         let path = format!("relative:{}:{}", at("tools").display(), at("venv/bin").display());
         let host = Host::new([("PATH".to_string(), path)], None);
-        let script = Program::find("run", &host).unwrap();
+        let script = Program::find("run", &[], &host).unwrap();
         let python = script.interpreter(&host).unwrap().unwrap();
         assert_eq!(python.path, at("venv/bin/python3"));
         assert!(python.interpreter(&host).is_none());
         assert_eq!(python.installation(None), [at("python"), at("venv")]);
         assert_eq!(script.installation(None), [at("tools/run")]);
         assert_eq!(python.installation(Some(&at("venv"))), [at("python"), at("venv/bin/python3")]);
-        let told = |name: &str| Program::find(name, &host).unwrap_err().to_string();
+        let told = |name: &str| Program::find(name, &[], &host).unwrap_err().to_string();
         assert_eq!(told("absent"), "there is no program `absent` on PATH");
         executable(&at("manager/shims/python3"), "#!/bin/sh\nexec pyenv exec python3");
         executable(
@@ -213,7 +223,7 @@ mod tests {
             &format!("#!/bin/sh\necho {}", at("python/bin/python3.11").display()),
         );
         let host = Host::new([("PATH".to_string(), at("manager/shims").display().to_string())], None);
-        assert_eq!(Program::find("python3", &host).unwrap().path, at("python/bin/python3.11"));
+        assert_eq!(Program::find("python3", &[], &host).unwrap().path, at("python/bin/python3.11"));
         assert!(told("tools/run").starts_with("there is no program `tools/run` at an absolute path"));
     }
 }

@@ -1,5 +1,6 @@
 //! Running a program under the helper: its output goes to the log as it comes, its messages to whoever listens.
 
+use std::cell::Cell;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write as _};
 use std::net::Shutdown;
@@ -17,12 +18,14 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process_group, pidfd_open};
 
 use crate::folder::MESSAGES;
-use crate::helper::{Ending, Isolation, Order, WORD, Word, words};
+use crate::helper::{Ending, Isolation, Order, THIS, WORD, Word, words};
 use crate::message::Message;
 use crate::output::{Kept, Lines};
 
 /// So often is looked whether the run was asked to stop.
 const LOOK: Duration = Duration::from_millis(50);
+/// So many messages of a program are heard, besides those of how far it is.
+const MOST_MESSAGES: usize = 10_000;
 /// So long has the helper to end a program and itself.
 const PATIENCE: Duration = Duration::from_secs(8);
 
@@ -63,8 +66,16 @@ pub fn run(order: &Order, host: &Host, cancel: &Cancel, reporter: &dyn Report) -
     let path = order.work.join(MESSAGES);
     nix::unistd::mkfifo(&path, Mode::from_bits_truncate(0o600)).map_err(io::Error::from)?;
     let log = |line: &str| reporter.log(line);
+    let (heard, told) = (Cell::new(0_usize), Cell::new(None::<Instant>));
     let hear = |line: &str| match Message::parse(line) {
-        Ok(Message::Progress { done, total, note }) => reporter.progress(done, total, &note),
+        Ok(Message::Progress { done, total, note }) => {
+            let is_soon = told.get().is_some_and(|last| last.elapsed() < LOOK);
+            if !is_soon || done == total {
+                told.set(Some(Instant::now()));
+                reporter.progress(done, total, &note);
+            }
+        }
+        _ if heard.replace(heard.get() + 1) >= MOST_MESSAGES => {}
         Ok(Message::Scalar(name, value)) => reporter.scalar(&name, value),
         Ok(Message::Warning(text)) => reporter.warn(&text),
         Err(problem) => reporter.log(&problem),
@@ -80,10 +91,11 @@ fn follow(
     log: &dyn Fn(&str),
     hear: &dyn Fn(&str),
 ) -> Result<Ran, StageError> {
-    let program =
-        host.program().ok_or_else(|| StageError::message("this program cannot start itself as a helper"))?;
+    if host.program().is_none() {
+        return Err(StageError::message("this program cannot start itself as a helper"));
+    }
     let (mut ours, theirs) = UnixStream::pair()?;
-    let mut child = Command::new(program)
+    let mut child = Command::new(THIS)
         .arg(WORD)
         .args(words(order.isolation, order.network))
         .env_clear()

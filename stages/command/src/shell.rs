@@ -1,10 +1,13 @@
-//! Placeholders in a script for bash, each of which is one of its arguments. Where bash would put an argument in as one word, it
-//! stands; where it would not, or would read it as something else, the script is refused.
+//! Placeholders in a script for bash, each of which is a variable that has one of its arguments. Where bash would put it in as one
+//! word, it stands; where it would not, or would read it as something else, the script is refused.
 //!
 //! Bash's grammar is followed as far as quotes, substitutions, comments and here-documents go. What a script does with its words,
 //! such as `eval`, is its own affair.
 
 use crate::template::{Piece, Template};
+
+/// The names of the variables, before their numbers.
+const VARIABLE: &str = "pipe_value_";
 
 /// What the text at some place is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +65,11 @@ pub fn script(template: &Template) -> Result<Script, Vec<Misplaced>> {
         }
     }
     match misplaced.is_empty() {
-        true => Ok(Script { text: reader.text, names: reader.names }),
+        true => {
+            // On the first line, so that bash counts lines as they are written; functions and `shift` change the arguments.
+            let given = (1..=reader.names.len()).map(|number| format!("{VARIABLE}{number}=${{{number}}}; "));
+            Ok(Script { text: given.collect::<String>() + &reader.text, names: reader.names })
+        }
         false => Err(misplaced),
     }
 }
@@ -117,7 +124,7 @@ impl Reader {
             self.names.len() - 1
         });
         let quote = if self.context() == Context::Double { "" } else { "\"" };
-        self.text.push_str(&format!("{quote}${{{}}}{quote}", position + 1));
+        self.text.push_str(&format!("{quote}${{{VARIABLE}{}}}{quote}", position + 1));
         self.is_escaped = false;
     }
 
@@ -219,9 +226,14 @@ mod tests {
     use super::*;
 
     fn made(text: &str) -> Result<String, Vec<String>> {
+        let written = |script: Script| {
+            let numbers = 1..=script.names.len();
+            let given: String = numbers.map(|number| format!("{VARIABLE}{number}=${{{number}}}; ")).collect();
+            script.text.strip_prefix(&given).unwrap_or("?").replace(VARIABLE, "")
+        };
+        let told = |found: Misplaced| format!("{} {}", found.name, found.place);
         let made = script(&Template::parse(text));
-        made.map(|script| script.text)
-            .map_err(|found| found.into_iter().map(|one| format!("{} {}", one.name, one.place)).collect())
+        made.map(written).map_err(|found| found.into_iter().map(told).collect())
     }
 
     #[test]

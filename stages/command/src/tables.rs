@@ -48,10 +48,9 @@ pub fn put(
             cells.push(match file {
                 None => written.to_string(),
                 Some(file) => {
-                    let name = name_of(input, file);
-                    if !names.contains_key(&name) {
+                    let name = free_name(&names, name_of(input, file), written);
+                    if names.insert(name.clone(), written.to_string()).is_none() {
                         put_file(folder, file, &name)?;
-                        names.insert(name.clone(), written.to_string());
                     }
                     name
                 }
@@ -77,6 +76,14 @@ pub fn name_of(input: &str, file: &ItemFile) -> String {
         ItemFile::Pair(..) | ItemFile::Folder(_) => "",
     };
     format!("in/{input}/{}{extension}", &digest[..16.min(digest.len())])
+}
+
+/// The name for a file of which a table says `written`: files of one content that stand for different cells have names of their own.
+pub fn free_name(names: &Names, name: String, written: &str) -> String {
+    let (stem, extension) = name.split_at(name.len() - pipe_plugin::input::extension(&name).len());
+    let others = (2..).map(|number| format!("{stem}-{number}{extension}"));
+    let is_free = |name: &String| names.get(name).is_none_or(|known| known == written);
+    std::iter::once(name.clone()).chain(others).find(is_free).unwrap_or_default()
 }
 
 /// Puts what a cell leads to into the folder.

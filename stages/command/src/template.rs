@@ -22,9 +22,17 @@ impl Template {
         let mut pieces = Vec::new();
         let mut plain = String::new();
         let mut rest = text;
+        // How many braces stand for themselves and are still open.
+        let mut open = 0_usize;
         while let Some(first) = rest.chars().next() {
             let (taken, placeholder) = match rest {
-                _ if rest.starts_with("{{") || rest.starts_with("}}") => {
+                _ if rest.starts_with("{{") => {
+                    open += 1;
+                    plain.push(first);
+                    (2, None)
+                }
+                _ if rest.starts_with("}}") && open > 0 => {
+                    open -= 1;
                     plain.push(first);
                     (2, None)
                 }
@@ -115,6 +123,9 @@ mod tests {
             ("{row.Nodule size (mm)}", "<row.Nodule size (mm)>"),
             ("{ünïcode}", "<ünïcode>"),
             ("{{a}}", "{a}"),
+            ("{\"a\": {\"b\": 1}}", "{\"a\": {\"b\": 1}}"),
+            ("{if (x) {print $2}}", "{if (x) {print $2}}"),
+            ("{{if (x) {{print {a}}}}}", "{if (x) {print <a>}}"),
             ("${a} $ {a}", "${a} $ <a>"),
             ("{print $1}", "{print $1}"),
             ("{}", "{}"),

@@ -2,13 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
+use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use pipe_plugin::host::Host;
 use pipe_plugin::stage::StageError;
 
-use crate::program::Program;
+use rustix::process::{Pid, Signal, kill_process_group};
+
+use crate::program::{Program, search_path};
 
 /// So long has a tool to answer.
 const LONGEST: Duration = Duration::from_secs(120);
@@ -19,9 +22,9 @@ const MOST: u64 = 1 << 20;
 ///
 /// # Errors
 /// When it is not there, fails, or does not end.
-pub fn answer(command: &str, host: &Host) -> Result<String, StageError> {
-    let found =
-        host.once(&format!("tool {command}"), || ask(command, host).map_err(|error| error.to_string()));
+pub fn answer(command: &str, software: &[String], host: &Host) -> Result<String, StageError> {
+    let name = format!("tool {command} {}", software.join(":"));
+    let found = host.once(&name, || ask(command, software, host).map_err(|error| error.to_string()));
     found.map_err(|problem| {
         StageError::message(format!("the tool `{command}` in `tools`: {problem}"))
             .advise("correct it, or install it; it tells which software a result follows from")
@@ -42,12 +45,17 @@ fn words(command: &str) -> Result<Vec<String>, StageError> {
     })
 }
 
-fn ask(command: &str, host: &Host) -> Result<String, StageError> {
+fn end_group(group: Pid) {
+    let _ = kill_process_group(group, Signal::KILL);
+}
+
+fn ask(command: &str, software: &[String], host: &Host) -> Result<String, StageError> {
     let words = words(command)?;
     let (name, arguments) = words.split_first().ok_or_else(|| StageError::message("it is blank"))?;
-    let program = Program::find(name, host)?;
+    let program = Program::find(name, software, host)?;
+    let path = search_path(software, host);
     let variables = BTreeMap::from([
-        ("PATH", host.variable("PATH").unwrap_or("/usr/bin:/bin")),
+        ("PATH", path.as_str()),
         ("LC_ALL", "C.UTF-8"),
         ("TZ", "UTC"),
         ("HOME", "/nonexistent"),
@@ -63,19 +71,23 @@ fn ask(command: &str, host: &Host) -> Result<String, StageError> {
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)
+        .process_group(0)
         .spawn()?;
     let reading = std::thread::spawn(move || {
         let mut bytes = Vec::new();
         let read = reader.by_ref().take(MOST).read_to_end(&mut bytes);
         read.map(|_| bytes)
     });
+    let group = Pid::from_child(&child);
     let end = Instant::now() + LONGEST;
     let status = loop {
         if let Some(status) = child.try_wait()? {
+            // What it leaves behind may hold its output open.
+            end_group(group);
             break status;
         }
         if Instant::now() > end {
-            child.kill()?;
+            end_group(group);
             child.wait()?;
             return Err(StageError::message(format!("it has not answered for {} s", LONGEST.as_secs())));
         }

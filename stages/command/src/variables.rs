@@ -62,7 +62,14 @@ pub fn variables(given: &Given<'_>, machine: &Machine<'_>) -> BTreeMap<String, S
     let threads = machine.cpus.max(1).to_string();
     variables.extend(THREADS.iter().map(|name| ((*name).to_string(), threads.clone())));
     let devices = match given.device {
-        Some(Device::Cuda(number)) => Some(number.to_string()),
+        // Of those that the scheduler of a cluster lets this process use.
+        Some(Device::Cuda(number)) => Some(
+            machine
+                .host
+                .variable(DEVICES)
+                .and_then(|all| all.split(',').nth(number))
+                .map_or_else(|| number.to_string(), str::to_string),
+        ),
         Some(Device::Cpu) => Some(String::new()),
         None => machine.host.variable(DEVICES).map(str::to_string),
     };

@@ -294,6 +294,13 @@ pub enum Note {
         /// How many.
         blobs: usize,
     },
+    /// What an instance's result followed from on the machine that gave it, and is otherwise on this one.
+    OtherMachine {
+        /// The instance.
+        instance: String,
+        /// What differs.
+        what: String,
+    },
     /// What was not looked at.
     NotLookedAt {
         /// What, and why.

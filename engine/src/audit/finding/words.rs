@@ -169,6 +169,9 @@ impl fmt::Display for Note {
                 f,
                 "{inputs} inputs are columns of tables, or some files of folders, of which digests do not tell which output they are of"
             ),
+            Self::OtherMachine { instance, what } => {
+                write!(f, "on this machine {instance} would run with others: {what}")
+            }
             Self::NotLookedAt { what } => write!(f, "not looked at: {what}"),
             Self::Inherits { instance, from } => {
                 write!(f, "{instance} follows from its recorded inputs; it inherits from {}", from.join(", "))

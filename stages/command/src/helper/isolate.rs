@@ -6,6 +6,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use caps::CapSet;
 use landlock::{
     ABI, Access as _, AccessFs, AccessNet, Ruleset, RulesetAttr as _, RulesetCreatedAttr as _, RulesetStatus,
     path_beneath_rules,
@@ -14,11 +15,8 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd::pivot_root;
 
-use super::{Isolation, Order};
+use super::{Isolation, Order, WORK};
 use crate::program::{SYSTEM, is_of_system};
-
-/// Where a program finds its folder, in a file system of its own.
-pub const WORK: &str = "/work";
 
 /// The version of Landlock whose rules are asked for; older kernels enforce what they know.
 const RULES: ABI = ABI::V5;
@@ -31,9 +29,10 @@ pub fn isolate(order: &Order) -> Result<(), String> {
     match order.isolation {
         Isolation::Namespaces => {
             own_file_system(order)?;
-            // Mounts below a read-only mount may still be written to.
-            let _ = restrict(order, &["/"], &[WORK, "/tmp", "/dev"]);
-            Ok(())
+            // Mounts below a read-only mount may still be written to. Where there is no Landlock, rights and lost capabilities
+            // are what keeps them.
+            let _ = restrict(true, &["/"], &[WORK, "/tmp", "/dev"]);
+            drop_capabilities()
         }
         Isolation::Landlock => {
             enter(&order.work)?;
@@ -41,7 +40,7 @@ pub fn isolate(order: &Order) -> Result<(), String> {
             let readable = order.readable.iter().map(PathBuf::as_path).chain(own);
             let readable: Vec<&Path> =
                 SYSTEM.iter().chain(&["/proc", "/sys"]).map(Path::new).chain(readable).collect();
-            match restrict(order, &readable, &[&order.work, Path::new("/dev")])? {
+            match restrict(order.network, &readable, &[&order.work, Path::new("/dev")])? {
                 RulesetStatus::NotEnforced => Err("the system knows no Landlock".to_string()),
                 _ => Ok(()),
             }
@@ -54,15 +53,26 @@ fn enter(folder: &Path) -> Result<(), String> {
     std::env::set_current_dir(folder).map_err(|error| format!("cannot enter {}: {error}", folder.display()))
 }
 
-/// Refuses this process all files but these, and connections.
+/// Gives up for good what a process may do as the root of its namespaces: to mount anew what it is shown for reading only.
+fn drop_capabilities() -> Result<(), String> {
+    let told = |error: caps::errors::CapsError| format!("cannot give up capabilities: {error}");
+    nix::sys::prctl::set_no_new_privs().map_err(|error| format!("cannot give up privileges: {error}"))?;
+    caps::clear(None, CapSet::Bounding).map_err(told)?;
+    caps::clear(None, CapSet::Ambient).map_err(told)?;
+    caps::clear(None, CapSet::Inheritable).map_err(told)?;
+    caps::clear(None, CapSet::Effective).map_err(told)?;
+    caps::clear(None, CapSet::Permitted).map_err(told)
+}
+
+/// Refuses this process all files but these, and connections unless it may use the network.
 fn restrict<R: AsRef<Path>, W: AsRef<Path>>(
-    order: &Order,
+    network: bool,
     readable: &[R],
     writable: &[W],
 ) -> Result<RulesetStatus, String> {
     let restrict = || {
         let mut rules = Ruleset::default().handle_access(AccessFs::from_all(RULES))?;
-        if !order.network {
+        if !network {
             rules = rules.handle_access(AccessNet::from_all(RULES))?;
         }
         let rules = rules
@@ -89,6 +99,10 @@ fn own_file_system(order: &Order) -> Result<(), String> {
         show(Path::new(folder), root)?;
     }
     show(Path::new("/sys"), root)?;
+    if order.network {
+        // Where some systems keep how names of hosts are looked up.
+        show(Path::new("/run/systemd/resolve"), root)?;
+    }
     own_processes(root)?;
     own_devices(root, order.devices)?;
     for path in order.readable.iter().filter(|path| !is_of_system(path)) {

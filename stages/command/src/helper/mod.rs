@@ -26,6 +26,12 @@ use serde::{Deserialize, Serialize};
 /// The word that makes a program this helper.
 pub const WORD: &str = "run-apart";
 
+/// This program, also when its file has been replaced meanwhile.
+pub const THIS: &str = "/proc/self/exe";
+
+/// Where a program finds its folder, in a file system of its own.
+pub const WORK: &str = "/pipe";
+
 /// What to run, and how far apart.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Order {
@@ -83,8 +89,6 @@ pub struct Ending {
     pub signal: Option<i32>,
     /// Whether it was ended for taking more memory than it may.
     pub is_too_large: bool,
-    /// Whether it was ended because it was not wanted any more.
-    pub is_stopped: bool,
     /// Why it could not be closed off, or started.
     pub problem: Option<String>,
     /// The most memory that it was seen to have, in bytes, where its memory is limited.

@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid, sethostname, setsid};
 
 use super::supervise::{close_inherited, tell};
-use super::{Ending, WITHIN, Word};
+use super::{Ending, THIS, WITHIN, Word};
 
 /// The name of every host, as programs in namespaces see it.
 const HOST: &str = "pipe";
@@ -21,8 +21,7 @@ pub(super) fn make(network: bool) -> ExitCode {
         tell(&Word::Ended(Ending { problem: Some(problem), ..Ending::default() }));
         return ExitCode::SUCCESS;
     }
-    let ended =
-        std::env::current_exe().and_then(|program| Command::new(program).args(WITHIN).env_clear().status());
+    let ended = Command::new(THIS).args(WITHIN).env_clear().status();
     match ended {
         Ok(status) if status.success() => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,

@@ -8,7 +8,7 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use nix::sys::prctl::{set_child_subreaper, set_pdeathsig};
+use nix::sys::prctl::{set_child_subreaper, set_dumpable, set_pdeathsig};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::sys::stat::{Mode, umask};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
@@ -34,6 +34,8 @@ pub(super) fn obey(is_within: bool) -> ExitCode {
         close_inherited();
         let _ = setsid();
     }
+    // Its open files are not the program's.
+    let _ = set_dumpable(false);
     let stdin = io::stdin();
     let mut text = String::new();
     let order = match stdin.lock().read_line(&mut text).map(|_| serde_json::from_str::<Order>(&text)) {
@@ -110,7 +112,6 @@ fn watch(order: &Order, stdin: &Stdin, child: &mut Child) -> Result<Ending, Stri
             ending.is_too_large = ending.peak_bytes > order.memory_bytes;
         }
         if is_unwanted || ending.is_too_large {
-            ending.is_stopped = is_unwanted;
             stop(raw, &handle, ending.is_too_large)?;
             return Ok(ending);
         }

@@ -22,7 +22,7 @@ const ABOUT: About = About::new(
 );
 
 /// What results do not follow from.
-const UNCOUNTED: &[&str] = &["software", "deterministic", "strict", "retry"];
+const UNCOUNTED: &[&str] = &["deterministic", "strict", "retry"];
 
 /// The kind, of which each stage makes one of its own.
 pub const COMMAND: Kind = Kind::whole(&Undeclared).declared_by(declare);
