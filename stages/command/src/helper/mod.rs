@@ -114,10 +114,6 @@ pub fn words(isolation: Isolation, network: bool) -> [&'static str; 2] {
     [isolation, if network { "network" } else { "alone" }]
 }
 
-/// The words for a helper within namespaces.
-#[cfg(target_os = "linux")]
-const WITHIN: [&str; 2] = [WORD, "within"];
-
 /// Does a helper's work, if that is what the program was started for.
 pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> {
     if arguments.nth(1)? != WORD {
@@ -128,7 +124,6 @@ pub fn serve(mut arguments: impl Iterator<Item = OsString>) -> Option<ExitCode> 
     #[cfg(target_os = "linux")]
     return Some(match how.to_str() {
         Some("namespaces") => namespaces::make(network),
-        Some("within") => supervise::obey(true),
         _ => supervise::obey(false),
     });
     #[cfg(not(target_os = "linux"))]

@@ -1,13 +1,14 @@
 //! Making namespaces, and starting the helper that is their first process.
 
 use std::fs;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use nix::sched::{CloneFlags, unshare};
-use nix::unistd::{getegid, geteuid, sethostname, setsid};
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork, getegid, geteuid, sethostname, setsid};
 
-use super::supervise::{close_inherited, tell};
-use super::{Ending, THIS, WITHIN, Word};
+use super::supervise::{self, close_inherited, tell};
+use super::{Ending, Word};
 
 /// The name of every host, as programs in namespaces see it.
 const HOST: &str = "pipe";
@@ -21,10 +22,22 @@ pub(super) fn make(network: bool) -> ExitCode {
         tell(&Word::Ended(Ending { problem: Some(problem), ..Ending::default() }));
         return ExitCode::SUCCESS;
     }
-    let ended = Command::new(THIS).args(WITHIN).env_clear().status();
-    match ended {
-        Ok(status) if status.success() => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
+    #[allow(unsafe_code, reason = "a copy of the process is what becomes the first one in its namespaces")]
+    // SAFETY: this process has one thread, so that nothing is held in the copy that nobody lets go of.
+    match unsafe { fork() } {
+        Ok(ForkResult::Child) => supervise::obey(true),
+        Ok(ForkResult::Parent { child }) => loop {
+            match waitpid(child, None) {
+                Ok(WaitStatus::Exited(_, 0)) => return ExitCode::SUCCESS,
+                Err(nix::Error::EINTR) => {}
+                _ => return ExitCode::FAILURE,
+            }
+        },
+        Err(error) => {
+            let problem = Some(format!("cannot start a process in namespaces: {error}"));
+            tell(&Word::Ended(Ending { problem, ..Ending::default() }));
+            ExitCode::SUCCESS
+        }
     }
 }
 
