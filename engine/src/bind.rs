@@ -331,10 +331,15 @@ impl Binder<'_> {
         form: Form,
         upstream: Upstream<'_>,
     ) -> Result<InputValue, StageError> {
-        let files = self.open_files(binding.spec, source, form, upstream)?;
-        Ok(InputValue::Files(match instance.kind.files(&instance.params, binding.spec.name) {
-            Some(names) => files.part(&names)?,
-            None => files,
+        let whole = || self.open_files(binding.spec, source, form, upstream);
+        let used = instance.kind.files(&instance.params, binding.spec.name);
+        Ok(InputValue::Files(match (used, source) {
+            (None, _) => whole()?,
+            // What is not used may be large, and is not read.
+            (Some(names), InputSource::Path(path)) if binding.spec.extension.is_none() => {
+                Files::part_outside(self.memo, path, form, &names)?
+            }
+            (Some(names), _) => whole()?.part(&names)?,
         }))
     }
 

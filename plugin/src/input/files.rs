@@ -57,6 +57,22 @@ impl Files {
         Self::of_paths(memo, folder, form, paths)
     }
 
+    /// [`Files::part`] of a folder outside the store, of which nothing else is read.
+    ///
+    /// # Errors
+    /// When something in it cannot be read or named.
+    pub fn part_outside(
+        memo: &InputMemo,
+        folder: &Path,
+        form: Form,
+        names: &[String],
+    ) -> Result<Self, InputError> {
+        let mut paths = Vec::new();
+        list_folder(folder, "", 0, &mut paths)?;
+        paths.retain(|(name, _)| is_of_part(name, names));
+        Self::of_paths(memo, folder, form, paths)
+    }
+
     /// A folder's items outside the store, as files with an extension.
     ///
     /// # Errors
@@ -100,15 +116,12 @@ impl Files {
         Self { shown, digest: Digest::of(&index.to_bytes()), index: Arc::new(index), origin }
     }
 
-    /// Only those files that are named, or lie in the named folders.
+    /// Only those files that are named, lie in the named folders, or end as a name that begins with `*` does.
     ///
     /// # Errors
     /// When the index of the part cannot be made.
     pub fn part(&self, names: &[String]) -> Result<Self, InputError> {
-        let within = |name: &str, part: &str| {
-            name.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        };
-        let kept = |name: &str| names.iter().any(|part| within(name, part)).then(|| name.to_string());
+        let kept = |name: &str| is_of_part(name, names).then(|| name.to_string());
         self.cut(self.index.form(), &kept, self.shown.clone(), None)
     }
 
@@ -267,6 +280,15 @@ fn is_provenance(path: &Path) -> bool {
     read.is_some_and(|read| read.get("pipe_provenance").is_some_and(serde_json::Value::is_u64))
 }
 
+/// Whether a file belongs to the part of a folder that these names tell.
+fn is_of_part(name: &str, names: &[String]) -> bool {
+    let is_told = |part: &String| match part.strip_prefix('*') {
+        Some(ending) => name.ends_with(ending),
+        None => name.strip_prefix(part.as_str()).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')),
+    };
+    names.iter().any(is_told)
+}
+
 /// A name within a folder, if it lies in that folder.
 fn name_under<'a>(folder: &str, name: &'a str) -> Option<&'a str> {
     name.strip_prefix(folder)?.strip_prefix('/')
@@ -350,6 +372,12 @@ mod tests {
         assert_eq!(part(&["fold_1"]).names().collect::<Vec<_>>(), ["fold_1/a.csv", "fold_1/b.csv"]);
         assert_eq!(part(&["fold_2", "fold_1/a.csv"]).names().collect::<Vec<_>>(), ["fold_1/a.csv", "fold_2"]);
         assert!(part(&[]).is_empty());
+        let tables = part(&["*.csv", "fold_2"]);
+        assert_eq!(tables.len(), 5);
+        let named = ["*/a.csv".to_string()];
+        let read = Files::part_outside(&memo, &folder.path().join("splits"), Form::Tree, &named).unwrap();
+        assert_eq!(read.names().collect::<Vec<_>>(), ["fold_1/a.csv", "fold_10/a.csv"]);
+        assert_eq!(read.digest, part(&["*/a.csv"]).digest);
         assert_eq!(part(&["fold_2"]).read("fold_2").unwrap(), b"fold_2");
         let under = files.under("fold_1").unwrap();
         assert_eq!(under.names().collect::<Vec<_>>(), ["a.csv", "b.csv"]);

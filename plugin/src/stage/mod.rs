@@ -93,7 +93,8 @@ pub trait Stage: Sync + 'static {
         Vec::new()
     }
 
-    /// The files and folders that it uses of a folder or collection input; `None` for all of it.
+    /// The files and folders that it uses of a folder or collection input; `None` for all of it. A name such as `*.csv` stands
+    /// for all files that end so, in whatever folder.
     fn files(&self, _params: &Self::Params, _input: &str) -> Option<Vec<String>> {
         None
     }
