@@ -123,8 +123,11 @@ fn convert(params: &DicomParams, item: &Item, context: &ItemContext<'_>) -> Resu
     let read = read_series(&files, &options).map_err(|error| refuse(error.to_string(), error.advice()))?;
     let Geometry { shape: [columns, rows, slices], files, skipped, .. } = &read.geometry;
     context.log(&format!("{}: {columns} × {rows} × {slices} voxels from {files} files", item.name));
+    // LIDC-IDRI's archive has the readers' annotations beside each series.
+    let is_annotation = |name: &&str| name.to_ascii_lowercase().ends_with(".xml");
+    let skipped: Vec<&str> = skipped.iter().map(String::as_str).filter(|name| !is_annotation(name)).collect();
     if !skipped.is_empty() {
-        let named = skipped.iter().take(3).map(String::as_str).collect::<Vec<_>>().join(", ");
+        let named = skipped.iter().take(3).copied().collect::<Vec<_>>().join(", ");
         let more = if skipped.len() > 3 { ", …" } else { "" };
         let count = skipped.len();
         context.warn(
