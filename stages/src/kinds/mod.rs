@@ -13,6 +13,7 @@ pub mod import_crops;
 pub mod import_experiment;
 pub mod lidc;
 pub mod locate;
+pub mod luna16;
 pub mod phantom;
 pub mod report;
 pub mod slice;
@@ -29,6 +30,7 @@ pub static STAGES: &[Kind] = &[
         .foreseen_by(checks::passed_on)
         .described_by(methods::centroid),
     Kind::whole(&lidc::Lidc).described_by(methods::lidc),
+    Kind::whole(&luna16::Luna16).foreseen_by(checks::luna16).described_by(methods::luna16),
     Kind::per_item(&locate::Locate).foreseen_by(checks::passed_on).described_by(methods::locate),
     Kind::per_item(&dicom::Dicom)
         .inspected_by(inspections::dicom)

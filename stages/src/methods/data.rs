@@ -44,9 +44,16 @@ pub(super) fn lidc(account: &StageAccount<'_>) -> Told {
         }
         _ => "annotations of one scan that touch are one nodule",
     };
-    let mut told = vec![prepared(format!(
+    let mut text = format!(
         "Nodules are those of LIDC-IDRI's annotations: {nodule}. Ratings and sizes are medians over its readers, other features the most frequent answer."
-    ))];
+    );
+    if let Some(fewest) = account.param("min_readers").filter(|fewest| fewest != "1") {
+        text.push_str(&format!(" Nodules that fewer than {fewest} readers outlined were left out."));
+    }
+    if account.is("labelled_only", true) {
+        text.push_str(" Nodules without a label were left out.");
+    }
+    let mut told = vec![prepared(text)];
     if account.is("malignant_from_rating", true) {
         told.push(Sentence::new(
             Topic::Outcome,
@@ -54,6 +61,16 @@ pub(super) fn lidc(account: &StageAccount<'_>) -> Told {
         ));
     }
     Ok(told)
+}
+
+pub(super) fn luna16(account: &StageAccount<'_>) -> Told {
+    let without = match account.param("without_scan").as_deref() {
+        Some("refuse") => "All of them have a scan.",
+        _ => "Nodules whose scan was not there were left out.",
+    };
+    Ok(vec![prepared(format!(
+        "Nodules, their centres and their scans are those of a table of LUNA16, where a scan goes by its series; patients are not told apart. {without}"
+    ))])
 }
 
 pub(super) fn dicom(account: &StageAccount<'_>) -> Told {

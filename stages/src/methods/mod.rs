@@ -29,6 +29,7 @@ macro_rules! describers {
 describers! {
     phantom = data::phantom, labels &[];
     lidc = data::lidc, labels &[];
+    luna16 = data::luna16, labels &[];
     dicom = data::dicom, labels &[];
     centroid = data::centroid, labels &[];
     locate = data::locate, labels &[];
