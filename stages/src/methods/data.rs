@@ -50,6 +50,10 @@ pub(super) fn lidc(account: &StageAccount<'_>) -> Told {
     if let Some(fewest) = account.param("min_readers").filter(|fewest| fewest != "1") {
         text.push_str(&format!(" Nodules that fewer than {fewest} readers outlined were left out."));
     }
+    if let Some(names) = account.param("leave_out").filter(|names| !names.is_empty()) {
+        let count = names.split(", ").count();
+        text.push_str(&format!(" {count} series or patients were left out with all their nodules."));
+    }
     if account.is("labelled_only", true) {
         text.push_str(" Nodules without a label were left out.");
     }
