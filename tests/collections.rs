@@ -281,6 +281,10 @@ fn a_download_of_lidc_becomes_labelled_nodules_and_predictions() {
     let workspace = workspace();
     let checked = workspace.pipe_ok(&["check", "pipelines/lidc.toml"]);
     assert!(checked.stdout.contains("7 stages, 7 instances") && checked.stdout.contains(" 0 errors"));
+    let elsewhere = workspace.pipe_ok(&["check", "pipelines/lidc.toml", "--set", "lidc.folder=elsewhere"]);
+    let expected =
+        format!("LIDC/metadata.csv: none of the 3 scans is there: elsewhere/{}", PATIENTS[0].folder());
+    assert!(elsewhere.stdout.contains(&expected), "{}", elsewhere.stdout);
     let planned = workspace.pipe_ok(&["plan", "pipelines/lidc.toml"]);
     assert!(planned.stdout.contains("2 instances run, 5 follow"), "{}", planned.stdout);
     let ran = workspace.pipe_ok(&["run", "pipelines/lidc.toml"]);

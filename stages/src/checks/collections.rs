@@ -8,8 +8,32 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::outlook::error;
+use crate::collections::lidc::location;
 use crate::collections::luna16::{DOWNLOAD, nodules, scans, unusable, without_scan};
+use crate::kinds;
+use crate::kinds::lidc::LidcParams;
 use crate::kinds::luna16::{ANNOTATIONS, Luna16Params, SCANS, WithoutScan};
+
+/// For kind `lidc`.
+pub fn lidc(params: &Value, preview: &Preview<'_>) -> Foreseen {
+    Foreseen { findings: none_there(params, preview).into_iter().collect(), ..Foreseen::default() }
+}
+
+/// A table of scans of which none is where it says, as where its paths are read against another folder.
+fn none_there(params: &Value, preview: &Preview<'_>) -> Option<Finding> {
+    let params = LidcParams::deserialize(params).ok()?;
+    let given = preview.one(kinds::lidc::SCANS)?;
+    let table = preview.table(given.outside()?).ok()?;
+    let rows = table.rows().iter();
+    let paths: Vec<String> = rows.filter_map(|row| location(&params.folder, &table, row).ok()).collect();
+    let first = paths.first()?;
+    if paths.iter().any(|path| preview.root.join(path).exists()) {
+        return None;
+    }
+    let message = format!("{}: none of the {} scans is there: {first}", given.text, paths.len());
+    let advice = "see that `folder` is what the table's paths are read against";
+    Some(Finding::warning(&given.place, message).advise(advice))
+}
 
 /// For kind `luna16`.
 pub fn luna16(params: &Value, preview: &Preview<'_>) -> Foreseen {

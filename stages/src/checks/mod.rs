@@ -25,7 +25,7 @@ mod words;
 use pipe_plugin::stage::{Finding, Foreseen, Preview};
 use serde_json::Value;
 
-pub use self::collections::luna16;
+pub use self::collections::{lidc, luna16};
 pub use self::crops::import_crops;
 pub use self::files::{report, text_encode};
 pub use self::models::{calibrate, import_experiment};

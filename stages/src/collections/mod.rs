@@ -2,6 +2,7 @@
 //!
 //! Nothing here opens a scan, or knows what is done with it.
 
+pub(crate) mod lidc;
 pub(crate) mod luna16;
 
 /// A path that is read against a folder, as tables write it; one that says where it begins is left as it is.

@@ -2,18 +2,18 @@
 //!
 //! Where a series' scan is, a table tells: one of the user's, or the one that a download from TCIA has beside its folders.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use pipe_plugin::context::Context;
 use pipe_plugin::input::InputValue;
 use pipe_plugin::stage::{About, Column, InputForm, InputSpec, OutputSpec, Stage, StageError, Whole};
-use pipe_plugin::table::{Row, Table};
+use pipe_plugin::table::Table;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::cohort::table_file;
-use crate::collections::under;
+use crate::collections::lidc::{self as download, PATH, SERIES};
 use crate::lidc::clustering::clusters;
 use crate::lidc::consensus::{Nodule, Reading, agree};
 use crate::lidc::database::{LidcScan, RATINGS, read};
@@ -70,12 +70,7 @@ impl Default for LidcParams {
 }
 
 /// The input that says where the scans are.
-const SCANS: &str = "scans";
-const SERIES: &str = "series_instance_uid";
-const PATH: &str = "image_path";
-/// The same in metadata.csv, which NBIA's data retriever writes: all series of a download, radiographs and others included.
-const DOWNLOADED_SERIES: &str = "Series UID";
-const DOWNLOADED_PATH: &str = "File Location";
+pub(crate) const SCANS: &str = "scans";
 
 impl Stage for Lidc {
     type Params = LidcParams;
@@ -120,11 +115,11 @@ impl Stage for Lidc {
     }
 
     fn columns(&self, _params: &LidcParams, _input: &str) -> Vec<Column> {
-        [PATH, SERIES, "pid", DOWNLOADED_SERIES, DOWNLOADED_PATH].map(Column::optional).to_vec()
+        download::COLUMNS.map(Column::optional).to_vec()
     }
 
     fn check_table(&self, _params: &LidcParams, _input: &str, table: &Table) -> Vec<StageError> {
-        check_columns(table).err().into_iter().collect()
+        download::check_columns(table).err().into_iter().collect()
     }
 }
 
@@ -135,7 +130,7 @@ impl Whole for Lidc {
         let mut rows = nodules(&scans, params.group);
         context.log(&format!("{} nodules of {} scans", rows.len(), scans.len()));
         let paths = match context.optional(SCANS) {
-            Some(InputValue::Table(table)) => Some(paths(params, table, &scans)?),
+            Some(InputValue::Table(table)) => Some(download::paths(&params.folder, table, &scans)?),
             _ => None,
         };
         if let Some(paths) = &paths {
@@ -209,99 +204,6 @@ fn keep<'a>(
     }
 }
 
-/// Whether a table tells scans in a way that is known.
-fn check_columns(table: &Table) -> Result<(), StageError> {
-    if is_of_download(table) {
-        return Ok(());
-    }
-    let refuse = |problem: String, advice: &str| {
-        let message = format!("{}: {problem}", table.source);
-        Err(StageError::message(message).advise(advice.to_string()))
-    };
-    if !table.has_column(PATH) {
-        let problem = format!("there is no column `{PATH}`; found {}", table.columns().join(", "));
-        return refuse(problem, "give a table with the paths of scans, or metadata.csv of a download");
-    }
-    if !table.has_column(SERIES) && !table.has_column("pid") {
-        let problem = format!("there is neither `{SERIES}` nor `pid`");
-        return refuse(problem, "add one of them, to tell which scan a row is of");
-    }
-    Ok(())
-}
-
-/// Whether it is the table of all series that a download from TCIA has.
-fn is_of_download(table: &Table) -> bool {
-    !table.has_column(PATH) && table.has_column(DOWNLOADED_SERIES) && table.has_column(DOWNLOADED_PATH)
-}
-
-/// The path of each series that the table names and the database has.
-fn paths(
-    params: &LidcParams,
-    table: &Table,
-    scans: &[LidcScan],
-) -> Result<BTreeMap<String, String>, StageError> {
-    check_columns(table)?;
-    let mut paths = BTreeMap::new();
-    if is_of_download(table) {
-        let known: BTreeSet<&str> = scans.iter().map(|scan| scan.series.as_str()).collect();
-        for row in table.rows() {
-            let series = table.text(row, DOWNLOADED_SERIES)?;
-            if known.contains(series) {
-                let path = downloaded(&params.folder, table.text(row, DOWNLOADED_PATH)?);
-                add(&mut paths, (table, row), series, path)?;
-            }
-        }
-        return Ok(paths);
-    }
-    for row in table.rows() {
-        let path = table.text(row, PATH)?;
-        let refuse = |problem: String, advice: &str| {
-            let message = format!("{}:{}: {problem}", table.source, row.line);
-            Err(StageError::message(message).advise(advice.to_string()))
-        };
-        let series = match table.get(row, SERIES) {
-            Some(series) => scans.iter().find(|scan| scan.series == series),
-            None => {
-                let pid = table.text(row, "pid")?;
-                let of_patient: Vec<&LidcScan> = scans.iter().filter(|scan| scan.patient == pid).collect();
-                if of_patient.len() > 1 {
-                    let problem = format!("patient {pid} has {} scans in the database", of_patient.len());
-                    return refuse(problem, "add a column `series_instance_uid`");
-                }
-                of_patient.first().copied()
-            }
-        };
-        let Some(scan) = series else {
-            return refuse(
-                "the database has no such scan".to_string(),
-                "correct the row, or take it out of the table",
-            );
-        };
-        add(&mut paths, (table, row), &scan.series, under(&params.folder, path))?;
-    }
-    Ok(paths)
-}
-
-/// The path of a series in a download, which may have been made on Windows.
-fn downloaded(folder: &str, location: &str) -> String {
-    let location = location.replace('\\', "/");
-    under(folder, location.trim_start_matches("./"))
-}
-
-/// Adds a series' path, unless the series has one already.
-fn add(
-    paths: &mut BTreeMap<String, String>,
-    (table, row): (&Table, &Row),
-    series: &str,
-    path: String,
-) -> Result<(), StageError> {
-    if paths.insert(series.to_string(), path).is_none() {
-        return Ok(());
-    }
-    let message = format!("{}:{}: series {series} is there twice", table.source, row.line);
-    Err(StageError::message(message).advise("take one of the rows out"))
-}
-
 /// Header and rows of the output.
 fn table(
     params: &LidcParams,
@@ -351,57 +253,5 @@ fn malignant(nodule: &Nodule) -> &'static str {
         std::cmp::Ordering::Greater => "1",
         std::cmp::Ordering::Less => "0",
         std::cmp::Ordering::Equal => "",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn scan(series: &str) -> LidcScan {
-        LidcScan {
-            patient: "LIDC-IDRI-0001".into(),
-            series: series.into(),
-            slice_thickness: 2.5,
-            pixel_spacing: 0.7,
-            slices: 9,
-            annotations: Vec::new(),
-        }
-    }
-
-    fn found(folder: &str, text: &str) -> Result<BTreeMap<String, String>, StageError> {
-        let params = LidcParams { folder: folder.into(), ..LidcParams::default() };
-        let table = Table::parse("metadata.csv", text.as_bytes())?;
-        paths(&params, &table, &[scan("1.1"), scan("1.2")])
-    }
-
-    #[test]
-    fn the_table_of_a_download_names_the_folders_of_known_series() {
-        let text = "Series UID,Modality,File Location\n1.1,CT,./LIDC-IDRI/LIDC-IDRI-0001/a/b\n\
-                    9.9,DX,./LIDC-IDRI/LIDC-IDRI-0001/c/d\n1.2,CT,.\\LIDC-IDRI\\LIDC-IDRI-0002\\a\\b\n";
-        let expected = |folder: &str| {
-            let path = |patient: u32| format!("{folder}LIDC-IDRI/LIDC-IDRI-000{patient}/a/b");
-            BTreeMap::from([("1.1".to_string(), path(1)), ("1.2".to_string(), path(2))])
-        };
-        assert_eq!(found("", text).expect("paths"), expected(""));
-        assert_eq!(found("manifest-1", text).expect("paths"), expected("manifest-1/"));
-        let twice = found("", &format!("{text}1.1,CT,./e\n")).expect_err("twice");
-        assert_eq!(twice.to_string(), "metadata.csv:5: series 1.1 is there twice");
-    }
-
-    #[test]
-    fn a_table_of_ones_own_names_files_and_known_series_only() {
-        let text = "series_instance_uid,image_path\n1.2,a.nii.gz\n";
-        let expected = BTreeMap::from([("1.2".to_string(), "scans/a.nii.gz".to_string())]);
-        assert_eq!(found("scans", text).expect("paths"), expected);
-        for (text, part) in [
-            ("series_instance_uid,image_path\n1.3,a\n", "metadata.csv:2: the database has no such scan"),
-            ("pid,image_path\nLIDC-IDRI-0001,a\n", "patient LIDC-IDRI-0001 has 2 scans in the database"),
-            ("Series UID,where\n1.1,a\n", "there is no column `image_path`; found Series UID, where"),
-            ("sex,image_path\nf,a\n", "neither `series_instance_uid` nor `pid`"),
-        ] {
-            let error = found("", text).expect_err(text).to_string();
-            assert!(error.contains(part), "{error}");
-        }
     }
 }

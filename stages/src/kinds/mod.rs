@@ -29,7 +29,7 @@ pub static STAGES: &[Kind] = &[
         .inspected_by(inspections::centroid)
         .foreseen_by(checks::passed_on)
         .described_by(methods::centroid),
-    Kind::whole(&lidc::Lidc).described_by(methods::lidc),
+    Kind::whole(&lidc::Lidc).foreseen_by(checks::lidc).described_by(methods::lidc),
     Kind::whole(&luna16::Luna16).foreseen_by(checks::luna16).described_by(methods::luna16),
     Kind::per_item(&locate::Locate).foreseen_by(checks::passed_on).described_by(methods::locate),
     Kind::per_item(&dicom::Dicom)
