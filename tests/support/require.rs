@@ -8,7 +8,7 @@
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-/// Whether a test can use a part of the machine (`python`, `torch`, `mount`, `database`, `chest-ct`, `ssh-keygen`, `qemu`, `rocrate`); `found` says whether it is there.
+/// Whether a test can use a part of the machine (`python`, `torch`, `mount`, `database`, `chest-ct`, `ssh-keygen`, `qemu`, `rocrate`, `namespaces`); `found` says whether it is there.
 pub fn has_part(part: &str, found: bool, test: &str) -> bool {
     if found {
         return true;
