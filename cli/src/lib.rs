@@ -7,6 +7,7 @@ mod arguments;
 mod commands;
 mod error;
 mod findings;
+mod forms;
 mod hub;
 mod panics;
 mod program;

@@ -11,7 +11,7 @@ use pipe_engine::export::{Export, Exported};
 use pipe_engine::input::Selector;
 use pipe_engine::manifest::{InputBinding, InputSource, Instance};
 use pipe_engine::naming::{self, Named};
-use pipe_engine::publish::{Copyable, copy_out, write_out};
+use pipe_engine::publish::{CopyError, Copyable, copy_out, listed, write_out};
 use pipe_engine::record::{InstanceRecord, RunState, read_run};
 use pipe_engine::registry::Registry;
 use pipe_engine::session::Session;
@@ -21,6 +21,7 @@ use serde_json::json;
 
 use crate::arguments::{GetArguments, InPlaceOfRun};
 use crate::error::{CliError, exit};
+use crate::forms::{FORMS, Form};
 use crate::{Running, render, session, timing};
 
 /// A store, what it may have, and the state of the run if it is of one.
@@ -76,9 +77,16 @@ pub(crate) fn get(arguments: &GetArguments, running: &Running) -> Result<ExitCod
             code: exit::FAILED,
         });
     }
-    let files = match &arguments.format {
-        Some(format) => exported(arguments, &running.program.exports, format, &named, &store, &all)?,
-        None => copied(arguments, named.output, &store, &found)?,
+    let kind = found.first().map_or("", |found| found.kind.as_str());
+    let is_of_kind = |format: &str| {
+        running.program.exports.iter().any(|export| export.kind == kind && export.name == format)
+    };
+    let general = arguments.format.as_ref().filter(|format| !is_of_kind(format));
+    let general = general.and_then(|format| FORMS.iter().find(|form| form.name == *format));
+    let files = match (&arguments.format, general) {
+        (_, Some(form)) => converted(arguments, form, named.output, &store, &found)?,
+        (Some(format), None) => exported(arguments, &running.program.exports, format, &named, &store, &all)?,
+        (None, None) => copied(arguments, named.output, &store, &found)?,
     };
     match arguments.output.json {
         true => render::json(&json!({ "version": VERSION, "files": files, "to": arguments.to })),
@@ -94,6 +102,12 @@ fn copied(
     store: &Store,
     found: &[&Found],
 ) -> Result<usize, CliError> {
+    let memo = InputMemo::open(store, true);
+    Ok(copy_out(store, &memo, &copies(output, found)?, &arguments.to)?)
+}
+
+/// The outputs that were asked for, of all instances.
+fn copies<'f>(output: Option<&str>, found: &[&'f Found]) -> Result<Vec<Copyable<'f>>, CliError> {
     let mut copies = Vec::new();
     for instance in found {
         for spec in specs(instance, output)? {
@@ -102,8 +116,44 @@ fn copied(
             }
         }
     }
-    let memo = InputMemo::open(store, true);
-    Ok(copy_out(store, &memo, &copies, &arguments.to)?)
+    Ok(copies)
+}
+
+/// Writes those files of outputs that have a form, in that form.
+fn converted(
+    arguments: &GetArguments,
+    form: &Form,
+    output: Option<&str>,
+    store: &Store,
+    found: &[&Found],
+) -> Result<usize, CliError> {
+    if let Some((name, _)) = arguments.input.first() {
+        let message = format!("the form `{}` takes no input `{name}`", form.name);
+        return Err(CliError::refused(message, "leave `--input` out"));
+    }
+    let listed = listed(store, &copies(output, found)?)?;
+    let (mut files, mut left_out) = (0, 0);
+    for (name, digest) in &listed {
+        let bytes = store.read(*digest).map_err(CopyError::from)?;
+        let made = form.of(name, &bytes).map_err(|error| CliError::Other {
+            message: error.to_string(),
+            help: "leave `--format` out: the file is copied as it is".to_string(),
+            code: exit::FAILED,
+        })?;
+        match made {
+            Some((name, bytes)) => files += usize::from(write_out(&arguments.to, &name, &bytes)?),
+            None => left_out += 1,
+        }
+    }
+    if left_out == listed.len() {
+        let message =
+            format!("none of the {} files has the form `{}`: {}", listed.len(), form.name, form.summary);
+        return Err(CliError::refused(message, "leave `--format` out: the files are copied as they are"));
+    }
+    if left_out > 0 {
+        render::line(&format!("{left_out} files have no form `{}` and were left out", form.name));
+    }
+    Ok(files)
 }
 
 /// Writes a form of the results.
@@ -166,7 +216,10 @@ fn form(
     let known: Vec<String> =
         exports.iter().filter(of_kind).map(|export| format!("{}: {}", export.name, export.summary)).collect();
     let help = match known.is_empty() {
-        true => "leave `--format` out: the files are copied as they are".to_owned(),
+        true => {
+            let general: Vec<&str> = FORMS.iter().map(|form| form.name).collect();
+            format!("all results have the forms {}", general.join(", "))
+        }
         false => format!("its forms are {}", known.join("; ")),
     };
     Err(CliError::refused(format!("the results of `{stage}` have no form `{format}`"), help))

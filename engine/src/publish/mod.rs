@@ -171,6 +171,19 @@ pub fn copy_out(
     Ok(wanted.len())
 }
 
+/// The files that [`copy_out`] would write, by their paths below the folder, with their digests.
+///
+/// # Errors
+/// A listing that cannot be read.
+pub fn listed(store: &Store, outputs: &[Copyable<'_>]) -> Result<Vec<(String, Digest)>, CopyError> {
+    let mut copies = Vec::new();
+    for output in outputs {
+        list_copies(store, output, Path::new(""), &mut copies)?;
+    }
+    refuse_clashes(&copies)?;
+    Ok(copies.into_iter().map(|copy| (copy.to.to_string_lossy().into_owned(), copy.digest)).collect())
+}
+
 /// Refuses two files of one name.
 fn refuse_clashes(copies: &[Copy]) -> Result<(), CopyError> {
     let mut seen: BTreeMap<&Path, Digest> = BTreeMap::new();
