@@ -74,6 +74,8 @@ pub struct StageTable {
     pub deterministic: Option<bool>,
     /// For a stage that runs a program: whether to refuse to run where it cannot be closed off.
     pub strict: Option<bool>,
+    /// For a stage that runs a program: an image for Apptainer or Singularity to run it in.
+    pub container: Option<String>,
     /// For a stage that runs a program: whether it may use the network.
     pub network: Option<bool>,
     /// For a stage that runs a program: whether it computes on the device of the run.
@@ -83,7 +85,8 @@ pub struct StageTable {
 }
 
 /// The keys with which a stage declares inputs and outputs of its own.
-pub(super) const DECLARED: [&str; 11] = [
+pub(super) const DECLARED: [&str; 12] = [
+    "container",
     "outputs",
     "each",
     "files",

@@ -13,6 +13,7 @@ use pipe_plugin::requests::sleep_until;
 use pipe_plugin::stage::StageError;
 use serde_json::Value;
 
+use crate::container::{self, IMAGE};
 use crate::declaration::{Declared, all_templates};
 use crate::failure;
 use crate::folder::{Folder, PARAMETERS};
@@ -33,12 +34,20 @@ const SHELL: [&str; 7] = ["bash", "--noprofile", "--norc", "-e", "-o", "pipefail
 ///
 /// # Errors
 /// A program, tool or folder of software that is not there, or a tool that fails.
-pub fn environment(params: &CommandParams, host: &Host) -> Result<BTreeMap<String, String>, StageError> {
+pub fn environment(
+    declared: &Declared,
+    params: &CommandParams,
+    host: &Host,
+) -> Result<BTreeMap<String, String>, StageError> {
     let mut found = BTreeMap::new();
     if let Some(folder) = params.software.iter().find(|folder| !Path::new(folder).exists()) {
         return Err(StageError::message(format!("there is no {folder}, which `software` names")));
     }
-    for (name, program) in programs(params, host)? {
+    let programs = match declared.is_contained {
+        true => vec![container::runtime(&params.software, host)?],
+        false => programs(params, host)?,
+    };
+    for (name, program) in programs {
         let digest = host.once(&format!("program {}", program.path.display()), || {
             program.digest().map(|digest| digest.to_string()).map_err(|error| error.to_string())
         });
@@ -127,6 +136,8 @@ pub struct Call<'a> {
     pub partial: PathBuf,
     /// The item that it runs for, in words.
     pub item: Option<&'a str>,
+    /// The image to run it in.
+    pub image: Option<PathBuf>,
 }
 
 /// What is in a program's folder: what placeholders stand for, and the names in it that stand for cells of tables.
@@ -203,6 +214,12 @@ impl Call<'_> {
 
     /// How far the program is closed off; where it is not, that is told.
     fn isolation(&self) -> Result<Isolation, StageError> {
+        if self.image.is_some() {
+            if !self.params.network {
+                self.reporter.log("in its container the program has the host's network");
+            }
+            return Ok(Isolation::None);
+        }
         let (isolation, why) = isolation(self.machine.host, self.machine.scratch);
         let why = why.unwrap_or_default();
         match isolation {
@@ -240,9 +257,12 @@ impl Call<'_> {
     /// What the helper is to do.
     fn order(&self, folder: &Folder, prepared: &Prepared, isolation: Isolation) -> Result<Order, StageError> {
         let host = self.machine.host;
+        let mut argv = self.argv(prepared)?;
+        if let Some(image) = &self.image {
+            return self.contained(folder, argv, image);
+        }
         let programs: Vec<Program> =
             programs(self.params, host)?.into_iter().map(|(_, program)| program).collect();
-        let mut argv = self.argv(prepared)?;
         match (argv.first_mut(), started(self.params, host)?.first()) {
             (Some(first), Some((_, program))) => *first = program.path.display().to_string(),
             (Some(first), None) => refuse_script(&folder.work().join(&*first), first)?,
@@ -270,6 +290,31 @@ impl Call<'_> {
             devices: self.params.gpu,
             isolation,
             memory_bytes: self.machine.memory_bytes,
+        })
+    }
+
+    /// What the helper is to do for a program in a container, which is closed off by that.
+    fn contained(&self, folder: &Folder, inner: Vec<String>, image: &Path) -> Result<Order, StageError> {
+        let (_, runtime) = container::runtime(&self.params.software, self.machine.host)?;
+        let work = folder.work();
+        let programs = [runtime];
+        let given = Given {
+            programs: &programs,
+            software: &self.params.software,
+            declared: &self.params.env,
+            work: &work,
+            device: self.params.gpu.then_some(self.device),
+        };
+        let [runtime] = &programs;
+        Ok(Order {
+            argv: container::command(runtime, image, &work, self.params.gpu, inner),
+            variables: container::variables(&variables(&given, self.machine)),
+            root: folder.root(),
+            network: true,
+            isolation: Isolation::None,
+            memory_bytes: self.machine.memory_bytes,
+            work,
+            ..Order::default()
         })
     }
 
@@ -309,7 +354,7 @@ impl Call<'_> {
     ) -> Result<(), StageError> {
         let program = self.params.run.first().map(|first| Template::parse(first));
         let program = program.as_ref().and_then(Template::lone);
-        for (name, given) in inputs {
+        for (name, given) in inputs.iter().filter(|(name, _)| *name != IMAGE) {
             let place = match &**given {
                 [Input { value: InputValue::Rows(rows), .. }] => {
                     let columns = self.declared.files.get(name.as_str()).map_or(&[][..], Vec::as_slice);
@@ -328,6 +373,17 @@ impl Call<'_> {
             prepared.values.insert(name.clone(), place);
         }
         Ok(())
+    }
+}
+
+/// Where the image is that is given to a stage.
+///
+/// # Errors
+/// When it is damaged or has changed.
+pub fn image(inputs: &BTreeMap<String, Vec<Input>>) -> Result<Option<PathBuf>, StageError> {
+    match inputs.get(IMAGE).and_then(|given| given.first()).map(|input| &input.value) {
+        Some(InputValue::File(file)) => Ok(Some(file.path()?)),
+        _ => Ok(None),
     }
 }
 

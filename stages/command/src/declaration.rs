@@ -10,6 +10,7 @@ use pipe_plugin::stage::{
 
 use pipe_plugin::table::nearest;
 
+use crate::container::IMAGE;
 use crate::params::{CommandParams, Each, EachRow};
 use crate::shell::{self, Misplaced};
 use crate::template::Template;
@@ -23,6 +24,8 @@ pub struct Declared {
     pub files: BTreeMap<&'static str, Vec<FileColumn>>,
     /// What it runs once for.
     pub items: Option<Items>,
+    /// Whether its program runs in a container.
+    pub is_contained: bool,
 }
 
 /// What a stage runs once for.
@@ -58,7 +61,13 @@ pub fn declared(base: &About, declaration: &Declaration<'_>) -> Result<&'static 
     if !problems.is_empty() {
         return Err(problems);
     }
-    let draft = Draft { base, params: &params, inputs: declaration.inputs, items, outputs, used };
+    let mut inputs = declaration.inputs.to_vec();
+    if params.container.is_some() && !inputs.iter().any(|input| input == IMAGE) {
+        inputs.push(IMAGE.to_string());
+    }
+    // The same however it was given.
+    inputs.sort();
+    let draft = Draft { base, params: &params, inputs: &inputs, items, outputs, used };
     Ok(draft.kept())
 }
 
@@ -66,7 +75,8 @@ pub fn declared(base: &About, declaration: &Declaration<'_>) -> Result<&'static 
 const OWN: [&str; 4] = ["params", "seed", "threads", "item"];
 
 /// The parameters that are not a program's own.
-const PARAMETERS: [&str; 13] = [
+const PARAMETERS: [&str; 14] = [
+    "container",
     "run",
     "shell",
     "outputs",
@@ -148,6 +158,7 @@ impl Draft<'_> {
         Declared {
             about: Box::leak(Box::new(about)),
             files: self.params.files.iter().map(|(input, names)| (text(input), columns(names))).collect(),
+            is_contained: self.inputs.iter().any(|input| input == IMAGE),
             items: self.items.as_ref().map(|(input, rows)| match rows {
                 Some(rows) => Items::Rows { input: text(input), rows: rows.clone() },
                 None => Items::Files { input: text(input) },
@@ -156,6 +167,10 @@ impl Draft<'_> {
     }
 
     fn input(&self, name: &str) -> InputSpec {
+        if name == IMAGE {
+            let summary = "an image for Apptainer or Singularity";
+            return InputSpec::new(IMAGE, InputForm::File, summary).also_parameter();
+        }
         let of_items = self.items.as_ref().filter(|(input, _)| input == name).map(|(_, rows)| rows.is_some());
         let form = match (of_items, self.params.files.contains_key(name)) {
             (Some(true), _) | (None, true) => InputForm::Table,
@@ -329,6 +344,23 @@ fn check_templates(
         (true, true) => problems.push(misdeclared("run", both, "give one of them under params")),
         (false, false) => problems.push(misdeclared("shell", both, "leave one of them out")),
         _ => {}
+    }
+    if params.container.is_some() && !params.tools.is_empty() {
+        let advice = "leave `tools` out: what is in the image counts by its content";
+        problems.push(misdeclared(
+            "tools",
+            "`tools` are asked on the host, but the program runs in a container",
+            advice,
+        ));
+    }
+    let first = params.run.first().map(|first| Template::parse(first));
+    if let Some(name) = first
+        .iter()
+        .flat_map(Template::names)
+        .find(|name| name.starts_with("row.") || name.starts_with("out.") || *name == "item")
+    {
+        let problem = format!("`{{{name}}}` names the program, which must be the same for all");
+        problems.push(misdeclared("run", problem, "name a program, such as \"python3\""));
     }
     if params.run.first().is_some_and(|program| program.is_empty()) {
         problems.push(misdeclared("run", "the first word of `run` names no program", "such as \"python3\""));

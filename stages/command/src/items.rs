@@ -8,7 +8,7 @@ use pipe_plugin::context::ItemContext;
 use pipe_plugin::stage::{FileColumn, Gather, GatheredItem, Item, OutputForm, OutputSpec, StageError};
 use pipe_plugin::table::Table;
 
-use crate::call::{Call, Prepared};
+use crate::call::{self, Call, Prepared};
 use crate::declaration::{Declared, Items};
 use crate::folder::Folder;
 use crate::params::CommandParams;
@@ -33,6 +33,13 @@ pub fn run_group(
         [first, .., last] => format!("{} to {}", first.name, last.name),
         [] => return Vec::new(),
     };
+    let image = match call::image(context.inputs()) {
+        Ok(image) => image,
+        Err(error) => {
+            let text = error.to_string();
+            return group.iter().map(|_| Err(StageError::message(text.clone()))).collect();
+        }
+    };
     let call = Call {
         declared,
         params,
@@ -43,6 +50,7 @@ pub fn run_group(
         device: context.device(),
         partial: context.side().join("partial").join(shown.replace('/', "_")),
         item: Some(&shown),
+        image,
     };
     let is_batch = matches!(&declared.items, Some(Items::Rows { rows, .. }) if rows.batch > 1);
     let prepare = |folder: &mut Folder| {

@@ -17,6 +17,7 @@
 //! ```
 
 mod call;
+mod container;
 mod declaration;
 mod failure;
 mod folder;

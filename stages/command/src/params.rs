@@ -34,6 +34,9 @@ pub struct CommandParams {
     /// Folders of installed software that the program may read, whose `bin` is searched first. Their names count, and what `tools`
     /// answer; not what is in them.
     pub software: Vec<String>,
+    /// An image for Apptainer or Singularity to run the program in. It counts by its content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
     /// Whether the program may use the network.
     pub network: bool,
     /// Whether it computes on the device of the run: `--device cuda` gives each instance one, in `CUDA_VISIBLE_DEVICES`.
@@ -60,6 +63,7 @@ impl Default for CommandParams {
             env: Vec::new(),
             tools: Vec::new(),
             software: Vec::new(),
+            container: None,
             network: false,
             gpu: false,
             deterministic: true,

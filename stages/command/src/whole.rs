@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pipe_plugin::context::Context;
 use pipe_plugin::stage::{OutputForm, OutputSpec, StageError};
 
-use crate::call::{Call, Prepared};
+use crate::call::{self, Call, Prepared};
 use crate::declaration::Declared;
 use crate::folder::Folder;
 use crate::params::CommandParams;
@@ -33,6 +33,7 @@ pub fn run_whole(
         device: context.device(),
         partial,
         item: None,
+        image: call::image(context.all_inputs())?,
     };
     let prepare = |folder: &mut Folder| {
         let mut prepared = Prepared::default();

@@ -78,7 +78,7 @@ impl Stage for Declared {
         params: &CommandParams,
         host: &Host,
     ) -> Result<BTreeMap<String, String>, StageError> {
-        call::environment(params, host)
+        call::environment(self, params, host)
     }
 }
 
