@@ -42,10 +42,9 @@ fn tables_and_tensors_are_converted_and_the_rest_is_told() {
         workspace.pipe(&["get", "latest", "phantom.dataset", "--format", "parquet", "--to", "parquet"]).code,
         1
     );
-    for (stage, format, expected) in [
-        ("slice", "json", "none of the"),
-        ("slice", "xlsx", "all results have the forms csv, json, parquet, npz"),
-    ] {
+    for (stage, format, expected) in
+        [("slice", "json", "none of the"), ("slice", "xlsx", "all results have csv, json, parquet, npz")]
+    {
         let ran = workspace.pipe(&["get", "latest", stage, "--format", format, "--to", "none"]);
         assert!(ran.code == 2 && ran.stderr.contains(expected), "{stage} {format}: {}", ran.stderr);
     }

@@ -215,13 +215,10 @@ fn form(
     }
     let known: Vec<String> =
         exports.iter().filter(of_kind).map(|export| format!("{}: {}", export.name, export.summary)).collect();
-    let help = match known.is_empty() {
-        true => {
-            let general: Vec<&str> = FORMS.iter().map(|form| form.name).collect();
-            format!("all results have the forms {}", general.join(", "))
-        }
-        false => format!("its forms are {}", known.join("; ")),
-    };
+    let general: Vec<&str> = FORMS.iter().map(|form| form.name).collect();
+    let own =
+        if known.is_empty() { String::new() } else { format!("its own forms are {}; ", known.join("; ")) };
+    let help = format!("{own}all results have {}", general.join(", "));
     Err(CliError::refused(format!("the results of `{stage}` have no form `{format}`"), help))
 }
 
