@@ -58,6 +58,35 @@ class PipeInstances(Pipe):
         return [self.program, "run", "q.toml", "--jobs", "2"]
 
 
+class PipeCommands(Pipe):
+    """One stage that runs cp for each row."""
+
+    def prepare(self, folder: pathlib.Path, size: int) -> None:
+        rows = "".join(f"{number:06d},in/{number:06d}_1.txt\n" for number in range(size))
+        (folder / "files.csv").write_text("pid,path\n" + rows)
+        (folder / "c.toml").write_text(
+            '[stage.copy]\nuses = "command"\ninputs = { rows = "files.csv" }\nfiles = { rows = ["path"] }\neach = "row"\n'
+            'outputs = { out = "*.txt" }\nparams = { run = ["cp", "{row.path}", "{out.out}"] }\n'
+        )
+
+    def command(self, folder: pathlib.Path) -> list[str]:
+        return [self.program, "run", "c.toml", "--jobs", "2"]
+
+
+class PipeCommandStages(Pipe):
+    """As many instances of a stage that runs echo."""
+
+    def prepare(self, folder: pathlib.Path, size: int) -> None:
+        numbers = ",".join(str(number) for number in range(size))
+        (folder / "d.toml").write_text(
+            f'[stage.copy]\nuses = "command"\nforeach = {{ n = [{numbers}] }}\noutputs = {{ out = "out.txt" }}\n'
+            'params = { run = ["sh", "-c", "echo $0 > $1", "{params.n}", "{out.out}"] }\n'
+        )
+
+    def command(self, folder: pathlib.Path) -> list[str]:
+        return [self.program, "run", "d.toml", "--jobs", "2"]
+
+
 class Ninja:
     def prepare(self, folder: pathlib.Path, size: int) -> None:
         lines = ["rule cp", "  command = cp $in $out"]
@@ -143,6 +172,29 @@ def measure(programs: dict, folder: pathlib.Path, size: int, repeat: int) -> dic
     }
 
 
+def commands(pipe: str, folder: pathlib.Path, size: int, repeat: int, most_dvc: int) -> None:
+    """So many trivial commands, with nothing known: of each the time beyond that of the bare processes, two at a time."""
+    make_files(folder, size)
+    programs = {"pipe, rows": (PipeCommands(pipe), size), "pipe, stages": (PipeCommandStages(pipe), size)}
+    for name, program, most in (("ninja", Ninja(), size), ("snakemake", Snakemake(), size), ("dvc", Dvc(), most_dvc)):
+        if shutil.which(name):
+            programs[name] = (program, min(size, most))
+    for program, count in programs.values():
+        program.prepare(folder, count)
+    bare = ["sh", "-c", "mkdir -p bare; ls in | xargs -P 2 -I {} cp in/{} bare/{}"]
+    seconds: dict[str, list[float]] = {name: [] for name in ("bare", *programs)}
+    for _ in range(repeat):
+        seconds["bare"].append(timed(bare, folder)[0] / size)
+        for name, (program, count) in programs.items():
+            program.clean(folder)
+            seconds[name].append(timed(program.command(folder), folder)[0] / count)
+    base = statistics.median(seconds["bare"])
+    for name, found in seconds.items():
+        median = statistics.median(found)
+        # Two run at a time, so that each takes twice as long as one comes after the other.
+        print(f"| {size:,} | {name} | {median * 1000:.2f} ms | {2 * (median - base) * 1000:.2f} ms |", flush=True)
+
+
 def measured(command: list[str], folder: pathlib.Path) -> tuple[float, int]:
     """Seconds, and kilobytes at most of this command alone."""
     started = time.perf_counter()
@@ -199,8 +251,14 @@ def main() -> None:
     parser.add_argument("--most-snakemake", type=int, default=1000)
     parser.add_argument("--most-instances", type=int, default=10_000)
     parser.add_argument("--history", type=int, default=50, help="former runs, for what looks at them")
+    parser.add_argument("--commands", type=int, default=0, help="measure only so many trivial commands")
     arguments = parser.parse_args()
     pipe = str(pathlib.Path(arguments.pipe).resolve())
+    if arguments.commands:
+        print("| commands | program | one after the other | of each, beyond the process |\n|---|---|---|---|")
+        with tempfile.TemporaryDirectory() as scratch:
+            commands(pipe, pathlib.Path(scratch) / "commands", arguments.commands, arguments.repeat, arguments.most_dvc)
+        return
     print("| tasks | program | cold run | of each task | nothing to do, first time | from then on |")
     print("|---|---|---|---|---|---|")
     # All is removed at the end only: a file system may be slow for a while where much has just been removed.

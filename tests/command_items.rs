@@ -79,6 +79,39 @@ fn a_failed_row_is_named_and_the_others_are_kept() {
 }
 
 #[test]
+fn logs_are_found_by_instance_also_of_a_run_that_failed() {
+    let workspace = Workspace::new();
+    workspace.write(
+        "p.toml",
+        "[stage.my_stage]\nuses = \"command\"\nforeach = { k_fold = [0, 1] }\noutputs = { made = \"made.txt\" }\n\
+         params = { shell = \"echo told by {params.k_fold}; test {params.k_fold} = 0; echo x > {out.made}\" }\n",
+    );
+    assert_eq!(workspace.pipe(&["run", "p.toml", "--keep-going"]).code, 1);
+    for (what, expected) in [
+        ("my_stage[k_fold=0]", "told by 0\n"),
+        ("my_stage[k_fold=1]", "told by 1\n"),
+        ("my_stage", "== my_stage[k_fold=0]\ntold by 0\n== my_stage[k_fold=1]\ntold by 1\n"),
+    ] {
+        let told = workspace.pipe_ok(&["logs", "latest", what]).stdout;
+        assert!(told.starts_with(expected), "{what}: {told}");
+    }
+    // A result that was known leads to the log of the run that computed it.
+    workspace.pipe(&["run", "p.toml", "--keep-going"]);
+    let told = workspace.pipe_ok(&["logs", "latest", "my_stage[k_fold=0]"]).stdout;
+    assert!(told.contains(", computed by run ") && told.contains("told by 0"), "{told}");
+    let told = workspace.pipe(&["logs", "latest", "other"]).stderr;
+    assert!(told.contains("there is no log of `other`"), "{told}");
+}
+
+#[test]
+fn which_columns_name_a_row_is_asked_for() {
+    let workspace = project(EACH);
+    workspace.write("data.csv", TABLE.replacen("pid,", "patient,", 1));
+    let ran = workspace.pipe(&["check", "p.toml"]);
+    assert!(ran.stderr.contains("each = { rows = \"dataset\", name = ["), "{}", ran.stderr);
+}
+
+#[test]
 fn rows_may_come_in_batches() {
     let stage = "each = { rows = \"dataset\", batch = 2, columns = [\"size\"] }\noutputs = { masks = \"*.txt\" }\n\
         params = { shell = '''cat {dataset}; tail -n +2 {dataset} | while IFS=, read -r item size path; do cat \"$path\" > {out.masks}/\"$item\".txt; done''' }\n";

@@ -177,9 +177,7 @@ impl Assessor<'_> {
             return Vec::new();
         };
         let mut now = Preimage::default();
-        if let serde_json::Value::Object(params) = instance.params.as_ref() {
-            params.iter().for_each(|(name, value)| now.add_param(name, value));
-        }
+        now.add_params(&instance.params, instance.kind.uncounted());
         // What an input gives to parameters that are not written is not known yet.
         let is_filled = instance.inputs.iter().any(|binding| binding.spec.fills);
         let is_known = |change: &Change| match change {

@@ -185,6 +185,11 @@ impl fmt::Display for Change {
             Self::Kind { .. } => f.write_str("the stage has another kind"),
             Self::Code { kind, .. } => write!(f, "the code of kind {kind} changed"),
             Self::Parameter { name, before, after } => {
+                if let (Some(Value::String(before)), Some(Value::String(after))) = (before, after)
+                    && before.len().max(after.len()) > LONG
+                {
+                    return write!(f, "{name} {}", first_difference(before, after));
+                }
                 let (before, after) = (text(before), text(after));
                 write!(f, "{name} {}", arrow(before.as_deref(), after.as_deref(), "(not set)"))
             }
@@ -221,6 +226,30 @@ impl fmt::Display for Change {
             Self::Items(changes) => changes.fmt(f),
         }
     }
+}
+
+/// Of texts with more characters than this only the first line that differs is told.
+const LONG: usize = 100;
+
+/// The first line in which two texts differ.
+fn first_difference(before: &str, after: &str) -> String {
+    let (mut old, mut new) = (before.lines(), after.lines());
+    for line in 1.. {
+        let (old, new) = (old.next(), new.next());
+        if old.is_none() && new.is_none() {
+            break;
+        }
+        if old != new {
+            let cut = |text: Option<&str>| {
+                text.map(|text| Value::from(text.chars().take(LONG).collect::<String>()).to_string())
+            };
+            return format!(
+                "changed in line {line}: {}",
+                arrow(cut(old).as_deref(), cut(new).as_deref(), "(no line)")
+            );
+        }
+    }
+    "changed in its line breaks".to_string()
 }
 
 fn arrow(before: Option<&str>, after: Option<&str>, none: &str) -> String {
@@ -277,6 +306,16 @@ mod tests {
                 "column z of input dataset is new"
             ]
         );
+    }
+
+    #[test]
+    fn of_long_texts_the_line_that_differs_is_told() {
+        let script = |last: &str| format!("{}\necho {last}\n", "echo a long line of a script; ".repeat(8));
+        let (mut before, mut now) = (example(), example());
+        before.add_param("shell", &json!(script("one")));
+        now.add_param("shell", &json!(script("two")));
+        let told: Vec<String> = now.changes_since(&before).iter().map(ToString::to_string).collect();
+        assert_eq!(told, ["shell changed in line 2: \"echo one\" → \"echo two\""]);
     }
 
     #[test]

@@ -16,5 +16,4 @@ pub use self::given::{Given, Source};
 pub(crate) use self::given::{given_to, outputs_given_to};
 pub(crate) use self::items::listed_items;
 pub use self::items::{ItemChange, ItemChanges, ListedItem};
-pub(crate) use self::preimage::field;
 pub use self::preimage::{Content, ItemSummary, Preimage, Used};

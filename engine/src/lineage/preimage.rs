@@ -89,6 +89,15 @@ pub struct ItemSummary {
 }
 
 impl Preimage {
+    /// Adds the parameters that count, of those of a kind that names others.
+    pub(crate) fn add_params(&mut self, params: &Value, uncounted: &[&str]) {
+        for (name, value) in params.as_object().into_iter().flatten() {
+            if !uncounted.contains(&name.as_str()) {
+                self.add_param(&field(name), value);
+            }
+        }
+    }
+
     /// Adds a parameter; of a table, each of its fields. The name is as [`field`] makes it.
     pub(crate) fn add_param(&mut self, name: &str, value: &Value) {
         match value {
@@ -186,7 +195,7 @@ fn put(table: &mut Map<String, Value>, name: &str, value: &Value) -> Option<()> 
 }
 
 /// A field's name within that of a parameter: as it is, or in quotes where it could be taken for several.
-pub(crate) fn field(name: &str) -> String {
+fn field(name: &str) -> String {
     match name.is_empty() || name.contains(['.', '"']) {
         true => Value::from(name).to_string(),
         false => name.to_string(),

@@ -1,6 +1,7 @@
 //! What instances have written to their logs, during a run and after it. A result that was known leads to the log of the run that
 //! computed it.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -28,7 +29,10 @@ pub struct LogFile {
 pub fn logs(store: &Store, run: &str, stage: Option<&str>) -> Result<Vec<LogFile>, RecordError> {
     let record = read_run(store, run)?;
     let is_wanted = |label: &str| stage.is_none_or(|stage| label == stage || stage_of(label) == stage);
-    let mut found = written(&record.head, &is_wanted);
+    let labels =
+        record.instances.iter().map(|instance| (file_label(&instance.label), instance.label.clone()));
+    let mut found = written(&record.head, &labels.collect(), stage);
+    found.retain(|log| is_wanted(&log.instance));
     for instance in record.instances.iter().filter(|instance| is_wanted(&instance.label)) {
         let is_known = instance.status == InstanceStatus::Cached;
         let Some(maker) = instance.from_run.as_ref().filter(|_| is_known) else { continue };
@@ -42,14 +46,26 @@ pub fn logs(store: &Store, run: &str, stage: Option<&str>) -> Result<Vec<LogFile
 }
 
 /// The logs that a run has written so far.
-fn written(head: &RunHead, is_wanted: &dyn Fn(&str) -> bool) -> Vec<LogFile> {
+fn written(head: &RunHead, labels: &BTreeMap<String, String>, stage: Option<&str>) -> Vec<LogFile> {
     let entries = fs::read_dir(head.folder.join(LOGS)).into_iter().flatten().flatten();
     let log = |entry: fs::DirEntry| {
         let name = entry.file_name().into_string().ok()?;
-        let instance = name.strip_suffix(".log")?.to_string();
+        let name = name.strip_suffix(".log")?;
+        let known = labels.get(name).cloned();
+        let instance = known.unwrap_or_else(|| label_of(name, stage.map(stage_of)));
         Some(LogFile { instance, run: head.id(), path: entry.path() })
     };
-    entries.filter_map(log).filter(|log| is_wanted(&log.instance)).collect()
+    entries.filter_map(log).collect()
+}
+
+/// The label of an instance whose record is not written yet, as far as its log's name tells: `train_fold=0_` is `train[fold=0]`.
+fn label_of(file: &str, stage: Option<&str>) -> String {
+    let values = file.strip_suffix('_').filter(|name| name.contains('='));
+    let split = values.and_then(|name| match stage {
+        Some(stage) => Some((stage, name.strip_prefix(stage)?.strip_prefix('_')?)),
+        None => name.split_once('_'),
+    });
+    split.map_or_else(|| file.to_string(), |(stage, values)| format!("{stage}[{values}]"))
 }
 
 fn stage_of(label: &str) -> &str {

@@ -18,6 +18,7 @@
 
 mod call;
 mod container;
+mod counted;
 mod declaration;
 mod failure;
 mod folder;

@@ -9,7 +9,10 @@ use pipe_plugin::stage::{
     RowItems, Stage, StageError, Whole,
 };
 
-use crate::call::{self, Call};
+use pipe_plugin::table::Table;
+
+use crate::call::Call;
+use crate::counted::environment;
 use crate::declaration::{Declared, Items, declared};
 use crate::items::{concatenated, run_group};
 use crate::params::{CommandParams, Each, EachRow};
@@ -73,12 +76,28 @@ impl Stage for Declared {
         UNCOUNTED
     }
 
+    fn check_table(&self, _: &CommandParams, input: &str, table: &Table) -> Vec<StageError> {
+        let is_named = matches!(&self.items, Some(Items::Rows { input: of, rows }) if *of == input && rows.name.is_none());
+        if !is_named || table.has_column("pid") {
+            return Vec::new();
+        }
+        let message = format!(
+            "{}: it has no column `pid`, which names rows unless the stage says otherwise",
+            table.source
+        );
+        let columns = table.columns().join(", ");
+        let advice = format!(
+            "say which columns name a row: each = {{ rows = \"{input}\", name = [\"…\"] }}, of {columns}"
+        );
+        vec![StageError::message(message).advise(advice)]
+    }
+
     fn environment(
         &self,
         params: &CommandParams,
         host: &Host,
     ) -> Result<BTreeMap<String, String>, StageError> {
-        call::environment(self, params, host)
+        environment(self, params, host)
     }
 }
 
