@@ -72,8 +72,9 @@ impl Folder {
         }
         // Where the file system can, a copy shares the bytes until one of them is written to.
         fs::copy(&source, &path)?;
-        // Whether a file was executable is not part of its content; a script in a folder may be started.
-        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o555))?)
+        // Whether a file was executable is not part of its content: a script in a folder may be started. Copies of it may be
+        // written to; it itself is on a mount for reading only, or a copy.
+        Ok(fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?)
     }
 
     /// Puts files by their names into a folder.
@@ -106,7 +107,7 @@ impl Folder {
             let path = folder.path().join(name);
             fs::create_dir_all(path.parent().unwrap_or(&path))?;
             fs::copy(file.path()?, &path)?;
-            fs::set_permissions(&path, fs::Permissions::from_mode(0o555))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
         }
         // Another program's may have come first; the files are the same.
         match fs::rename(folder.keep(), &shared) {

@@ -25,7 +25,7 @@ use crate::output::{Kept, Lines};
 /// So often is looked whether the run was asked to stop.
 const LOOK: Duration = Duration::from_millis(50);
 /// So many messages of a program are heard, besides those of how far it is.
-const MOST_MESSAGES: usize = 10_000;
+const MOST_MESSAGES: usize = 1000;
 /// So long has the helper to end a program and itself.
 const PATIENCE: Duration = Duration::from_secs(8);
 

@@ -10,6 +10,9 @@ use crate::params::{CommandParams, EachRow};
 use crate::shell::{self, Misplaced};
 use crate::template::Template;
 
+/// What stands beside parameters in a stage's table: a parameter of that name is a slip.
+const BESIDE: [&str; 7] = ["uses", "inputs", "params", "foreach", "publish", "resources", "remove"];
+
 /// Placeholders that are no inputs.
 const OWN: [&str; 4] = ["params", "seed", "threads", "item"];
 
@@ -133,6 +136,11 @@ pub(super) fn check_templates(
         }
     }
     for name in params.own.keys().filter(|name| !used.contains(&format!("params.{name}"))) {
+        if BESIDE.contains(&name.as_str()) {
+            let advice = "write it in the stage's table, beside `params`";
+            problems.push(misdeclared(name, format!("`{name}` is no parameter"), advice));
+            continue;
+        }
         // The program may find it in its file of parameters; unless it is a slip of the pen.
         if let Some(known) = nearest(name, PARAMETERS) {
             let problem = format!("the parameter `{name}` stands in no argument");

@@ -98,7 +98,10 @@ fn own_file_system(order: &Order) -> Result<(), String> {
     for folder in SYSTEM {
         show(Path::new(folder), root)?;
     }
-    show(Path::new("/sys"), root)?;
+    if order.devices {
+        // With all that is mounted in it; graphics processors are looked for there.
+        show(Path::new("/sys"), root)?;
+    }
     if order.network {
         // Where some systems keep how names of hosts are looked up.
         show(Path::new("/run/systemd/resolve"), root)?;
