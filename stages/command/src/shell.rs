@@ -162,11 +162,8 @@ impl Reader {
             '\'' => self.around.push(Context::Single),
             '"' => self.around.push(Context::Double),
             '(' => self.open(),
-            ')' => {
-                if self.around.pop().is_none() {
-                    self.beyond("a parenthesis that closes nothing");
-                }
-            }
+            ')' if self.around.pop().is_none() => self.beyond("a parenthesis that closes nothing"),
+            ')' => {}
             _ if !is_end => self.word.push(character),
             _ => {}
         }
