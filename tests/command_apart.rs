@@ -74,6 +74,30 @@ fn links_in_place_of_outputs_lead_nowhere() {
 }
 
 #[test]
+fn pipes_and_links_among_outputs_hold_nobody_up() {
+    let made = "outputs = { made = \"folder\" }";
+    for script in [
+        "mkfifo {out.made}/p; echo x > {out.made}/x",
+        "mkfifo {out.made}/p; ln -s /dev/zero {out.made}/z; echo x > {out.made}/x; exit 3",
+    ] {
+        let workspace = Workspace::new();
+        workspace.write(
+            "p.toml",
+            format!("[stage.say]\nuses = \"command\"\n{made}\nparams = {{ shell = \"{script}\" }}\n"),
+        );
+        let ran = workspace.pipe(&["run", "p.toml"]);
+        assert_eq!(ran.code, 1, "{}", ran.stderr);
+        let run = fs::read_dir(workspace.path(".pipe/runs")).unwrap().flatten().next().unwrap().path();
+        let kept: Vec<_> = fs::read_dir(run.join("side/say/partial/made"))
+            .unwrap()
+            .flatten()
+            .map(|one| one.file_name())
+            .collect();
+        assert_eq!(kept, ["x"], "{script}");
+    }
+}
+
+#[test]
 fn rights_that_a_program_takes_away_do_no_harm() {
     let workspace =
         project("echo x > $1; chmod 000 $1; chmod 000 out/made; chmod 500 out; mkdir -m 000 tmp/shut", "");

@@ -272,7 +272,13 @@ pub(crate) fn file_label(label: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_=.,[]".contains(c);
     let safe = |c: char| if plain(c) && !"[]".contains(c) { c } else { '_' };
     let name: String = label.chars().map(safe).collect();
-    if label.chars().all(plain) { name } else { format!("{name}-{}", Digest::of(label.as_bytes()).short()) }
+    // Brackets within values could be taken for those around them, or for what stands in their place.
+    let inner = label.split_once('[').map_or("", |(_, inner)| inner.strip_suffix(']').unwrap_or(inner));
+    if label.chars().all(plain) && !inner.contains(['[', ']']) {
+        name
+    } else {
+        format!("{name}-{}", Digest::of(label.as_bytes()).short())
+    }
 }
 
 impl From<UpToDate> for Executed {

@@ -209,14 +209,18 @@ fn add_times(record: &mut InstanceRecord) {
     record.ended = Some(utc(now));
 }
 
-/// The digests of the files in a part of a folder, by their paths in the folder. One that cannot be read is left out.
+/// The digests of the files in a part of a folder, by their paths in the folder. One that cannot be read is left out, and so is what
+/// is no file: a link leads elsewhere, and a pipe has no end.
 fn digests_below(folder: &Path, part: &Path) -> BTreeMap<String, Digest> {
     let mut digests = BTreeMap::new();
     for entry in fs::read_dir(folder.join(part)).into_iter().flatten().flatten() {
         let path = part.join(entry.file_name());
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+        let Ok(kind) = entry.file_type() else { continue };
+        if kind.is_dir() {
             digests.extend(digests_below(folder, &path));
-        } else if let Ok((digest, _)) = File::open(entry.path()).and_then(Digest::of_reader) {
+        } else if kind.is_file()
+            && let Ok((digest, _)) = File::open(entry.path()).and_then(Digest::of_reader)
+        {
             digests.insert(path.display().to_string(), digest);
         }
     }

@@ -154,13 +154,14 @@ impl Folder {
         Ok(unlock(&self.work())?)
     }
 
-    /// Keeps what the program has left of its outputs for people to look at, in place of what was kept before. Nothing if there is
-    /// nothing.
+    /// Keeps the files that the program has left of its outputs for people to look at, in place of what was kept before; links and
+    /// what is no file are not kept. Nothing if there is nothing.
     ///
     /// # Errors
     /// When it cannot be moved.
     pub fn keep_partial(&self, place: &Path) -> io::Result<bool> {
         let out = self.work().join("out");
+        keep_files(&out)?;
         if !has_files(&out)? {
             return Ok(false);
         }
@@ -205,7 +206,21 @@ fn has_files(folder: &Path) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Moves a folder, to another disk if need be. Links are left behind.
+/// Removes what is neither a file nor a folder: a link leads elsewhere, and who opens a pipe waits for ever.
+fn keep_files(folder: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            keep_files(&entry.path())?;
+        } else if !kind.is_file() {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Moves a folder, to another disk if need be.
 fn move_folder(from: &Path, to: &Path) -> io::Result<()> {
     if fs::rename(from, to).is_ok() {
         return Ok(());

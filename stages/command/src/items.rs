@@ -192,7 +192,7 @@ fn collect(
 ///
 /// # Errors
 /// Two that have other columns.
-pub fn concatenated(gather: &Gather<'_>) -> Result<Vec<u8>, StageError> {
+pub fn concatenated(gather: &Gather<'_>, files: &[FileColumn]) -> Result<Vec<u8>, StageError> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let mut columns: Option<(Vec<String>, &str)> = None;
     for item in gather.items {
@@ -216,7 +216,7 @@ pub fn concatenated(gather: &Gather<'_>) -> Result<Vec<u8>, StageError> {
         for row in table.rows() {
             let cell = |column: &String| {
                 let written = table.written(row, column).unwrap_or_default();
-                given_by_row(gather, item, written).unwrap_or(written)
+                given_by_row(gather, files, item, written).unwrap_or(written)
             };
             writer.write_record(table.columns().iter().map(cell))?;
         }
@@ -225,8 +225,14 @@ pub fn concatenated(gather: &Gather<'_>) -> Result<Vec<u8>, StageError> {
 }
 
 /// What stands in an item's row, for a cell that says so: `{row.image_path}`.
-fn given_by_row<'a>(gather: &'a Gather<'_>, item: &GatheredItem, written: &str) -> Option<&'a str> {
+fn given_by_row<'a>(
+    gather: &'a Gather<'_>,
+    files: &[FileColumn],
+    item: &GatheredItem,
+    written: &str,
+) -> Option<&'a str> {
     let column = written.strip_prefix("{row.")?.strip_suffix('}')?;
+    let column = files.iter().find(|known| known.name == column)?.name;
     let row = gather.table.rows().get(*item.rows.first()?)?;
     gather.table.written(row, column)
 }

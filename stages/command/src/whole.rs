@@ -1,6 +1,6 @@
 //! A stage that runs its program once.
 
-use std::fs;
+use std::fs::{self, FileType};
 use std::path::{Path, PathBuf};
 
 use pipe_plugin::context::Context;
@@ -149,8 +149,9 @@ fn check_form(output: &OutputSpec, place: &Path) -> Result<(), StageError> {
     check_folder(output.name, place)?;
     let mut names = Vec::new();
     list(place, "", &mut names)?;
-    if let Some((link, _)) = names.iter().find(|(_, is_link)| *is_link) {
-        return refuse(format!("has the link {link}; it must be a file of its own"));
+    if let Some((other, kind)) = names.iter().find(|(_, kind)| !kind.is_file()) {
+        let what = if kind.is_symlink() { "the link" } else { "something that is no file," };
+        return refuse(format!("has {what} {other}; all that is in it must be files of its own"));
     }
     if names.is_empty() {
         return refuse("is an empty folder".to_string());
@@ -163,8 +164,8 @@ fn check_form(output: &OutputSpec, place: &Path) -> Result<(), StageError> {
     }
 }
 
-/// All files and links in a folder.
-fn list(folder: &Path, prefix: &str, names: &mut Vec<(String, bool)>) -> Result<(), StageError> {
+/// All that is in a folder and is no folder.
+fn list(folder: &Path, prefix: &str, names: &mut Vec<(String, FileType)>) -> Result<(), StageError> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().into_string().map_err(|name| {
@@ -177,7 +178,7 @@ fn list(folder: &Path, prefix: &str, names: &mut Vec<(String, bool)>) -> Result<
         let kind = entry.file_type()?;
         match kind.is_dir() {
             true => list(&entry.path(), &format!("{name}/"), names)?,
-            false => names.push((name, kind.is_symlink())),
+            false => names.push((name, kind)),
         }
     }
     Ok(())

@@ -142,8 +142,12 @@ impl PerItem for Declared {
     }
 
     fn gather(&self, _: &CommandParams, gather: &Gather<'_>) -> Result<Vec<(String, Piece)>, StageError> {
+        let input = self.items.as_ref().map_or("", |items| match items {
+            Items::Rows { input, .. } | Items::Files { input } => *input,
+        });
+        let files = self.files.get(input).map_or(&[][..], Vec::as_slice);
         let name = self.about.outputs.first().and_then(|output| output.form.file_name());
         let name = name.ok_or_else(|| StageError::message("a collection is not gathered"))?;
-        Ok(vec![(name.to_string(), Piece::Bytes(concatenated(gather)?))])
+        Ok(vec![(name.to_string(), Piece::Bytes(concatenated(gather, files)?))])
     }
 }
