@@ -311,11 +311,15 @@ fn put(folder: &mut Folder, input: &Input, place: &str, is_program: bool) -> Res
     Ok(place)
 }
 
-/// The foreach values of what made an artifact, as a name.
+/// The foreach values of what made an artifact, as a name: each value has one of its own, whatever it holds.
 fn words(input: &Input) -> String {
-    let words: Vec<String> = input.selector.iter().map(|(key, value)| format!("{key}={value}")).collect();
-    // Each value has a name of its own.
-    words.join(",").replace('%', "%25").replace('/', "%2F")
+    let escaped = |value: &str| {
+        let signs = [('%', "%25"), ('/', "%2F"), (',', "%2C"), ('=', "%3D")];
+        signs.iter().fold(value.to_string(), |value, (sign, code)| value.replace(*sign, code))
+    };
+    let words: Vec<String> =
+        input.selector.iter().map(|(key, value)| format!("{key}={}", escaped(value))).collect();
+    words.join(",")
 }
 
 /// Refuses a script as the program, when it is an input: what reads it would be found anywhere, and would not count.

@@ -97,6 +97,9 @@ fn ask(command: &str, software: &[String], host: &Host) -> Result<String, StageE
     let text = String::from_utf8_lossy(&bytes).trim().to_string();
     match status.success() {
         true => Ok(text),
-        false => Err(StageError::message(format!("it failed ({status}): {text}"))),
+        false => {
+            let beginning: String = text.chars().take(500).collect();
+            Err(StageError::message(format!("it failed ({status}): {beginning}")))
+        }
     }
 }
