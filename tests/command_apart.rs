@@ -331,4 +331,11 @@ fn what_a_stage_declares_is_the_same_for_all_its_instances_and_programs_count() 
     let path = format!("{}:/usr/bin:/bin", workspace.path("bin").display());
     let ran = workspace.pipe_with(&["run", "p.toml"], &[("PATH", &path)]);
     assert_eq!(ran.code, 0, "{}", ran.stderr);
+    // Also where the system has one of that name, beside the shell that runs the script.
+    fs::rename(workspace.path("bin/mytool"), workspace.path("bin/nproc")).unwrap();
+    workspace.write("p.toml", workspace.read("p.toml").replace("mytool", "nproc"));
+    let ran = workspace.pipe_with(&["run", "p.toml"], &[("PATH", &path)]);
+    assert_eq!(ran.code, 0, "{}", ran.stderr);
+    workspace.pipe_with(&["get", "latest", "say.made", "--to", "copied"], &[("PATH", &path)]);
+    assert_eq!(workspace.read("copied/made.txt"), "mine\n");
 }

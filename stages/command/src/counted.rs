@@ -84,7 +84,7 @@ fn with_interpreter(
     host: &Host,
 ) -> Result<Vec<(String, Program)>, StageError> {
     let program = find(name, params, host)?;
-    let interpreter = program.interpreter(host).transpose()?;
+    let interpreter = program.interpreter(&params.software, host).transpose()?;
     let of_script = interpreter.map(|interpreter| (format!("of {name}"), interpreter));
     Ok([(name.to_string(), program)].into_iter().chain(of_script).collect())
 }

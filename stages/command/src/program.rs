@@ -91,14 +91,14 @@ impl Program {
     }
 
     /// The program that reads it, if it is a script: what stands behind its `#!`.
-    pub fn interpreter(&self, host: &Host) -> Option<Result<Self, ProgramError>> {
+    pub fn interpreter(&self, software: &[String], host: &Host) -> Option<Result<Self, ProgramError>> {
         let line = first_line(&self.path)?;
         let mut words = line.strip_prefix("#!")?.split_whitespace();
         let first = words.next()?;
         let is_env = Path::new(first).file_name().is_some_and(|name| name == "env");
         let name =
             if is_env { words.find(|word| !word.starts_with('-') && !word.contains('='))? } else { first };
-        Some(Self::find(name, &[], host))
+        Some(Self::find(name, software, host))
     }
 
     /// What must be readable for it to run, besides a system's folders: the installation that it is part of, and itself.
@@ -209,9 +209,9 @@ mod tests {
         let path = format!("relative:{}:{}", at("tools").display(), at("venv/bin").display());
         let host = Host::new([("PATH".to_string(), path)], None);
         let script = Program::find("run", &[], &host).unwrap();
-        let python = script.interpreter(&host).unwrap().unwrap();
+        let python = script.interpreter(&[], &host).unwrap().unwrap();
         assert_eq!(python.path, at("venv/bin/python3"));
-        assert!(python.interpreter(&host).is_none());
+        assert!(python.interpreter(&[], &host).is_none());
         assert_eq!(python.installation(None), [at("python"), at("venv")]);
         assert_eq!(script.installation(None), [at("tools/run")]);
         assert_eq!(python.installation(Some(&at("venv"))), [at("python"), at("venv/bin/python3")]);

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use pipe_plugin::context::{Device, Machine};
 
 use crate::folder::MESSAGES;
-use crate::program::Program;
+use crate::program::{Program, is_of_system};
 
 /// Folders of a system with programs.
 const PROGRAMS: [&str; 6] = ["/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin"];
@@ -81,14 +81,16 @@ pub fn variables(given: &Given<'_>, machine: &Machine<'_>) -> BTreeMap<String, S
     variables
 }
 
-/// Where the program looks for others: beside those that it is started by, in software that it declares, in the system.
+/// Where the program looks for others: in software that it declares, beside the programs that count, in the system. The system's
+/// folders are last, whichever of these programs lie in them: else another program of the same name would run.
 fn path(given: &Given<'_>) -> String {
-    let beside = given.programs.iter().filter_map(|program| program.path.parent()).map(Path::to_path_buf);
+    let own = given.programs.iter().filter(|program| !is_of_system(&program.path));
+    let beside = own.filter_map(|program| program.path.parent()).map(Path::to_path_buf);
     let software = given.software.iter().map(|folder| Path::new(folder).join("bin"));
     let system = PROGRAMS.iter().map(PathBuf::from);
     let mut seen = BTreeSet::new();
-    let folders: Vec<String> = beside
-        .chain(software)
+    let folders: Vec<String> = software
+        .chain(beside)
         .chain(system)
         .filter(|folder| seen.insert(folder.clone()))
         .map(|folder| folder.display().to_string())

@@ -142,7 +142,8 @@ pub(super) fn check_templates(
             continue;
         }
         // The program may find it in its file of parameters; unless it is a slip of the pen.
-        if let Some(known) = nearest(name, PARAMETERS) {
+        let spoken_of = used.iter().filter_map(|name| name.strip_prefix("params."));
+        if let Some(known) = nearest(name, PARAMETERS.into_iter().chain(spoken_of)) {
             let problem = format!("the parameter `{name}` stands in no argument");
             problems.push(misdeclared(name, problem, &format!("did you mean `{known}`?")));
         }
