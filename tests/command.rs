@@ -348,7 +348,10 @@ fn what_is_wrong_with_a_declaration_is_told_at_its_place() {
         ("params = { run = [\"cat\", \"{params.x}\"], y = 1 }", "`{params.x}`: there is no such parameter"),
         ("params = { run = [\"cat\", \"{row.pid}\"] }", "`{row.pid}`: it runs once for all"),
         ("params = { run = [\"cat\"], retrys = 3 }", "did you mean `retry`"),
-        ("params = { run = [\"cat\", \"{params.threshold}\"], threshold = 1, treshold = 3 }", "did you mean `threshold`"),
+        (
+            "params = { run = [\"cat\", \"{params.threshold}\"], threshold = 1, treshold = 3 }",
+            "did you mean `threshold`",
+        ),
         ("params = { run = [\"cat\"], resources = { cpus = 2 } }", "`resources` is no parameter"),
         ("params = { y = 1 }", "a stage runs `run`, a program with its arguments, or `shell`"),
         (
