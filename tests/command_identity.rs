@@ -25,6 +25,7 @@ struct Project {
     workspace: Workspace,
     path: String,
     flavour: &'static str,
+    other: &'static str,
 }
 
 impl Project {
@@ -35,7 +36,7 @@ impl Project {
         workspace.write("data.csv", "pid,x\n1,2\n");
         workspace.write("folder/a.txt", "a");
         let path = format!("{}:/usr/bin:/bin", workspace.path("bin").display());
-        let project = Self { workspace, path, flavour: "plain" };
+        let project = Self { workspace, path, flavour: "plain", other: "x" };
         project.executable("bin/mybash", "#!/bin/bash\nexec bash \"$@\"\n");
         project.executable("bin/mytool", "#!/bin/bash\necho tool 1.0\n");
         project
@@ -49,7 +50,7 @@ impl Project {
     }
 
     fn pipe(&self, arguments: &[&str]) -> Ran {
-        let environment = [("PATH", self.path.as_str()), ("FLAVOUR", self.flavour), ("OTHER", "x")];
+        let environment = [("PATH", self.path.as_str()), ("FLAVOUR", self.flavour), ("OTHER", self.other)];
         let ran = self.workspace.pipe_with(arguments, &environment);
         assert_eq!(ran.code, 0, "{arguments:?}: {}\n{}", ran.stderr, ran.stdout);
         ran
@@ -127,7 +128,7 @@ fn what_a_result_follows_from_and_what_not() {
             p.edit("say.sh", "folder-of-scripts.sh");
         }),
         ("program touched", |p| p.executable("bin/mybash", "#!/bin/bash\nexec bash \"$@\"\n")),
-        ("a variable that is not declared", |p| p.path = p.path.clone()),
+        ("a variable that is not declared", |p| p.other = "y"),
         ("what is written into an input's folder by Python", |p| p.workspace.write(".hidden/x", "y")),
         ("strictness", |p| p.edit("threshold", "strict = true, threshold")),
         ("determinism", |p| p.edit("env =", "deterministic = false\nenv =")),

@@ -1,6 +1,7 @@
 //! `pipe logs`
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread::sleep;
@@ -65,13 +66,14 @@ fn unreadable(log: &LogFile, error: &std::io::Error) -> CliError {
 
 /// Tells what the logs say as they grow, until the run is over.
 fn follow(store: &Arc<Store>, run: &str, stage: Option<&str>) -> Result<(), CliError> {
-    let mut readers: BTreeMap<String, LogReader> = BTreeMap::new();
+    // By path: what an instance is called may only be known when it has ended.
+    let mut readers: BTreeMap<PathBuf, LogReader> = BTreeMap::new();
     let mut told = String::new();
     loop {
         // First, so that all is read of a run that ends meanwhile.
         let is_over = !is_running(store, run)?;
         for log in logs(store, run, stage)? {
-            let reader = readers.entry(log.instance.clone()).or_insert_with(|| LogReader::new(&log.path));
+            let reader = readers.entry(log.path.clone()).or_insert_with(|| LogReader::new(&log.path));
             let text = reader.read(is_over).map_err(|error| unreadable(&log, &error))?;
             if text.is_empty() {
                 continue;

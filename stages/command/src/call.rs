@@ -183,13 +183,7 @@ impl Call<'_> {
         let installed = programs.iter().flat_map(|program| program.installation(home));
         let readable = installed.chain(self.params.software.iter().map(PathBuf::from)).collect();
         let work = if isolation == Isolation::Namespaces { PathBuf::from(WORK) } else { folder.work() };
-        let given = Given {
-            programs: &programs,
-            software: &self.params.software,
-            declared: &self.params.env,
-            work: &work,
-            device: self.params.gpu.then_some(self.device),
-        };
+        let given = self.given(&programs, &work);
         Ok(Order {
             work: folder.work(),
             root: folder.root(),
@@ -204,18 +198,23 @@ impl Call<'_> {
         })
     }
 
+    /// What the program's environment is made of.
+    fn given<'g>(&'g self, programs: &'g [Program], work: &'g Path) -> Given<'g> {
+        Given {
+            programs,
+            software: &self.params.software,
+            declared: &self.params.env,
+            work,
+            device: self.params.gpu.then_some(self.device),
+        }
+    }
+
     /// What the helper is to do for a program in a container, which is closed off by that.
     fn contained(&self, folder: &Folder, inner: Vec<String>, image: &Path) -> Result<Order, StageError> {
         let (_, runtime) = container::runtime(&self.params.software, self.machine.host)?;
         let work = folder.work();
         let programs = [runtime];
-        let given = Given {
-            programs: &programs,
-            software: &self.params.software,
-            declared: &self.params.env,
-            work: &work,
-            device: self.params.gpu.then_some(self.device),
-        };
+        let given = self.given(&programs, &work);
         let [runtime] = &programs;
         Ok(Order {
             argv: container::command(runtime, image, &work, self.params.gpu, inner),

@@ -35,10 +35,7 @@ pub fn run_group(
     };
     let image = match call::image(context.inputs()) {
         Ok(image) => image,
-        Err(error) => {
-            let text = error.to_string();
-            return group.iter().map(|_| Err(StageError::message(text.clone()))).collect();
-        }
+        Err(error) => return failed(group, error),
     };
     let call = Call {
         declared,
@@ -68,13 +65,14 @@ pub fn run_group(
         let place = folder.work().join("out").join(output.name);
         Ok(group.iter().map(|item| collect(output, &extension, &place, item, prepared)).collect())
     });
-    ran.unwrap_or_else(|error| {
-        let text = error.to_string();
-        let mut first = Some(error);
-        let each =
-            group.iter().map(|_| Err(first.take().unwrap_or_else(|| StageError::message(text.clone()))));
-        each.collect()
-    })
+    ran.unwrap_or_else(|error| failed(group, error))
+}
+
+/// One error for all items; the first has it whole, with what it knows of its cause.
+fn failed(group: &[Item], error: StageError) -> Vec<Result<Vec<u8>, StageError>> {
+    let text = error.to_string();
+    let mut first = Some(error);
+    group.iter().map(|_| Err(first.take().unwrap_or_else(|| StageError::message(text.clone())))).collect()
 }
 
 /// The one output, and the extension of each item's file.
