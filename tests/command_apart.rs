@@ -114,11 +114,8 @@ fn rights_that_a_program_takes_away_do_no_harm() {
 }
 
 #[test]
-fn open_files_and_the_terminal_of_the_caller_are_not_the_programs() {
-    let workspace = project(
-        "ls /proc/self/fd > $1; (cat <&9) 2>&1 | head -n 1 >> $1; (: < /dev/tty) 2>&1 | wc -l >> $1; ps -o sid= -p $$ >> $1 2>/dev/null || true",
-        "",
-    );
+fn open_files_of_the_caller_are_not_the_programs() {
+    let workspace = project("(cat <&9) > $1 2>&1 || true", "");
     workspace.write("secret.txt", "secret\n");
     let pipe = env!("CARGO_BIN_EXE_pipe");
     let shell = format!("exec 9< secret.txt; exec {pipe} run p.toml");
@@ -126,7 +123,7 @@ fn open_files_and_the_terminal_of_the_caller_are_not_the_programs() {
     assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
     workspace.pipe_ok(&["get", "latest", "say.made", "--to", "copied"]);
     let told = workspace.read("copied/made.txt");
-    assert!(!told.contains("secret"), "{told}");
+    assert!(told.contains("9: Bad file descriptor"), "{told}");
 }
 
 #[test]

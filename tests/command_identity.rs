@@ -129,7 +129,7 @@ fn what_a_result_follows_from_and_what_not() {
         }),
         ("program touched", |p| p.executable("bin/mybash", "#!/bin/bash\nexec bash \"$@\"\n")),
         ("a variable that is not declared", |p| p.other = "y"),
-        ("what is written into an input's folder by Python", |p| p.workspace.write(".hidden/x", "y")),
+        ("what Python leaves in an input's folder", |p| p.workspace.write("folder/__pycache__/x.pyc", "y")),
         ("strictness", |p| p.edit("threshold", "strict = true, threshold")),
         ("determinism", |p| p.edit("env =", "deterministic = false\nenv =")),
         ("retries", |p| p.edit("threshold", "retry = { codes = [1] }, threshold")),

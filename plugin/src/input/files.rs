@@ -12,8 +12,8 @@ use super::file::Place;
 use super::{InputError, InputFile, list_items};
 use crate::stage::StageError;
 
-/// What file managers leave in folders; Apple's are hidden files.
-const LEFT_BY_SYSTEMS: [&str; 3] = ["Thumbs.db", "desktop.ini", "Desktop.ini"];
+/// What file managers, and Python beside its modules, leave in folders; Apple's are hidden files.
+const LEFT_BY_SYSTEMS: [&str; 4] = ["Thumbs.db", "desktop.ini", "Desktop.ini", "__pycache__"];
 
 /// A folder or a collection with known content.
 #[derive(Clone, Debug)]
