@@ -90,7 +90,7 @@ fn what_goes_wrong_is_told() {
     assert!(ran.stderr.contains("there is no Apptainer or Singularity on PATH"), "{}", ran.stderr);
     project.workspace.write("p.toml", MANIFEST.replace("env =", "tools = [\"bash --version\"]\nenv ="));
     let ran = project.pipe(&["check", "p.toml"]);
-    assert!(ran.stderr.contains("`tools` are asked on the host"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("`tools` are asked on the machine"), "{}", ran.stderr);
     project.workspace.write("p.toml", MANIFEST.replace("image.sif", "none.sif"));
     let ran = project.pipe(&["check", "p.toml"]);
     assert!(ran.code == 2 && ran.stderr.contains("there is no file none.sif"), "{}", ran.stderr);

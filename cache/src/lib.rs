@@ -13,6 +13,7 @@ mod atomic;
 mod blobs;
 mod claims;
 mod digest;
+mod environments;
 mod error;
 mod facts;
 mod index;
@@ -36,6 +37,7 @@ pub use atomic::{append, create_folder, create_new_folder, create_to_append, wri
 pub use blobs::Condition;
 pub use claims::{Claim, Claimed, Touched, Writer, process_mark};
 pub use digest::{Digest, Hasher, ParseDigestError};
+pub use environments::{Environment, Environments};
 pub use error::{Error, Result};
 pub use index::{Entry, Form, Index, IndexBuilder, check_name};
 #[cfg(debug_assertions)]

@@ -13,6 +13,7 @@ use crate::Digest;
 use crate::atomic::{create_folder, share_all, write_atomically};
 use crate::blobs::packs::Packs;
 use crate::claims::Claims;
+use crate::environments::Environments;
 use crate::error::{Error, Result};
 use crate::owner::{host_name, is_gone};
 use crate::results::Results;
@@ -43,6 +44,7 @@ pub struct Store {
     packs: Packs,
     results: Results,
     claims: Claims,
+    environments: Environments,
     /// The blobs' last stat signature, and when it was made.
     pub(crate) last_signature: Mutex<Option<(Instant, Option<Digest>)>>,
 }
@@ -71,6 +73,7 @@ impl Store {
             None => write_atomically(&path, format_line(FORMAT_VERSION).as_bytes())?,
         }
         let root = fs::canonicalize(root).map_err(Error::io("open", root))?;
+        let environments = Environments::new(&root.join("environments"));
         let packs = Packs::new(root.join("packs"));
         let results = Results::new(root.join("results"));
         let store = Self {
@@ -81,6 +84,7 @@ impl Store {
             packs,
             results,
             claims: Claims::default(),
+            environments,
             last_signature: Mutex::default(),
         };
         store.sweep_staging();
@@ -125,6 +129,14 @@ impl Store {
     /// The folder in which run records are kept.
     pub fn runs(&self) -> PathBuf {
         self.root.join("runs")
+    }
+
+    /// Software that stages have had made for them. A store over another one uses that one's.
+    pub fn environments(&self) -> &Environments {
+        match &self.under {
+            Some(under) => under.environments(),
+            None => &self.environments,
+        }
     }
 
     /// Lets the group of the store's folder read and write it, now and later.

@@ -20,6 +20,8 @@ pub struct Keep<'a> {
     pub blob: &'a dyn Fn(Digest) -> bool,
     /// Results, by fingerprint.
     pub result: &'a dyn Fn(Digest) -> bool,
+    /// Software, by when it was last used.
+    pub environment: &'a dyn Fn(SystemTime) -> bool,
     /// What is younger stays, too.
     pub grace: Duration,
 }
@@ -35,6 +37,8 @@ pub struct Swept {
     pub results: u64,
     /// States of unfinished work.
     pub resume_points: u64,
+    /// Folders of software.
+    pub environments: u64,
 }
 
 /// What is in a store.
@@ -90,6 +94,10 @@ impl Store {
         }
         let (blobs, bytes) = self.packs().retain(&is_kept, &is_old, dry)?;
         swept.blobs += blobs;
+        swept.bytes += bytes;
+        let is_kept = |used| (keep.environment)(used) || !is_past(used, keep.grace);
+        let (environments, bytes) = self.environments().sweep(&is_kept, dry)?;
+        swept.environments = environments;
         swept.bytes += bytes;
         Ok(swept)
     }
@@ -175,7 +183,8 @@ fn remove_unfinished(folder: &Path, depth: usize) {
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
         let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-        if is_folder && depth < 4 && !path.ends_with("runs") {
+        let is_others = path.ends_with("runs") || path.ends_with("environments");
+        if is_folder && depth < 4 && !is_others {
             remove_unfinished(&path, depth + 1);
         } else if entry.file_name().to_string_lossy().starts_with(WRITING) && is_older(&path, DAY) {
             let _ = fs::remove_file(path);
@@ -188,7 +197,11 @@ const UNFINISHED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 fn is_older(path: &Path, age: Duration) -> bool {
     let modified = fs::metadata(path).and_then(|metadata| metadata.modified());
-    modified.is_ok_and(|time| SystemTime::now().duration_since(time).is_ok_and(|found| found >= age))
+    modified.is_ok_and(|time| is_past(time, age))
+}
+
+fn is_past(time: SystemTime, age: Duration) -> bool {
+    SystemTime::now().duration_since(time).is_ok_and(|found| found >= age)
 }
 
 fn remove(path: &Path, dry: bool) -> Result<()> {
@@ -211,7 +224,7 @@ mod tests {
         let store = Store::open(folder.path()).unwrap();
         let (kept, dead) = (store.put(&[1; 99_999]).unwrap(), store.put(&[2; 99_999]).unwrap());
         let is_kept = |digest| digest == kept;
-        let keep = |grace| Keep { blob: &is_kept, result: &|_| true, grace };
+        let keep = |grace| Keep { blob: &is_kept, result: &|_| true, environment: &|_| true, grace };
         let day = Duration::from_secs(86_400);
         assert_eq!(store.sweep(&keep(day), false).unwrap(), Swept::default());
         let expected = Swept { blobs: 1, bytes: 99_999, ..Swept::default() };
@@ -230,7 +243,7 @@ mod tests {
         let two_days_ago = SystemTime::now() - Duration::from_secs(48 * 3600);
         fs::File::create(&old).unwrap().set_modified(two_days_ago).unwrap();
         fs::File::create(&young).unwrap();
-        let keep = Keep { blob: &|_| true, result: &|_| true, grace: Duration::ZERO };
+        let keep = Keep { blob: &|_| true, result: &|_| true, environment: &|_| true, grace: Duration::ZERO };
         store.sweep(&keep, false).unwrap();
         assert!(!old.exists() && young.exists());
     }

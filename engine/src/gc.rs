@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use pipe_cache::{Digest, Error, Form, Keep, Store, Swept};
 
 use crate::record::{
-    InstanceRecord, RecordError, RunHead, Shared, read_head, read_own, read_shared, run_ids,
+    InstanceRecord, RecordError, RunHead, Shared, read_head, read_own, read_shared, run_ids, utc,
 };
 
 /// A run that has not ended counts as going on for so long, and one that ended badly as unfinished.
@@ -71,6 +71,7 @@ pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, R
     let mut is_full = false;
     let mut finished = HashSet::new();
     let mut is_unfinished = false;
+    let mut oldest: Option<String> = None;
     for id in ids {
         let Some(head) = read_whole_head(store, &id)? else { continue };
         is_unfinished |= is_going_on(&head)
@@ -94,6 +95,11 @@ pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, R
         }
         reached.add(more);
         kept_bytes += bytes;
+        oldest =
+            Some(oldest.map_or_else(
+                || head.header.started.clone(),
+                |oldest| oldest.min(head.header.started.clone()),
+            ));
         collected.runs.push(id);
     }
     if is_unfinished {
@@ -103,6 +109,8 @@ pub fn collect(store: &Store, wanted: &Wanted, dry: bool) -> Result<Collected, R
     let keep = Keep {
         blob: &|digest| reached.blobs.contains(&digest),
         result: &|fingerprint| reached.fingerprints.contains(&fingerprint),
+        // A run begins before it uses software.
+        environment: &|used| oldest.as_ref().is_some_and(|oldest| utc(used) >= *oldest),
         grace: wanted.grace,
     };
     collected.swept = store.sweep(&keep, dry)?;

@@ -167,7 +167,14 @@ impl<S: Whole> Trial<'_, S> {
             reporter: &heard,
             cancel: &cancel,
             resume: store.resume_point(pipe_cache::Digest::of(b"trial"), "any"),
-            machine: Machine { host: &host, scratch: folder.path(), cpus: 1, memory_bytes: 0, strict: false },
+            machine: Machine {
+                host: &host,
+                scratch: folder.path(),
+                environments: store.environments(),
+                cpus: 1,
+                memory_bytes: 0,
+                strict: false,
+            },
         });
         self.kind.run(&self.params, &mut context)?;
         let mut ran = heard.0.into_inner().unwrap_or_else(PoisonError::into_inner);

@@ -28,18 +28,20 @@ pub(crate) fn gc(arguments: &GcArguments) -> Result<ExitCode, CliError> {
             "version": VERSION, "dry_run": arguments.dry_run, "kept_runs": collected.runs,
             "kept_bytes": collected.kept_bytes, "removed_blobs": swept.blobs, "removed_bytes": swept.bytes,
             "removed_results": swept.results, "removed_resume_points": swept.resume_points,
+            "removed_environments": swept.environments,
         }));
         return Ok(ExitCode::SUCCESS);
     }
     let verb = if arguments.dry_run { "would remove" } else { "removed" };
     render::out(&format!(
-        "kept {} runs, {}\n{verb} {} blobs, {}; {} results; {} states of unfinished work",
+        "kept {} runs, {}\n{verb} {} blobs, {}; {} results; {} states of unfinished work; {} environments",
         collected.runs.len(),
         render::size(collected.kept_bytes),
         swept.blobs,
         render::size(swept.bytes),
         swept.results,
-        swept.resume_points
+        swept.resume_points,
+        swept.environments
     ));
     Ok(ExitCode::SUCCESS)
 }

@@ -242,7 +242,8 @@ impl Worker<'_> {
     /// What an instance may take of the machine.
     fn machine<'m>(&'m self, instance: &Instance, scratch: &'m Path) -> Machine<'m> {
         let Resources { cpus, memory_bytes, .. } = instance.resources;
-        Machine { host: self.binder.registry.host(), scratch, cpus, memory_bytes, strict: self.strict }
+        let (host, environments) = (self.binder.registry.host(), self.binder.store.environments());
+        Machine { host, scratch, environments, cpus, memory_bytes, strict: self.strict }
     }
 
     fn instance(&self, position: usize) -> Result<&Instance, StageError> {

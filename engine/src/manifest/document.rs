@@ -76,6 +76,10 @@ pub struct StageTable {
     pub strict: Option<bool>,
     /// For a stage that runs a program: an image for Apptainer or Singularity to run it in.
     pub container: Option<String>,
+    /// For a stage that runs a program: a lock of Python packages, which are installed once.
+    pub venv: Option<String>,
+    /// For a stage that runs a program: a lock of conda packages, which are installed once.
+    pub conda: Option<String>,
     /// For a stage that runs a program: whether it may use the network.
     pub network: Option<bool>,
     /// For a stage that runs a program: whether it computes on the device of the run.
@@ -85,8 +89,10 @@ pub struct StageTable {
 }
 
 /// The keys with which a stage declares inputs and outputs of its own.
-pub(super) const DECLARED: [&str; 12] = [
+pub(super) const DECLARED: [&str; 14] = [
     "container",
+    "venv",
+    "conda",
     "outputs",
     "each",
     "files",

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use pipe_cache::Environments;
+
 use crate::host::Host;
 
 /// What a running kind may take of the machine; no result may follow from it, but for the host's variables that a kind
@@ -13,6 +15,8 @@ pub struct Machine<'a> {
     /// A folder for files that are needed while it runs, on the disk on which results are kept. Whoever makes files in it removes
     /// them.
     pub scratch: &'a Path,
+    /// Software that is made once and used by many.
+    pub environments: &'a Environments,
     /// Processors that it may keep busy.
     pub cpus: usize,
     /// Memory that it may take in bytes; 0 if nobody says.

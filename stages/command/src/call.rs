@@ -12,7 +12,7 @@ use pipe_plugin::stage::StageError;
 
 use crate::container::{self, IMAGE};
 use crate::counted::{programs, started, text};
-use crate::declaration::{Declared, all_templates};
+use crate::declaration::{Declared, all_templates, is_software};
 use crate::failure;
 use crate::folder::{Folder, PARAMETERS};
 use crate::helper::{Isolation, Order, WORK};
@@ -173,8 +173,8 @@ impl Call<'_> {
             return self.contained(folder, argv, image);
         }
         let programs: Vec<Program> =
-            programs(self.params, host)?.into_iter().map(|(_, program)| program).collect();
-        match (argv.first_mut(), started(self.params, host)?.first()) {
+            programs(self.params, None, host)?.into_iter().map(|(_, program)| program).collect();
+        match (argv.first_mut(), started(self.params, None, host)?.first()) {
             (Some(first), Some((_, program))) => *first = program.path.display().to_string(),
             (Some(first), None) => refuse_script(&folder.work().join(&*first), first)?,
             (None, _) => {}
@@ -264,7 +264,7 @@ impl Call<'_> {
     ) -> Result<(), StageError> {
         let program = self.params.run.first().map(|first| Template::parse(first));
         let program = program.as_ref().and_then(Template::lone);
-        for (name, given) in inputs.iter().filter(|(name, _)| *name != IMAGE) {
+        for (name, given) in inputs.iter().filter(|(name, _)| !is_software(name)) {
             let place = match &**given {
                 [Input { value: InputValue::Rows(rows), .. }] => {
                     let columns = self.declared.files.get(name.as_str()).map_or(&[][..], Vec::as_slice);

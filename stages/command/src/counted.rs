@@ -10,6 +10,7 @@ use serde_json::Value;
 
 use crate::container;
 use crate::declaration::Declared;
+use crate::environment;
 use crate::params::CommandParams;
 use crate::program::Program;
 use crate::template::Template;
@@ -19,7 +20,7 @@ use crate::tools;
 ///
 /// # Errors
 /// A program, tool or folder of software that is not there, or a tool that fails.
-pub fn environment(
+pub fn of_machine(
     declared: &Declared,
     params: &CommandParams,
     host: &Host,
@@ -28,9 +29,9 @@ pub fn environment(
     if let Some(folder) = params.software.iter().find(|folder| !Path::new(folder).exists()) {
         return Err(StageError::message(format!("there is no {folder}, which `software` names")));
     }
-    let programs = match declared.is_contained {
-        true => vec![container::runtime(&params.software, host)?],
-        false => programs(params, host)?,
+    let programs = match declared.software {
+        Some(container::IMAGE) => vec![container::runtime(&params.software, host)?],
+        environment => programs(params, environment, host)?,
     };
     for (name, program) in programs {
         let digest = host.once(&format!("program {}", program.path.display()), || {
@@ -48,9 +49,18 @@ pub fn environment(
     Ok(found)
 }
 
-/// The programs that count: that which is started, and those that answer as tools.
-pub fn programs(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)>, StageError> {
-    let mut found = started(params, host)?;
+/// The programs that count: that which is started, and those that answer as tools. With an `environment` that need not have been made
+/// yet, what it is made with, and no program of its own.
+///
+/// # Errors
+/// When one is not there.
+pub fn programs(
+    params: &CommandParams,
+    environment: Option<&str>,
+    host: &Host,
+) -> Result<Vec<(String, Program)>, StageError> {
+    let mut found = environment::counted(environment, params, host)?;
+    found.extend(started(params, environment, host)?);
     for command in &params.tools {
         let name = tools::program(command)?;
         if !found.iter().any(|(known, _)| *known == name) {
@@ -61,7 +71,14 @@ pub fn programs(params: &CommandParams, host: &Host) -> Result<Vec<(String, Prog
 }
 
 /// The program that is started, and what reads it if it is a script. None where an input of the stage is the program.
-pub fn started(params: &CommandParams, host: &Host) -> Result<Vec<(String, Program)>, StageError> {
+///
+/// # Errors
+/// When it is not there.
+pub fn started(
+    params: &CommandParams,
+    environment: Option<&str>,
+    host: &Host,
+) -> Result<Vec<(String, Program)>, StageError> {
     let Some(first) = params.run.first() else {
         return Ok(vec![("bash".to_string(), find("bash", params, host)?)]);
     };
@@ -74,6 +91,10 @@ pub fn started(params: &CommandParams, host: &Host) -> Result<Vec<(String, Progr
         None => Err(StageError::message(format!("{first:?} names no program"))
             .advise("name a program, or give {INPUT} alone for one that is an input")),
     })?;
+    if environment.is_some() && !name.contains('/') {
+        // It is the environment's, and counts by the lock.
+        return Ok(Vec::new());
+    }
     with_interpreter(&name, params, host)
 }
 

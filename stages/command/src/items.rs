@@ -10,6 +10,7 @@ use pipe_plugin::table::Table;
 
 use crate::call::{self, Call, Prepared};
 use crate::declaration::{Declared, Items};
+use crate::environment::equipped;
 use crate::folder::Folder;
 use crate::params::CommandParams;
 use crate::tables;
@@ -33,13 +34,17 @@ pub fn run_group(
         [first, .., last] => format!("{} to {}", first.name, last.name),
         [] => return Vec::new(),
     };
-    let image = match call::image(context.inputs()) {
-        Ok(image) => image,
+    let prepared = call::image(context.inputs()).and_then(|image| {
+        let (machine, cancel) = (context.machine(), context.cancel());
+        Ok((image, equipped(params, context.inputs(), machine, cancel, context.reporter())?))
+    });
+    let (image, equipped) = match prepared {
+        Ok(prepared) => prepared,
         Err(error) => return failed(group, error),
     };
     let call = Call {
         declared,
-        params,
+        params: &equipped.params,
         machine: context.machine(),
         reporter: context.reporter(),
         cancel: context.cancel(),

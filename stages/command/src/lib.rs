@@ -20,6 +20,7 @@ mod call;
 mod container;
 mod counted;
 mod declaration;
+mod environment;
 mod failure;
 mod folder;
 mod helper;

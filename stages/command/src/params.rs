@@ -37,6 +37,14 @@ pub struct CommandParams {
     /// An image for Apptainer or Singularity to run the program in. It counts by its content.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// A lock of Python packages, as `pip freeze` or `uv pip compile` write it: they are installed once into an environment in the
+    /// cache, and `python3` is that environment's. The lock counts by its content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub venv: Option<String>,
+    /// A lock of conda packages, as `conda list --explicit --md5` writes it: they are installed once into an environment in the cache,
+    /// whose programs are found first. It counts by its content.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub conda: Option<String>,
     /// Whether the program may use the network.
     pub network: bool,
     /// Whether it computes on the device of the run: `--device cuda` gives each instance one, in `CUDA_VISIBLE_DEVICES`.
@@ -64,6 +72,8 @@ impl Default for CommandParams {
             tools: Vec::new(),
             software: Vec::new(),
             container: None,
+            venv: None,
+            conda: None,
             network: false,
             gpu: false,
             deterministic: true,

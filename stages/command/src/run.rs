@@ -83,8 +83,11 @@ pub fn run(order: &Order, host: &Host, cancel: &Cancel, reporter: &dyn Report) -
     follow(order, host, cancel, &log, &hear)
 }
 
-/// Starts the helper and follows it to its end.
-fn follow(
+/// Starts the helper and follows it to its end: each line of output to `log`, each message to `hear`.
+///
+/// # Errors
+/// As [`run`].
+pub fn follow(
     order: &Order,
     host: &Host,
     cancel: &Cancel,

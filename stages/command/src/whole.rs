@@ -8,6 +8,7 @@ use pipe_plugin::stage::{OutputForm, OutputSpec, StageError};
 
 use crate::call::{self, Call, Prepared};
 use crate::declaration::Declared;
+use crate::environment::equipped;
 use crate::folder::Folder;
 use crate::params::CommandParams;
 use crate::tables;
@@ -23,9 +24,11 @@ pub fn run_whole(
 ) -> Result<(), StageError> {
     let partial = context.side_path("partial")?;
     let context = &*context;
+    let equipped =
+        equipped(params, context.all_inputs(), context.machine(), context.cancel(), context.reporter())?;
     let call = Call {
         declared,
-        params,
+        params: &equipped.params,
         machine: context.machine(),
         reporter: context.reporter(),
         cancel: context.cancel(),

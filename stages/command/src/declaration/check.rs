@@ -6,6 +6,7 @@ use pipe_plugin::stage::Misdeclared;
 use pipe_plugin::table::nearest;
 
 use super::read::Form;
+use super::special;
 use crate::params::{CommandParams, EachRow};
 use crate::shell::{self, Misplaced};
 use crate::template::Template;
@@ -17,8 +18,10 @@ const BESIDE: [&str; 7] = ["uses", "inputs", "params", "foreach", "publish", "re
 const OWN: [&str; 4] = ["params", "seed", "threads", "item"];
 
 /// The parameters that are not a program's own.
-const PARAMETERS: [&str; 14] = [
+const PARAMETERS: [&str; 16] = [
     "container",
+    "venv",
+    "conda",
     "run",
     "shell",
     "outputs",
@@ -83,6 +86,22 @@ pub fn all_templates(params: &CommandParams) -> Vec<(&'static str, Template)> {
     run.chain(shell).collect()
 }
 
+/// Where the program's software comes from: the machine, or one of an image and two kinds of locks.
+fn check_software(params: &CommandParams, problems: &mut Vec<Misdeclared>) {
+    let named: Vec<&str> = special(params).map(|(name, _)| name).collect();
+    let [first, more @ ..] = &*named else { return };
+    for other in more {
+        let problem = format!("the stage has its software by `{first}` and by `{other}`");
+        problems.push(misdeclared(other, problem, "leave one of them out"));
+    }
+    if !params.tools.is_empty() {
+        let problem =
+            format!("`tools` are asked on the machine, but the program's software is that of `{first}`");
+        let advice = format!("leave `tools` out: what `{first}` names counts by its content");
+        problems.push(misdeclared("tools", problem, &advice));
+    }
+}
+
 /// Checks the texts with placeholders, and gives the names of these.
 pub(super) fn check_templates(
     params: &CommandParams,
@@ -96,14 +115,7 @@ pub(super) fn check_templates(
         (false, false) => problems.push(misdeclared("shell", both, "leave one of them out")),
         _ => {}
     }
-    if params.container.is_some() && !params.tools.is_empty() {
-        let advice = "leave `tools` out: what is in the image counts by its content";
-        problems.push(misdeclared(
-            "tools",
-            "`tools` are asked on the host, but the program runs in a container",
-            advice,
-        ));
-    }
+    check_software(params, problems);
     let first = params.run.first().map(|first| Template::parse(first));
     if let Some(name) = first
         .iter()

@@ -15,6 +15,7 @@ pub use self::check::all_templates;
 use self::check::{check_files, check_templates, misdeclared};
 use self::read::{Form, items, outputs};
 use crate::container::IMAGE;
+use crate::environment::{CONDA, VENV};
 use crate::params::{CommandParams, EachRow};
 
 /// What a stage declares. It lives as long as the process, like kinds do.
@@ -26,8 +27,8 @@ pub struct Declared {
     pub files: BTreeMap<&'static str, Vec<FileColumn>>,
     /// What it runs once for.
     pub items: Option<Items>,
-    /// Whether its program runs in a container.
-    pub is_contained: bool,
+    /// The input that is its program's software, if that is not the machine's.
+    pub software: Option<&'static str>,
 }
 
 /// What a stage runs once for.
@@ -47,6 +48,24 @@ pub enum Items {
     },
 }
 
+/// Inputs that are a program's software, and what they are.
+const SOFTWARE: [(&str, &str); 3] = [
+    (IMAGE, "an image for Apptainer or Singularity"),
+    (VENV, "a lock of Python packages"),
+    (CONDA, "a lock of conda packages"),
+];
+
+/// What a stage names as its program's software.
+fn special(params: &CommandParams) -> impl Iterator<Item = (&'static str, &String)> {
+    let given = [&params.container, &params.venv, &params.conda];
+    SOFTWARE.into_iter().zip(given).filter_map(|((name, _), given)| Some((name, given.as_ref()?)))
+}
+
+/// Whether an input is a program's software, and nothing that it is given.
+pub fn is_software(input: &str) -> bool {
+    SOFTWARE.iter().any(|(name, _)| *name == input)
+}
+
 /// What a stage declares, the same for the same declaration.
 ///
 /// # Errors
@@ -64,9 +83,8 @@ pub fn declared(base: &About, declaration: &Declaration<'_>) -> Result<&'static 
         return Err(problems);
     }
     let mut inputs = declaration.inputs.to_vec();
-    if params.container.is_some() && !inputs.iter().any(|input| input == IMAGE) {
-        inputs.push(IMAGE.to_string());
-    }
+    let of_software: Vec<String> = special(&params).map(|(name, _)| name.to_string()).collect();
+    inputs.extend(of_software.into_iter().filter(|name| !declaration.inputs.contains(name)));
     // The same however it was given.
     inputs.sort();
     let draft = Draft { base, params: &params, inputs: &inputs, items, outputs, used };
@@ -130,7 +148,10 @@ impl Draft<'_> {
         Declared {
             about: Box::leak(Box::new(about)),
             files: self.params.files.iter().map(|(input, names)| (text(input), columns(names))).collect(),
-            is_contained: self.inputs.iter().any(|input| input == IMAGE),
+            software: SOFTWARE
+                .into_iter()
+                .map(|(name, _)| name)
+                .find(|name| self.inputs.iter().any(|input| input == name)),
             items: self.items.as_ref().map(|(input, rows)| match rows {
                 Some(rows) => Items::Rows { input: text(input), rows: rows.clone() },
                 None => Items::Files { input: text(input) },
@@ -139,9 +160,8 @@ impl Draft<'_> {
     }
 
     fn input(&self, name: &str) -> InputSpec {
-        if name == IMAGE {
-            let summary = "an image for Apptainer or Singularity";
-            return InputSpec::new(IMAGE, InputForm::File, summary).also_parameter();
+        if let Some((name, summary)) = SOFTWARE.into_iter().find(|(known, _)| *known == name) {
+            return InputSpec::new(name, InputForm::File, summary).also_parameter();
         }
         let of_items = self.items.as_ref().filter(|(input, _)| input == name).map(|(_, rows)| rows.is_some());
         let form = match (of_items, self.params.files.contains_key(name)) {

@@ -12,7 +12,7 @@ use pipe_plugin::stage::{
 use pipe_plugin::table::Table;
 
 use crate::call::Call;
-use crate::counted::environment;
+use crate::counted::of_machine;
 use crate::declaration::{Declared, Items, declared};
 use crate::items::{concatenated, run_group};
 use crate::params::{CommandParams, Each, EachRow};
@@ -97,7 +97,7 @@ impl Stage for Declared {
         params: &CommandParams,
         host: &Host,
     ) -> Result<BTreeMap<String, String>, StageError> {
-        environment(self, params, host)
+        of_machine(self, params, host)
     }
 }
 

@@ -1,0 +1,90 @@
+//! Making an environment by the tools that its packages are installed with.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use pipe_plugin::context::{Cancel, Machine, Report};
+use pipe_plugin::stage::StageError;
+
+use super::Maker;
+use crate::helper::{Isolation, Order};
+use crate::run::follow;
+
+/// What of the caller's environment has no part in an environment that is made: it would change what is installed, or where.
+const LEFT_OUT: [&str; 6] = ["PYTHON", "VIRTUAL_ENV", "CONDA_", "MAMBA_", "PIP_TARGET", "PIP_PREFIX"];
+
+/// Makes the environment of a lock in an empty folder. Addresses of packages and proxies are the caller's.
+///
+/// # Errors
+/// The last lines of the tool that failed.
+pub(super) fn environment(
+    maker: &Maker,
+    lock: &str,
+    folder: &Path,
+    machine: &Machine<'_>,
+    cancel: &Cancel,
+    reporter: &dyn Report,
+) -> Result<(), StageError> {
+    let work = tempfile::Builder::new().prefix("environment-").tempdir_in(machine.scratch)?;
+    let lock_path = work.path().join("lock.txt");
+    fs::write(&lock_path, lock)?;
+    let (lock_path, place) = (lock_path.display().to_string(), folder.display().to_string());
+    let run = |argv: &[&str]| run(argv, work.path(), machine, cancel, reporter);
+    match maker {
+        Maker::Python(python) => {
+            run(&[&python.path.display().to_string(), "-m", "venv", &place])?;
+            let python = folder.join("bin/python3").display().to_string();
+            let pip = [&*python, "-m", "pip", "--no-input", "--disable-pip-version-check"];
+            // Nothing but the lock's packages, and all that these need among them.
+            run(&[&pip[..], &["install", "--no-deps", "--progress-bar", "off", "-r", &lock_path]].concat())?;
+            run(&[&pip[..], &["check"]].concat())
+        }
+        Maker::Conda(manager) => run(&[
+            &manager.path.display().to_string(),
+            "create",
+            "--yes",
+            "--prefix",
+            &place,
+            "--file",
+            &lock_path,
+        ]),
+    }
+}
+
+fn run(
+    argv: &[&str],
+    work: &Path,
+    machine: &Machine<'_>,
+    cancel: &Cancel,
+    reporter: &dyn Report,
+) -> Result<(), StageError> {
+    let is_left_out = |name: &str| LEFT_OUT.iter().any(|prefix| name.starts_with(prefix));
+    let given = machine.host.variables().filter(|(name, _)| !is_left_out(name));
+    let mut variables: BTreeMap<String, String> =
+        given.map(|(name, value)| (name.to_string(), value.to_string())).collect();
+    variables.insert("TMPDIR".to_string(), work.display().to_string());
+    let order = Order {
+        work: work.to_path_buf(),
+        argv: argv.iter().map(|word| (*word).to_string()).collect(),
+        variables,
+        network: true,
+        isolation: Isolation::None,
+        ..Order::default()
+    };
+    let ran = follow(&order, machine.host, cancel, &|line| reporter.log(line), &|_| {})?;
+    let problem = match (ran.ending.code, ran.ending.problem) {
+        (Some(0), None) => return Ok(()),
+        (_, Some(problem)) => problem,
+        (Some(code), None) => format!("exit code {code}"),
+        (None, None) => "it was ended by a signal".to_string(),
+    };
+    let last = ran.last.iter().rev().take(12).rev().map(|line| format!("\n  {line}")).collect::<String>();
+    Err(StageError::message(format!(
+        "the environment could not be made: {}: {problem}{last}",
+        argv.join(" ")
+    ))
+    .advise(
+        "the stage's log has all of it; an environment that could not be made is begun anew by the next run",
+    ))
+}
