@@ -7,9 +7,11 @@ mod support;
 use regex::Regex;
 use support::Workspace;
 
-const COMMANDS: [&[&str]; 26] = [
+const COMMANDS: [&[&str]; 28] = [
     &[],
     &["run"],
+    &["sweep"],
+    &["sweep", "show"],
     &["check"],
     &["plan"],
     &["graph"],

@@ -174,6 +174,7 @@ impl Running {
     fn obey(&self, command: Command) -> Result<ExitCode, CliError> {
         match command {
             Command::Run(options) => commands::run::run(&options, self),
+            Command::Sweep(options) => commands::sweep::sweep(&options, self),
             Command::Check(options) => commands::check::check(&options, self.registry()),
             Command::Plan(options) => commands::plan::plan(&options, self),
             Command::Graph(options) => commands::graph::graph(&options, self.registry()),

@@ -117,6 +117,24 @@ fn broken(line: &str, width: usize) -> String {
     format!("{}\n{}", part(&characters[..end]), wrapped(&part(&characters[end..]), width))
 }
 
+/// Rows as lines, each column as wide as its widest cell.
+pub(crate) fn columns(rows: &[Vec<String>]) -> Vec<String> {
+    let count = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| console::measure_text_width(cell)).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..count).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| console::pad_str(cell, *width, console::Alignment::Left, None));
+        cells.collect::<Vec<_>>().join("  ").trim_end().to_string()
+    };
+    rows.iter().map(line).collect()
+}
+
 /// Writes a text on stdout. A reader that has gone away is no error; anything else is told once, and
 /// `output_is_lost` from then on.
 pub fn out(text: &str) {

@@ -35,6 +35,7 @@ pub mod session;
 pub mod sha256;
 mod signature;
 mod stats;
+pub mod sweep;
 pub mod view;
 
 pub use pipe_plugin::{code, context, export, foreign, host, input, requests, stage, table};

@@ -28,7 +28,6 @@ struct Reading {
 pub(crate) fn look(session: &Session<'_>, pipeline: &Pipeline) -> Vec<Finding> {
     let mut tables: BTreeMap<PathBuf, Reading> = BTreeMap::new();
     let mut findings: Vec<Finding> = pipeline.unused_variables.iter().map(unused_variable).collect();
-    findings.extend(pipeline.sweep.first().map(|(key, origin)| not_swept(key, origin)));
     for instance in &pipeline.instances {
         for binding in instance.inputs.iter() {
             for source in binding.sources.iter() {
@@ -55,11 +54,6 @@ pub(crate) fn look(session: &Session<'_>, pipeline: &Pipeline) -> Vec<Finding> {
         }
     }
     findings
-}
-
-fn not_swept(key: &str, origin: &Origin) -> Finding {
-    let message = format!("`{key}` in [sweep] changes nothing: combinations are checked, and none is run");
-    Finding::warning(origin.to_string(), message).advise(format!("run each value with `--set {key}=VALUE`"))
 }
 
 fn unused_variable((name, origin): &(String, Origin)) -> Finding {

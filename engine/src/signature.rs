@@ -87,7 +87,7 @@ impl Binder<'_> {
         signature.text(about.name);
         signature.text(self.registry.code(about.name).as_bytes());
         signature.text(instance.params.to_string());
-        signature.text(if about.random { self.pipeline.seed.to_string() } else { String::new() });
+        signature.text(if about.random { instance.seed.to_string() } else { String::new() });
         signature.text(if about.device { self.device.kind() } else { "" });
         signature.text(self.pipeline.root.as_os_str().as_encoded_bytes());
         signature

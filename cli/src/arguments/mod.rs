@@ -2,6 +2,7 @@
 
 mod device;
 mod provenance;
+mod sweep;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ pub(crate) use self::provenance::{
     AuditArguments, DiffArguments, ExportArguments, LeavingRun, PackArguments, PackedOutputs, ProvenanceForm,
     WhyArguments,
 };
+pub(crate) use self::sweep::{SweepArguments, SweepShowArguments};
 use crate::progress::Verbosity;
 
 /// Runs experiments that a TOML manifest describes, and computes only what has no result yet.
@@ -28,6 +30,8 @@ pub(crate) struct CommandLine {
 pub(crate) enum Command {
     /// Run a pipeline; stages with a known result are not run again
     Run(RunArguments),
+    /// Run all points of a manifest's [sweep], or tell what they came to
+    Sweep(SweepArguments),
     /// Look for everything that is wrong with a manifest and its tables, without running it
     Check(CheckArguments),
     /// Tell what a run would do, and why
@@ -281,6 +285,7 @@ impl Command {
             Self::Gc(options) => options.output.json,
             Self::Cache(options) => options.output.json,
             Self::Stages(options) => options.output.json,
+            Self::Sweep(options) => options.shows_in_json(),
             Self::Run(_)
             | Self::Graph(_)
             | Self::Schema

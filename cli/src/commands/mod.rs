@@ -18,5 +18,6 @@ pub(crate) mod runs;
 pub(crate) mod schema;
 pub(crate) mod show;
 pub(crate) mod stages;
+pub(crate) mod sweep;
 pub(crate) mod why;
 pub(crate) mod worker;

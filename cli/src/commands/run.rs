@@ -5,8 +5,10 @@ use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use pipe_cache::Store;
 use pipe_engine::context::Cancel;
 use pipe_engine::event::{Event, Observer, Status, Summary};
+use pipe_engine::manifest::Pipeline;
 use pipe_engine::preflight::check_tables;
 use pipe_engine::record::{GitState, RecordEnder, SignatureError, Surroundings, read_head};
 use pipe_engine::run::{ExecutorChoice, RunOptions, WorkerCommand, run as run_pipeline};
@@ -21,23 +23,33 @@ use crate::{Running, findings, hub, panics, refusal, render, session};
 const PATIENCE: Duration = Duration::from_millis(1500);
 
 pub(crate) fn run(arguments: &RunArguments, running: &Running) -> Result<ExitCode, CliError> {
-    let outcome = run_or_refuse(arguments, running);
-    if let Err(error) = &outcome
-        && arguments.json
-    {
+    let load = || session::pipeline(&arguments.manifest, running.registry());
+    let outcome = run_loaded(arguments, running, &load, arguments.keep_going);
+    refused_in_json(arguments.json, outcome.map(|(summary, _)| exit_code(&summary)))
+}
+
+/// An outcome whose refusal has been told as events, if events are what is told.
+pub(super) fn refused_in_json(json: bool, outcome: Result<ExitCode, CliError>) -> Result<ExitCode, CliError> {
+    if let (Err(error), true) = (&outcome, json) {
         refusal::events(error).iter().for_each(|event| render::out(&event.to_string()));
     }
     outcome
 }
 
-fn run_or_refuse(arguments: &RunArguments, running: &Running) -> Result<ExitCode, CliError> {
+/// Runs a pipeline, which is loaded when all else is known to be in order.
+pub(super) fn run_loaded(
+    arguments: &RunArguments,
+    running: &Running,
+    load: &dyn Fn() -> Result<Pipeline, CliError>,
+    keep_going: bool,
+) -> Result<(Summary, Arc<Store>), CliError> {
     let devices = session::devices(arguments.device, running)?;
     let executor = executor(arguments)?;
     let key = session::signing_key(arguments.sign.as_ref())?;
     let verbosity = arguments.verbosity();
     let observer: Box<dyn Observer> =
         if arguments.json { Box::new(JsonLines(verbosity)) } else { Box::new(Display::new(verbosity)) };
-    let mut pipeline = session::pipeline(&arguments.manifest, running.registry())?;
+    let mut pipeline = load()?;
     let store = session::store(&pipeline, &arguments.manifest.cache)?;
     session::refuse_publishing_into(store.root(), &pipeline)?;
     let session = Session::new(running.registry(), &store, devices, !arguments.verify);
@@ -52,7 +64,8 @@ fn run_or_refuse(arguments: &RunArguments, running: &Running) -> Result<ExitCode
     if may_wait {
         session.look_once();
     }
-    let options = options(arguments, surroundings(&pipeline.root, running), executor);
+    let surroundings = surroundings(&pipeline.root, running);
+    let options = RunOptions { keep_going, ..options(arguments, surroundings, executor) };
     let cancel = Arc::new(Cancel::default());
     let signalled = Arc::clone(&cancel);
     // Without a handler an interrupt still leaves a good cache; it only ends less politely.
@@ -69,7 +82,7 @@ fn run_or_refuse(arguments: &RunArguments, running: &Running) -> Result<ExitCode
             code: exit::FAILED,
         })?;
     }
-    Ok(exit_code(&summary))
+    Ok((summary, store))
 }
 
 /// Notes where the run's record is, for what has no other way to know it.
@@ -127,7 +140,7 @@ fn executor(arguments: &RunArguments) -> Result<ExecutorChoice, CliError> {
     }
 }
 
-fn exit_code(summary: &Summary) -> ExitCode {
+pub(super) fn exit_code(summary: &Summary) -> ExitCode {
     match summary.status {
         Status::Ok => ExitCode::SUCCESS,
         Status::Failed => ExitCode::from(exit::FAILED),

@@ -153,11 +153,8 @@ impl Assessor<'_> {
             return vec![Reason::New];
         };
         let changes = bound.preimage.changes_since(&before);
-        let pipeline = self.binder.pipeline;
-        let mut reasons: Vec<Reason> = changes
-            .into_iter()
-            .map(|change| Reason::changed(change, (instance, &bound.filled), pipeline))
-            .collect();
+        let mut reasons: Vec<Reason> =
+            changes.into_iter().map(|change| Reason::changed(change, (instance, &bound.filled))).collect();
         // With another scope every item is another one; naming them would add nothing.
         if let Some(items) = bound.items.as_ref().filter(|_| reasons.is_empty())
             && let Some(before) = record.items.and_then(|listing| self.binder.store.read(listing).ok())
@@ -186,7 +183,7 @@ impl Assessor<'_> {
         };
         let changes = now.parameter_changes(&before).into_iter();
         let changes = changes.filter(|change| !is_filled || is_known(change));
-        let reason = |change| Reason::changed(change, (instance, &Filled::default()), self.binder.pipeline);
+        let reason = |change| Reason::changed(change, (instance, &Filled::default()));
         changes.map(reason).collect()
     }
 }

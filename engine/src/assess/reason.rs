@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::bind::Filled;
 use crate::lineage::{Change, ItemChanges};
-use crate::manifest::{InputBinding, Instance, Origin, Pipeline};
+use crate::manifest::{InputBinding, Instance, Origin};
 use crate::record::InstanceStatus;
 
 /// A reason for computing an instance.
@@ -52,15 +52,11 @@ pub enum Reason {
 
 impl Reason {
     /// A change of an instance's preimage, with where the present value comes from: written, or filled in.
-    pub(super) fn changed(
-        change: Change,
-        (instance, filled): (&Instance, &Filled),
-        pipeline: &Pipeline,
-    ) -> Self {
+    pub(super) fn changed(change: Change, (instance, filled): (&Instance, &Filled)) -> Self {
         let origin = match &change {
             Change::Parameter { name, .. } => Some(origin_of_parameter(name, instance, filled)),
             Change::Input { input, after: Some(_), .. } => origin_of_input(input, instance),
-            Change::Seed { .. } => Some(pipeline.seed_origin.to_string()),
+            Change::Seed { .. } => Some(instance.seed_origin.to_string()),
             Change::Device { .. } => Some("command line".to_string()),
             _ => None,
         };

@@ -176,7 +176,7 @@ impl Binder<'_> {
         let mut preimage = Preimage {
             kind: about.name.to_string(),
             code: self.registry.code(about.name).to_string(),
-            seed: about.random.then_some(self.pipeline.seed),
+            seed: about.random.then_some(instance.seed),
             device: about.device.then(|| self.device.kind().to_string()),
             environment: self.environment(instance, params)?,
             ..Preimage::default()

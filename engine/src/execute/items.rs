@@ -32,7 +32,7 @@ impl Worker<'_> {
     ) -> ItemContext<'a> {
         ItemContext::new(ItemContextParts {
             inputs,
-            seed: if instance.kind.about().random { self.binder.pipeline.seed } else { 0 },
+            seed: if instance.kind.about().random { instance.seed } else { 0 },
             reporter,
             cancel: &self.cancel,
             secrets: &self.secrets,

@@ -39,7 +39,7 @@ impl Worker<'_> {
             inputs: &bound.inputs,
             outputs: &staging,
             side: self.run_folder.join(SIDE).join(file_label(&instance.label)),
-            seed: if about.random { self.binder.pipeline.seed } else { 0 },
+            seed: if about.random { instance.seed } else { 0 },
             device: attempt.device,
             reporter: attempt.reporter,
             cancel: &self.cancel,

@@ -95,7 +95,7 @@ impl JobFile {
             keep_going: worker.keep_going,
             verify,
             root: pipeline.root.clone(),
-            seed: pipeline.seed,
+            seed: instance.seed,
             position: job.position,
             instance: InstanceValues::of(instance, code, &makers)?,
             upstream: job.upstream.iter().map(upstream).collect::<Option<_>>()?,
@@ -207,7 +207,7 @@ impl JobFile {
         }
         let instance = registry
             .kind_of(kind, self.instance.params(), &self.instance.input_names())
-            .and_then(|kind| self.instance.to_instance(kind, &instances));
+            .and_then(|kind| self.instance.to_instance(kind, self.seed, &instances));
         instances.push(instance.ok_or_else(|| JobError::Code { kind: kind.clone() })?);
         Ok(Pipeline {
             name: String::new(),
@@ -220,7 +220,6 @@ impl JobFile {
             publish: Vec::new(),
             resolved: Value::Null,
             unused_variables: Vec::new(),
-            sweep: Vec::new(),
         })
     }
 }

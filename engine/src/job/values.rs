@@ -102,7 +102,7 @@ impl InstanceValues {
     }
 
     /// The instance, which takes inputs from those before it; `None` if the kind has no such input or output.
-    pub(super) fn to_instance(&self, kind: Kind, before: &[Instance]) -> Option<Instance> {
+    pub(super) fn to_instance(&self, kind: Kind, seed: u64, before: &[Instance]) -> Option<Instance> {
         let input = |values: &InputValues| {
             let sources = values.sources.iter().map(|source| source.to_source(before));
             Some(InputBinding {
@@ -123,6 +123,8 @@ impl InstanceValues {
             params: self.params.clone().into(),
             origins: ParamOrigins::somewhere(&self.written),
             inputs: self.inputs.iter().map(input).collect::<Option<_>>()?,
+            seed,
+            seed_origin: Origin::Default,
             resources: self.resources,
             is_last: self.is_last,
         })
@@ -180,6 +182,8 @@ impl Upstream {
             params: Value::Object(serde_json::Map::new()).into(),
             origins: ParamOrigins::somewhere(&[]),
             inputs: Arc::from([]),
+            seed: 0,
+            seed_origin: Origin::Default,
             resources: Resources::usual(kind.about()),
             is_last: false,
         }

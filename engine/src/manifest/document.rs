@@ -20,7 +20,8 @@ pub struct ManifestDocument {
     pub stage: BTreeMap<String, StageTable>,
     /// Named sets of overrides, chosen with `--profile`.
     pub profile: BTreeMap<String, BTreeMap<String, serde_json::Value>>,
-    /// Overrides to try in every combination with `pipe sweep`: each key has a list of values.
+    /// Overrides to try in every combination with `pipe sweep`: each key has a list of values. `points`, `zip`, `sample`, `when` and
+    /// `skip` say which go together.
     pub sweep: BTreeMap<String, serde_json::Value>,
 }
 
@@ -49,6 +50,8 @@ pub struct StageTable {
     pub params: BTreeMap<String, serde_json::Value>,
     /// One instance for each value; several keys give their product. A key is also a parameter.
     pub foreach: BTreeMap<String, Vec<serde_json::Value>>,
+    /// The seed given to the stage, if it draws random numbers (default: the pipeline's).
+    pub seed: Option<u64>,
     /// A folder that the outputs are copied to when the run ends.
     pub publish: Option<String>,
     /// What an instance needs while it runs.

@@ -8,13 +8,13 @@ use super::node::Node;
 use super::pipeline::{InputBinding, InputSource, Instance};
 use super::problem::{Problem, Problems};
 use super::references::{Reference, StagesByName, check_reference, parse};
-use super::stage_table::{GivenInput, StageSpec};
+use super::stage_table::{GivenInput, Seed, StageSpec};
 use super::variants::{Variant, label};
 use crate::graph;
 use crate::stage::InputSpec;
 
 /// Makes the instances, in an order in which inputs come first.
-pub(super) fn bind(stages: &[StageSpec], root: &Path, problems: &mut Problems) -> Vec<Instance> {
+pub(super) fn bind(stages: &[StageSpec], seed: &Seed, root: &Path, problems: &mut Problems) -> Vec<Instance> {
     let known = StagesByName::new(stages);
     // The instances of a stage stand together, in the order of its variants.
     let mut first = vec![0; stages.len()];
@@ -44,6 +44,8 @@ pub(super) fn bind(stages: &[StageSpec], root: &Path, problems: &mut Problems) -
                 params: Arc::clone(&variant.params),
                 origins: variant.origins.clone(),
                 inputs: bound,
+                seed: spec.seed.as_ref().unwrap_or(seed).value,
+                seed_origin: spec.seed.as_ref().unwrap_or(seed).origin.clone(),
                 resources: spec.resources,
                 is_last: true,
             });

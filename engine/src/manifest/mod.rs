@@ -28,5 +28,6 @@ pub use layers::Overrides;
 pub use node::{Location, Origin, Source};
 pub use pipeline::{InputBinding, InputSource, Instance, ParamOrigins, Pipeline};
 pub use problem::{ManifestError, Problem};
-pub use resolve::{load_pipeline, recorded_pipeline};
+pub use resolve::{load_pipeline, load_sweep, recorded_pipeline};
 pub use resources::Resources;
+pub use sweep::Point;

@@ -35,8 +35,6 @@ pub struct Pipeline {
     pub resolved: Value,
     /// Variables that are given and used nowhere, with the places that give them.
     pub unused_variables: Vec<(String, Origin)>,
-    /// The keys of `[sweep]`, with the places that give them.
-    pub sweep: Vec<(String, Origin)>,
 }
 
 impl Pipeline {
@@ -90,6 +88,10 @@ pub struct Instance {
     pub origins: ParamOrigins,
     /// Its inputs by name, in the kind's order; instances that are given the same share them.
     pub inputs: Arc<[InputBinding]>,
+    /// The seed that it is given, if its kind draws random numbers.
+    pub seed: u64,
+    /// Where the seed comes from.
+    pub seed_origin: Origin,
     /// What it needs while it runs.
     pub resources: Resources,
     /// Whether nothing builds on it.

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 
 use super::document::document_schema;
 use super::layers::{self, Layers, Overrides};
-use super::node::{Content, Node, Origin};
+use super::node::{Node, Origin};
 use super::pipeline::{InputSource, Instance, Pipeline};
 use super::problem::{ManifestError, Problem, Problems};
+use super::stage_table::Seed;
+use super::sweep::Point;
 use super::{instances, references, schema_check, stage_table, sweep};
 use crate::bind::shown_path;
 use crate::graph;
@@ -30,9 +32,33 @@ pub fn load_pipeline(
 ) -> Result<Pipeline, ManifestError> {
     let mut problems = Problems::default();
     let layers = layers::load(path, overrides, &mut problems)?;
-    let sweep = sweep::check(&layers.unresolved, registry, &mut problems);
+    sweep::check(&layers.unresolved, registry, &mut problems);
     let (pipeline, problems) = resolve(layers, (path, overrides), registry, problems)?;
-    problems.or(Pipeline { sweep, ..pipeline })
+    problems.or(pipeline)
+}
+
+/// Reads a manifest and resolves all points of its `[sweep]` as one pipeline, in which what points share is there once. A value in
+/// `overrides` that is a list, or has several separated by commas, is a key of the sweep; one that is not takes the place of
+/// the sweep's values.
+///
+/// # Errors
+/// Everything that is wrong with the manifest, and with the first point that is wrong.
+pub fn load_sweep(
+    path: &Path,
+    overrides: &Overrides,
+    registry: &Registry,
+) -> Result<(Pipeline, Vec<Point>), ManifestError> {
+    let mut problems = Problems::default();
+    let (plain, swept) = sweep::split_overrides(overrides);
+    let layers = layers::load(path, &plain, &mut problems)?;
+    let points = sweep::points(layers.unresolved.get("sweep"), &swept, &mut problems);
+    let (tree, points) = sweep::union((&layers.tree, &layers.unresolved), &points, registry, &mut problems);
+    if !problems.is_empty() {
+        return Err(problems.into_error());
+    }
+    let layers = Layers { tree, ..layers };
+    let (pipeline, problems) = resolve(layers, (path, overrides), registry, problems)?;
+    Ok((problems.or(pipeline)?, points))
 }
 
 /// The pipeline of a run that is over, out of what its record keeps of the manifest: with variables and overrides put in,
@@ -78,30 +104,25 @@ fn resolve(
         references::check(&stages, &layers.root, &mut problems);
         return Err(problems.into_error());
     }
-    let instances = instances::bind(&stages, &layers.root, &mut problems);
     let pipeline_table = layers.tree.get("pipeline");
+    let seed = Seed::read(pipeline_table);
+    let seed = seed.unwrap_or(Seed { value: DEFAULT_SEED, origin: Origin::Default });
+    let instances = instances::bind(&stages, &seed, &layers.root, &mut problems);
     let text = |key: &str| pipeline_table.and_then(|table| table.get(key)?.as_text());
     let stem = path.file_stem().map_or("pipeline".into(), |stem| stem.to_string_lossy());
     let name = text("name").unwrap_or(&stem).to_string();
-    let seed_node = pipeline_table.and_then(|table| table.get("seed"));
-    let seed = match seed_node.map(|node| &node.content) {
-        Some(Content::Integer(seed)) => u64::try_from(*seed).unwrap_or(DEFAULT_SEED),
-        _ => DEFAULT_SEED,
-    };
-    let seed_origin = seed_node.map_or(Origin::Default, |node| node.origin.clone());
     let publish = read_publish(&layers.tree, &layers.root, &instances, &mut problems);
     let pipeline = Pipeline {
         name,
         manifest: path.to_path_buf(),
         root: layers.root,
-        seed,
-        seed_origin,
+        seed: seed.value,
+        seed_origin: seed.origin,
         overrides: overrides.clone(),
         instances,
         publish,
         resolved: layers.tree.to_json(),
         unused_variables: layers.unused_variables,
-        sweep: Vec::new(),
     };
     Ok((pipeline, problems))
 }

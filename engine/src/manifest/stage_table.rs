@@ -1,7 +1,7 @@
 //! Reading a `[stage.…]` table: its kind, its inputs, its resources. What its references lead to is not known here.
 
 use super::declared;
-use super::node::{Node, Origin};
+use super::node::{Content, Node, Origin};
 use super::problem::{Problem, Problems, did_you_mean};
 use super::resources::Resources;
 use super::variants::{Variant, read_foreach, read_variants};
@@ -24,6 +24,24 @@ pub(crate) struct StageSpec {
     pub(crate) variants: Vec<Variant>,
     pub(crate) foreach: Vec<String>,
     pub(crate) resources: Resources,
+    /// The seed of its own, if it is given one.
+    pub(crate) seed: Option<Seed>,
+}
+
+/// A seed and where it is written.
+#[derive(Clone)]
+pub(crate) struct Seed {
+    pub(crate) value: u64,
+    pub(crate) origin: Origin,
+}
+
+impl Seed {
+    /// The seed in a table; one that is no whole number is refused elsewhere.
+    pub(super) fn read(table: Option<&Node>) -> Option<Self> {
+        let node = table?.get("seed")?;
+        let Content::Integer(value) = node.content else { return None };
+        Some(Self { value: u64::try_from(value).ok()?, origin: node.origin.clone() })
+    }
 }
 
 /// Reads all stages.
@@ -42,7 +60,10 @@ fn read_stage(
     registry: &Registry,
     problems: &mut Problems,
 ) -> Option<StageSpec> {
-    if name.is_empty() || !name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_') {
+    // A sweep adds the digest by which versions of a stage are told apart.
+    let (own, digest) = name.split_once('@').unwrap_or((name, "0"));
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if own.is_empty() || !own.chars().all(is_plain) || !digest.chars().all(|c| c.is_ascii_hexdigit()) {
         let message = format!("`{name}` cannot be a stage's name: use letters, digits, `-` and `_`");
         problems.add(Problem::at(origin.clone(), "stage-name", message));
     }
@@ -71,6 +92,7 @@ fn read_stage(
         variants,
         foreach,
         resources,
+        seed: Seed::read(Some(node)),
     })
 }
 
