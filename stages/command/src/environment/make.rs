@@ -64,6 +64,8 @@ fn run(
     let mut variables: BTreeMap<String, String> =
         given.map(|(name, value)| (name.to_string(), value.to_string())).collect();
     variables.insert("TMPDIR".to_string(), work.display().to_string());
+    // Whatever the caller's configuration of pip says: packages go into the environment.
+    variables.insert("PIP_USER".to_string(), "0".to_string());
     let order = Order {
         work: work.to_path_buf(),
         argv: argv.iter().map(|word| (*word).to_string()).collect(),
