@@ -45,7 +45,7 @@ pub enum PointState {
 }
 
 /// A metric with its interval, if it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Metric {
     /// Its value; none where it is not a number.
     pub value: Option<f64>,

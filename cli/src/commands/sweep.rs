@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::run::{exit_code, refused_in_json, run_loaded};
 use crate::arguments::{RunArguments, SweepArguments, SweepShowArguments};
-use crate::error::CliError;
+use crate::error::{CliError, exit};
 use crate::progress::Verbosity;
 use crate::{Running, hub, render, session};
 
@@ -80,7 +80,12 @@ fn show(arguments: &SweepShowArguments) -> Result<ExitCode, CliError> {
     if arguments.output.json {
         render::json(&json!({ "version": VERSION, "points": points }));
     } else if arguments.csv {
-        render::out(&csv(&points));
+        let table = csv(&points).map_err(|error| CliError::Other {
+            message: format!("the points cannot be written as CSV: {error}"),
+            help: "`--json` has the same".to_string(),
+            code: exit::FAILED,
+        })?;
+        render::out(&table);
     } else {
         render::out_fitted(&text(&points, &arguments.metric));
     }
@@ -167,34 +172,23 @@ fn told(metric: &Metric) -> String {
 }
 
 /// All values and metrics, a row for each point.
-fn csv(points: &[PointResult]) -> String {
+fn csv(points: &[PointResult]) -> Result<String, csv::Error> {
     let keys: BTreeSet<&String> = points.iter().flat_map(|point| point.values.keys()).collect();
     let metrics: BTreeSet<&String> = points.iter().flat_map(|point| point.metrics.keys()).collect();
-    let heads =
-        ["point", "state"].into_iter().map(str::to_string).chain(keys.iter().map(|key| (*key).clone()));
+    let heads = ["point", "state"].into_iter().map(str::to_string).chain(keys.iter().copied().cloned());
     let of_metric = |name: &&String| [(*name).clone(), format!("{name}/low"), format!("{name}/high")];
-    let mut lines = vec![line(heads.chain(metrics.iter().flat_map(of_metric)))];
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(heads.chain(metrics.iter().flat_map(of_metric)))?;
     for point in points {
         let number = |number: Option<f64>| number.map(|number| number.to_string()).unwrap_or_default();
         let first = [point.name.clone(), point.state.word().to_string()].into_iter();
         let values = keys.iter().map(|key| point.values.get(*key).map(plain).unwrap_or_default());
         let metrics = metrics.iter().flat_map(|name| {
-            let metric = point.metrics.get(*name);
-            [
-                number(metric.and_then(|metric| metric.value)),
-                number(metric.and_then(|metric| metric.low)),
-                number(metric.and_then(|metric| metric.high)),
-            ]
+            let metric = point.metrics.get(*name).copied().unwrap_or_default();
+            [metric.value, metric.low, metric.high].map(number)
         });
-        lines.push(line(first.chain(values).chain(metrics)));
+        writer.write_record(first.chain(values).chain(metrics))?;
     }
-    lines.join("\n")
-}
-
-fn line(cells: impl Iterator<Item = String>) -> String {
-    let quoted = |cell: String| match cell.contains([',', '"', '\n']) {
-        true => format!("\"{}\"", cell.replace('"', "\"\"")),
-        false => cell,
-    };
-    cells.map(quoted).collect::<Vec<_>>().join(",")
+    let bytes = writer.into_inner().map_err(csv::IntoInnerError::into_error)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -47,12 +47,7 @@ pub(in super::super) fn points(space: &Space) -> Result<Vec<Assignment>, Problem
     let mut seen = HashSet::new();
     let mut points = Vec::new();
     for number in 0..all {
-        let mut rest = number;
-        let mut chosen: Vec<usize> = Vec::with_capacity(lengths.len());
-        for length in lengths.iter().rev() {
-            chosen.push(rest % length);
-            rest /= length;
-        }
+        let mut chosen = digits(number, lengths.iter().rev());
         chosen.reverse();
         points.extend(space.point(&chosen).filter(|point| seen.insert(name(point))));
     }
@@ -79,16 +74,19 @@ pub(super) fn combinations(lengths: &[usize]) -> Vec<Vec<usize>> {
     let longest = lengths.iter().copied().max().unwrap_or(0).min(VALUES);
     let each = (0..longest).map(|turn| lengths.iter().map(|length| turn % length).collect());
     let all = lengths.iter().fold(1_usize, |all, length| all.saturating_mul(*length));
-    let further = (0..all.min(COMBINATIONS)).map(|number| {
-        let mut rest = number;
-        let mut digit = |length: &usize| {
-            let digit = rest % length;
-            rest /= length;
-            digit
-        };
-        lengths.iter().map(&mut digit).collect()
-    });
+    let further = (0..all.min(COMBINATIONS)).map(|number| digits(number, lengths.iter()));
     if lengths.is_empty() { Vec::new() } else { each.chain(further).collect() }
+}
+
+/// A position on each axis for a number, the first axis running fastest.
+fn digits<'a>(number: usize, lengths: impl Iterator<Item = &'a usize>) -> Vec<usize> {
+    let mut rest = number;
+    let digit = |length: &usize| {
+        let digit = rest % length;
+        rest /= length;
+        digit
+    };
+    lengths.map(digit).collect()
 }
 
 /// A manifest's tree with a point's values in it, and variables put in.
