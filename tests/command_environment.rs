@@ -187,9 +187,14 @@ fn an_environment_that_was_begun_is_made_anew() {
 #[test]
 fn what_is_no_whole_lock_is_refused_and_nothing_is_left() {
     let Some(project) = Project::new() else { return };
+    project.lock(&["greeting>=1.0"]);
+    for command in ["check", "plan", "run"] {
+        let ran = project.0.pipe(&[command, "p.toml"]);
+        let told = "line 3: `greeting>=1.0` does not say one version";
+        assert!(ran.code == 2 && ran.stderr.contains(told), "{command}: {}{}", ran.stdout, ran.stderr);
+    }
     for (packages, told) in [
-        (&["greeting>=1.0"][..], "line 3: `greeting>=1.0` does not say one version"),
-        (&["polite==1.0"], "polite 1.0 requires greeting, which is not installed"),
+        (&["polite==1.0"][..], "polite 1.0 requires greeting, which is not installed"),
         (&["greeting==3.0"], "No matching distribution found for greeting==3.0"),
     ] {
         project.lock(packages);
@@ -202,6 +207,9 @@ fn what_is_no_whole_lock_is_refused_and_nothing_is_left() {
     project.0.write("p.toml", MANIFEST.replace("[\"greet\"", "[\"cp\", \"/etc/hostname\""));
     let ran = project.run(&[]);
     assert!(ran.stdout.contains("the stage's environment has no program `cp`"), "{}", ran.stdout);
+    project.0.write("p.toml", MANIFEST.replace("[\"greet\"", "[\"nosuch\", \"x\""));
+    let ran = project.run(&[]);
+    assert!(ran.stdout.contains("the stage's environment has no program `nosuch`"), "{}", ran.stdout);
     let more = |words: &str| MANIFEST.replacen("venv =", &format!("{words}\nvenv ="), 1);
     for (words, told) in [
         ("tools = [\"python3 --version\"]", "`tools` are asked on the machine"),
@@ -214,10 +222,78 @@ fn what_is_no_whole_lock_is_refused_and_nothing_is_left() {
     }
 }
 
+/// A Python elsewhere than in the system's folders leads an environment there: links to it must hold, whatever begins.
+#[test]
+fn an_environments_python_is_the_one_that_runs() {
+    let Some(project) = Project::new() else { return };
+    let python = fs::canonicalize("/usr/bin/python3");
+    let python = python.or_else(|_| fs::canonicalize("/usr/local/bin/python3")).unwrap();
+    fs::create_dir_all(project.0.path("own/bin")).unwrap();
+    std::os::unix::fs::symlink(python, project.0.path("own/bin/python3")).unwrap();
+    let path = format!("{}:/usr/bin:/bin", project.0.path("own/bin").display());
+    project.0.write("tell.py", "import sys, greeting\nopen(sys.argv[1], 'w').write(sys.prefix)\n");
+    let stage = |name: &str, params: &str| {
+        format!(
+            "[stage.{name}]\nuses = \"command\"\nvenv = \"requirements.txt\"\ninputs = {{ script = \"tell.py\" }}\n\
+             outputs = {{ made = \"made.txt\" }}\nparams = {{ {params} }}\n"
+        )
+    };
+    let script = stage("script", r#"shell = "python3 {script} {out.made}""#);
+    let console = stage("console", r#"shell = "greet {out.made}; test -s {script}""#);
+    project.0.write("p.toml", script + &console);
+    let ran = project.0.pipe_with(&["run", "p.toml", "--json"], &[("PATH", &path)]);
+    assert_eq!((ran.code, ran.count("executed")), (0, 2), "{}", ran.stdout);
+    assert!(project.made("script.made", "made.txt").ends_with(project.environments()[0].to_str().unwrap()));
+}
+
+#[test]
+fn what_pip_is_told_elsewhere_decides_nothing() {
+    let Some(project) = Project::new() else { return };
+    let at = |name: &str| project.0.path(name).display().to_string();
+    let variables =
+        [("PIP_DRY_RUN", "1"), ("PIP_ROOT", &at("root")), ("PIP_USER", "1"), ("PIP_TARGET", &at("target"))];
+    let ran = project.0.pipe_with(&["run", "p.toml", "--json"], &variables);
+    assert_eq!((ran.code, ran.count("executed")), (0, 2), "{}", ran.stdout);
+    // A file of pip's may say where packages come from, and more. What it leads elsewhere is not taken for installed.
+    project.lock(&["greeting==2.0"]);
+    project.0.write("pip.conf", format!("[install]\ntarget = {}\n", at("target")));
+    let ran = project.0.pipe_with(&["run", "p.toml", "--json"], &[("PIP_CONFIG_FILE", &at("pip.conf"))]);
+    assert!(ran.code == 1 && ran.stdout.contains("not in the environment: greeting"), "{}", ran.stdout);
+    assert_eq!(project.environments().len(), 1, "none is marked as whole");
+    assert_eq!(project.executed(&[]), ["greet", "itself"]);
+}
+
+#[test]
+fn a_shared_cache_keeps_its_programs() {
+    let Some(project) = Project::new() else { return };
+    project.executed(&[]);
+    project.0.pipe_ok(&["cache", "share"]);
+    let claims = fs::read_dir(project.0.path(".pipe/environments")).unwrap().flatten();
+    let modes: Vec<u32> = claims
+        .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "claim"))
+        .map(|entry| entry.metadata().unwrap().permissions().mode() & 0o777)
+        .collect();
+    assert_eq!(modes, [0o660]);
+    let environment = project.environments().remove(0);
+    let modified = || fs::metadata(environment.join("pyvenv.cfg")).unwrap().modified().unwrap();
+    let first = modified();
+    assert_eq!(project.executed(&["--force", "itself"]), ["itself"]);
+    assert_eq!(modified(), first);
+    // One that is made later is the group's, too.
+    project.lock(&["greeting==2.0"]);
+    project.executed(&[]);
+    for environment in project.environments() {
+        let mode = |name: &str| fs::metadata(environment.join(name)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode("bin/greet"), mode("pyvenv.cfg")), (0o770, 0o660));
+    }
+}
+
 /// Installs a program that tells the lock which it was given.
 const MICROMAMBA: &str = r#"#!/bin/bash
 while [ "$1" != --prefix ]; do shift; done
 prefix=$2; lock=$4
+# As the real one does of what is no environment.
+[ -e "$prefix" ] && { echo "Non-conda folder exists at prefix" >&2; exit 1; }
 mkdir -p "$prefix/bin" "$prefix/conda-meta"
 printf '#!/bin/bash\necho "%s" > "$1"\n' "$(tail -n 1 "$lock")" > "$prefix/bin/hello"
 chmod +x "$prefix/bin/hello"

@@ -167,13 +167,24 @@ fn share_folder(folder: &Path) {
     }
 }
 
+/// Gives a folder that another program has made in a cache, and all in it, to the group, if the cache is a group's.
+#[cfg(unix)]
+pub(crate) fn share_made(folder: &Path) -> Result<()> {
+    if is_shared(parent(folder)) { share_all(folder) } else { Ok(()) }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn share_made(_folder: &Path) -> Result<()> {
+    Ok(())
+}
+
 /// Whether a file is a key, which stays its owner's.
 #[cfg(unix)]
 fn is_secret(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "key")
 }
 
-/// Gives a folder and all in it to its group, but for keys.
+/// Gives a folder and all in it to its group, but for keys. Programs stay programs; links are left alone.
 #[cfg(unix)]
 pub(crate) fn share_all(folder: &Path) -> Result<()> {
     use std::os::unix::fs::PermissionsExt as _;
@@ -186,7 +197,9 @@ pub(crate) fn share_all(folder: &Path) -> Result<()> {
         if kind.is_dir() {
             share_all(&entry.path())?;
         } else if kind.is_file() && !is_secret(&entry.path()) {
-            set(&entry.path(), 0o660)?;
+            let is_program =
+                entry.metadata().is_ok_and(|metadata| metadata.permissions().mode() & 0o100 != 0);
+            set(&entry.path(), if is_program { 0o770 } else { 0o660 })?;
         }
     }
     Ok(())

@@ -1,18 +1,20 @@
 //! Folders of software that are made once and used by many runs, each named by a digest of all that decides its content.
 //!
-//! Software knows where it lies, so a folder is made where it stays. A mark beside it is written last: it tells what the folder
-//! holds, by names, sizes and times. A folder without a mark, or with another content, is broken and made again. Whoever uses a
-//! folder holds its claim together with others, whoever makes or removes it holds it alone. The store does not know what is in them.
+//! Software knows where it lies, so a folder is made where it stays. A mark beside it is written last: it tells where the folder is and
+//! what it holds, by names, sizes and times. A folder without a mark, in another place or with another content, is broken and made
+//! again. Whoever uses a folder holds its claim together with others, whoever makes or removes it holds it alone. The store does not
+//! know what is in them.
 
 use std::collections::HashMap;
 use std::fs::{self, File, TryLockError};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use walkdir::WalkDir;
 
-use crate::atomic::{create_folder, write_atomically};
+use crate::atomic::{create_folder, create_to_append, share_made, write_atomically};
 use crate::error::{Error, Result};
 use crate::{Digest, Hasher};
 
@@ -41,7 +43,8 @@ impl Environments {
         Self { root: root.to_path_buf(), whole: Arc::default() }
     }
 
-    /// The folder of that name. If it is not there, or not as it was made, `make` makes it, which one process does at a time.
+    /// The folder of that name. If it is not as it was made, what is there is removed, and `make` makes it, which one process does at a
+    /// time.
     /// `is_wanted` is asked while another process holds it, and may give up by an error.
     ///
     /// # Errors
@@ -69,8 +72,8 @@ impl Environments {
             hold(&claim_path, || claim.try_lock(), is_wanted)?;
             if !self.is_whole(&place)? {
                 place.remove()?;
-                create_folder(&place.folder)?;
                 make(&place.folder)?;
+                share_made(&place.folder)?;
                 write_atomically(&place.mark, mark(&place.folder)?.as_bytes())?;
             }
         }
@@ -137,14 +140,20 @@ impl Place {
     fn remove(&self) -> Result<()> {
         // The mark goes first, so that half a folder is never taken for a whole one.
         fs::remove_file(&self.mark).or_else(crate::sweep::absent).map_err(Error::io("remove", &self.mark))?;
-        fs::remove_dir_all(&self.folder)
-            .or_else(crate::sweep::absent)
-            .map_err(Error::io("remove", &self.folder))
+        let is_folder = fs::symlink_metadata(&self.folder).is_ok_and(|metadata| metadata.is_dir());
+        let removed =
+            if is_folder { fs::remove_dir_all(&self.folder) } else { fs::remove_file(&self.folder) };
+        removed.or_else(crate::sweep::absent).map_err(Error::io("remove", &self.folder))
     }
 }
 
+/// Opens a claim, which is there from its first use on.
 fn open(path: &Path) -> Result<File> {
-    File::options().create(true).append(true).open(path).map_err(Error::io("claim", path))
+    match create_to_append(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => File::options().append(true).open(path),
+        made => made,
+    }
+    .map_err(Error::io("claim", path))
 }
 
 /// Tries to take a claim until it succeeds or is not wanted any more.
@@ -164,10 +173,11 @@ fn hold<E: From<Error>>(
     }
 }
 
-/// What a folder's mark says: what it holds, by names, sizes and times of change. What Python compiles beside its modules is no part
-/// of it.
+/// What a folder's mark says: where it is, and what it holds, by names, sizes, times of change and whether they are programs. What
+/// Python compiles beside its modules is no part of it.
 fn mark(folder: &Path) -> Result<String> {
     let mut hasher = Hasher::new("pipe environment, version 1");
+    hasher.field(folder.as_os_str().as_encoded_bytes());
     for entry in WalkDir::new(folder)
         .sort_by_file_name()
         .into_iter()
@@ -184,8 +194,20 @@ fn mark(folder: &Path) -> Result<String> {
             .field(entry.path().strip_prefix(folder).unwrap_or(entry.path()).as_os_str().as_encoded_bytes());
         hasher.field(metadata.len().to_le_bytes());
         hasher.field(time.unwrap_or_default().as_nanos().to_le_bytes());
+        hasher.field([u8::from(is_program(&metadata))]);
     }
     Ok(format!("pipe-environment 1 {}\n", hasher.finish()))
+}
+
+#[cfg(unix)]
+fn is_program(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt as _;
+    metadata.permissions().mode() & 0o100 != 0
+}
+
+#[cfg(not(unix))]
+fn is_program(_metadata: &fs::Metadata) -> bool {
+    false
 }
 
 fn changed(path: &Path) -> Option<SystemTime> {
@@ -211,6 +233,7 @@ mod tests {
     fn get(environments: &Environments, made: &AtomicUsize) -> Environment {
         let mut make = |folder: &Path| -> Result<()> {
             made.fetch_add(1, Ordering::SeqCst);
+            fs::create_dir(folder).unwrap();
             fs::write(folder.join("a"), "a").unwrap();
             std::thread::sleep(Duration::from_millis(50));
             fs::write(folder.join("b"), "b").unwrap();
@@ -241,6 +264,14 @@ mod tests {
             |path: &Path| fs::write(path.join("a"), "other").unwrap(),
             |path: &Path| fs::write(path.join("more"), "").unwrap(),
             |path: &Path| fs::remove_dir_all(path).unwrap(),
+            |path: &Path| {
+                fs::remove_dir_all(path).unwrap();
+                fs::write(path, "a file in its place").unwrap();
+            },
+            |path: &Path| {
+                let program = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+                fs::set_permissions(path.join("a"), program).unwrap();
+            },
             |path: &Path| fs::remove_file(path.with_extension("made")).unwrap(),
         ]
         .into_iter()
@@ -254,11 +285,22 @@ mod tests {
     }
 
     #[test]
+    fn a_copy_of_a_cache_does_not_use_what_lies_in_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = AtomicUsize::new(0);
+        get(&Environments::new(&folder.path().join("one")), &made);
+        fs::rename(folder.path().join("one"), folder.path().join("other")).unwrap();
+        let moved = get(&Environments::new(&folder.path().join("other")), &made);
+        assert!(made.load(Ordering::SeqCst) == 2 && moved.path.join("b").exists());
+    }
+
+    #[test]
     fn what_could_not_be_made_is_not_there_and_who_waits_may_give_up() {
         let folder = tempfile::tempdir().unwrap();
         let environments = Environments::new(folder.path());
         let refused = || Error::Name { name: "x".to_owned(), problem: "refused" };
         let mut fails = |folder: &Path| -> Result<()> {
+            fs::create_dir(folder).unwrap();
             fs::write(folder.join("half"), "").unwrap();
             Err(refused())
         };

@@ -16,7 +16,7 @@ use crate::stage::{AnyItems, InputForm, ItemSource, RowItems, StageError, Work};
 const TOGETHER: usize = 64;
 
 /// Reads every table that lies outside the store: its columns, its rows, the files that the rows name; lists every folder of
-/// items; and looks for the programs that stages start.
+/// items; has kinds look at the files that they are given; and looks for the programs that stages start.
 ///
 /// # Errors
 /// All problems found, each at the input that gave the table.
@@ -59,8 +59,10 @@ fn check_input(
     binding: &InputBinding,
     path: &Path,
 ) -> Result<(), StageError> {
-    if binding.spec.form != InputForm::Table {
-        return check_items(session, binder, binding, path);
+    match binding.spec.form {
+        InputForm::Table => {}
+        InputForm::File => return instance.kind.check_file(binding.spec.name, path),
+        _ => return check_items(session, binder, binding, path),
     }
     let signature = binder.table_signature(instance, binding, path);
     if signature.is_some_and(|signature| binder.is_known_good(signature)) {

@@ -1,6 +1,7 @@
 //! Kinds with their parameters as JSON, so that a table can hold kinds of every type.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
@@ -66,6 +67,12 @@ pub trait AnyStage: Sync {
 
     /// What is wrong with the rows of a table input.
     fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError>;
+
+    /// What is wrong with a file that is given to an input.
+    ///
+    /// # Errors
+    /// As [`Stage::check_file`].
+    fn check_file(&self, input: &str, path: &Path) -> Result<(), StageError>;
 }
 
 /// The two ways of running.
@@ -186,6 +193,10 @@ impl<S: Stage> AnyStage for S {
 
     fn check_table(&self, params: &serde_json::Value, input: &str, table: &Table) -> Vec<StageError> {
         parse(params).map(|params| Stage::check_table(self, &params, input, table)).unwrap_or_default()
+    }
+
+    fn check_file(&self, input: &str, path: &Path) -> Result<(), StageError> {
+        Stage::check_file(self, input, path)
     }
 }
 

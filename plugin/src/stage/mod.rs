@@ -17,6 +17,7 @@ mod methods;
 mod named;
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -125,6 +126,14 @@ pub trait Stage: Sync + 'static {
     /// before any work.
     fn check_table(&self, _params: &Self::Params, _input: &str, _table: &Table) -> Vec<StageError> {
         Vec::new()
+    }
+
+    /// What is wrong with a file that is given to an input: looked at before any work. One that no stage has made yet is not.
+    ///
+    /// # Errors
+    /// What the kind cannot take.
+    fn check_file(&self, _input: &str, _path: &Path) -> Result<(), StageError> {
+        Ok(())
     }
 }
 

@@ -13,7 +13,7 @@ use pipe_plugin::stage::StageError;
 use crate::container::{self, IMAGE};
 use crate::counted::{programs, started, text};
 use crate::declaration::{Declared, all_templates, is_software};
-use crate::environment::VENV;
+use crate::environment::interpreter;
 use crate::failure;
 use crate::folder::{Folder, PARAMETERS};
 use crate::helper::{Isolation, Order, WORK};
@@ -173,13 +173,9 @@ impl Call<'_> {
         if let Some(image) = &self.image {
             return self.contained(folder, argv, image);
         }
+        let named = programs(self.params, None, host)?.into_iter().map(|(_, program)| program);
         let programs: Vec<Program> =
-            programs(self.params, None, host)?.into_iter().map(|(_, program)| program).collect();
-        // All of an environment leads to the Python that it was made with, whatever begins.
-        let python = (self.declared.software == Some(VENV))
-            .then(|| Program::find("python3", &self.params.software, host))
-            .transpose()?;
-        let programs: Vec<Program> = programs.into_iter().chain(python).collect();
+            named.chain(interpreter(self.declared.software, self.params, host)?).collect();
         match (argv.first_mut(), started(self.params, None, host)?.first()) {
             (Some(first), Some((_, program))) => *first = program.path.display().to_string(),
             (Some(first), None) => refuse_script(&folder.work().join(&*first), first)?,

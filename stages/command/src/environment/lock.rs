@@ -5,7 +5,7 @@ use pipe_plugin::stage::StageError;
 use super::VENV;
 
 /// Options of pip that may stand in a lock: where packages come from, and in which form.
-const OPTIONS: [&str; 10] = [
+const OPTIONS: [&str; 11] = [
     "-i",
     "-f",
     "--index-url",
@@ -16,6 +16,7 @@ const OPTIONS: [&str; 10] = [
     "--no-binary",
     "--prefer-binary",
     "--require-hashes",
+    "--trusted-host",
 ];
 
 /// Checks a lock.
@@ -23,7 +24,7 @@ const OPTIONS: [&str; 10] = [
 /// # Errors
 /// The first line that leaves something open, with how to make a lock.
 pub(super) fn check(input: &str, lock: &str) -> Result<(), StageError> {
-    let found = if input == VENV { pinned(lock) } else { explicit(lock) };
+    let found = secrets(lock).and_then(|()| if input == VENV { pinned(lock) } else { explicit(lock) });
     found.map_err(|(line, problem)| {
         let advice = match input {
             VENV => {
@@ -41,17 +42,50 @@ pub(super) fn check(input: &str, lock: &str) -> Result<(), StageError> {
 /// What is wrong with a line, and its number.
 type Open = (usize, String);
 
+/// Passwords and tokens in addresses, also in comments: whoever is given the lock, or a pack of a run, would have them. Names of
+/// variables in their place are none.
+fn secrets(lock: &str) -> Result<(), Open> {
+    let is_secret = |word: &str| {
+        let (_, rest) = word.split_once("://")?;
+        let (user, _) = rest.split('/').next()?.rsplit_once('@')?;
+        let is_variable = |part: &str| part.starts_with("${") && part.ends_with('}');
+        let has_secret = !user.rsplit(':').next().is_some_and(is_variable);
+        (has_secret && !word.contains("ssh://")).then_some(())
+    };
+    let is_token = |word: &str| word.contains("://") && word.contains("/t/");
+    for (at, line) in lock.lines().enumerate() {
+        let mut words = line.split(|c: char| c.is_whitespace() || c == '=' || c == '"' || c == '\'');
+        if words.any(|word| is_secret(word).is_some() || is_token(word)) {
+            let problem = "an address has a password or token, which would be copied with the lock; pip knows `${NAME}` of a variable";
+            return Err((at + 1, problem.to_string()));
+        }
+    }
+    Ok(())
+}
+
+/// The names of the packages that a lock asks for on any machine.
+pub(super) fn packages(lock: &str) -> Vec<String> {
+    let lines = logical_lines(lock).into_iter().map(|(_, line)| line);
+    let unconditional = lines.filter(|line| !line.starts_with('-') && !line.contains(';'));
+    let name = |line: String| line.split(|c: char| !is_of_name(c)).next().unwrap_or_default().to_string();
+    unconditional.map(name).filter(|name| !name.is_empty()).collect()
+}
+
+fn is_of_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_.".contains(c)
+}
+
+/// Whether an address is of one commit or of bytes that are known.
+fn is_fixed(address: &str, is_hashed: bool) -> bool {
+    let commit = address.split('#').next().unwrap_or_default().rsplit_once('@').map(|(_, commit)| commit);
+    is_hashed
+        || commit.is_some_and(|commit| commit.len() == 40 && commit.chars().all(|c| c.is_ascii_hexdigit()))
+}
+
 /// Requirements of pip, each with one version.
 fn pinned(lock: &str) -> Result<(), Open> {
     for (number, line) in logical_lines(lock) {
         let first = line.split([' ', '=', '\t']).next().unwrap_or_default();
-        if let Some(url) = line.split_whitespace().find(|word| has_password(word)) {
-            let shown = url.split("://").next().unwrap_or_default();
-            return Err((
-                number,
-                format!("an address ({shown}://…) has a password, which would be copied with the lock"),
-            ));
-        }
         if line.starts_with('-') {
             if !OPTIONS.contains(&first) {
                 return Err((number, format!("`{first}` leads to what the lock does not hold")));
@@ -61,12 +95,14 @@ fn pinned(lock: &str) -> Result<(), Open> {
         let requirement = line.split(" --hash").next().unwrap_or(line.as_str());
         let requirement = requirement.split(';').next().unwrap_or_default().trim();
         let is_hashed = requirement.contains("#sha256=") || line.contains("--hash=");
-        let is_pinned = match requirement.split_once("==") {
-            Some((name, version)) => {
-                !name.contains(['<', '>', '~', '!', '@', ','])
-                    && !version.trim_start_matches('=').contains(['*', ',', '<', '>'])
+        // Extras stand in brackets behind the name.
+        let is_name = |name: &str| name.trim().chars().all(|c| is_of_name(c) || "[], ".contains(c));
+        let is_pinned = match (requirement.split_once(" @ "), requirement.split_once("==")) {
+            (Some((name, address)), _) => is_name(name) && is_fixed(address, is_hashed),
+            (None, Some((name, version))) => {
+                is_name(name) && !version.trim_start_matches('=').contains(['*', ',', '<', '>'])
             }
-            None => requirement.contains(" @ ") && is_hashed,
+            (None, None) => false,
         };
         if !is_pinned {
             return Err((number, format!("`{requirement}` does not say one version (`NAME==VERSION`)")));
@@ -79,8 +115,10 @@ fn pinned(lock: &str) -> Result<(), Open> {
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     let mut goes_on = false;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     for (at, line) in text.lines().enumerate() {
-        let line = line.split(" #").next().unwrap_or_default().trim();
+        let comment = line.find(" #").or_else(|| line.find("\t#"));
+        let line = line[..comment.unwrap_or(line.len())].trim();
         let line = if line.starts_with('#') { "" } else { line };
         let part = line.strip_suffix('\\').unwrap_or(line).trim();
         match lines.last_mut().filter(|_| goes_on) {
@@ -96,11 +134,6 @@ fn logical_lines(text: &str) -> Vec<(usize, String)> {
     lines
 }
 
-fn has_password(word: &str) -> bool {
-    let host = word.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-    host.and_then(|host| host.rsplit_once('@')).is_some_and(|(user, _)| user.contains(':'))
-}
-
 /// Addresses of packages, as conda writes them.
 fn explicit(lock: &str) -> Result<(), Open> {
     let lines = logical_lines(lock);
@@ -108,12 +141,6 @@ fn explicit(lock: &str) -> Result<(), Open> {
         return Err((1, "it has no line `@EXPLICIT`".to_string()));
     }
     for (number, line) in lines.iter().filter(|(_, line)| line != "@EXPLICIT") {
-        if has_password(line) || line.contains("/t/") {
-            return Err((
-                *number,
-                "an address has a password, which would be copied with the lock".to_string(),
-            ));
-        }
         let (_, digest) = line.rsplit_once('#').unwrap_or_default();
         let digest = digest.strip_prefix("sha256:").unwrap_or(digest);
         let is_digest = [32, 64].contains(&digest.len()) && digest.chars().all(|c| c.is_ascii_hexdigit());
@@ -143,7 +170,20 @@ mod tests {
             ("a @ git+https://code.example/a\n", Some("line 1")),
             ("\n-r other.txt\n", Some("line 2: `-r` leads to")),
             ("-e .\n", Some("`-e` leads to")),
-            ("--extra-index-url=https://me:secret@packages.example\na==1\n", Some("has a password")),
+            (
+                "--extra-index-url=https://me:secret@packages.example\na==1\n",
+                Some("line 1: an address has a password"),
+            ),
+            (
+                "a==1\n# uv pip compile --index-url https://secret@packages.example\n",
+                Some("line 2: an address has a password"),
+            ),
+            ("--index-url https://me:${TOKEN}@packages.example/simple\na==1\n", None),
+            ("--trusted-host packages.example\na==1\n", None),
+            ("\u{feff}# a comment\na==1\t# via b, c\n", None),
+            ("git+file:///code#egg=a==1.0\n", Some("line 1")),
+            ("a @ git+https://code.example/a@main\n", Some("line 1")),
+            ("a @ git+https://code.example/a@0123456789012345678901234567890123456789\n", None),
         ] {
             let told = check(VENV, text).map_err(|error| error.to_string());
             match problem {
@@ -157,6 +197,12 @@ mod tests {
     }
 
     #[test]
+    fn packages_are_named_without_versions_and_conditions() {
+        let lock = "--no-index\nnumpy==2.1.0 --hash=sha256:ab\nscipy[all]==1.0\nold==1 ; python_version < '3'\na.b @ https://x/a.whl#sha256=ab\n";
+        assert_eq!(packages(lock), ["numpy", "scipy", "a.b"]);
+    }
+
+    #[test]
     fn a_lock_of_conda_names_each_package_by_digest() {
         let digest = "0123456789abcdef0123456789abcdef";
         let whole =
@@ -166,6 +212,7 @@ mod tests {
             ("name: a\ndependencies:\n  - python\n".to_string(), "no line `@EXPLICIT`"),
             ("@EXPLICIT\nhttps://c.example/python.conda\n".to_string(), "line 2"),
             (whole.replace("https://", "https://me:secret@"), "has a password"),
+            (whole.replace("c.example/", "c.example/t/secret/"), "has a password or token"),
         ] {
             let told = check("conda", &text).unwrap_err().to_string();
             assert!(told.contains(problem) && !told.contains("secret"), "{told}");

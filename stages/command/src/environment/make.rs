@@ -12,9 +12,38 @@ use crate::helper::{Isolation, Order};
 use crate::run::follow;
 
 /// What of the caller's environment has no part in an environment that is made: it would change what is installed, or where.
-const LEFT_OUT: [&str; 6] = ["PYTHON", "VIRTUAL_ENV", "CONDA_", "MAMBA_", "PIP_TARGET", "PIP_PREFIX"];
+const LEFT_OUT: [&str; 5] = ["PYTHON", "VIRTUAL_ENV", "CONDA_", "MAMBA_", "PIP_"];
 
-/// Makes the environment of a lock in an empty folder. Addresses of packages and proxies are the caller's.
+/// What of pip's has: where packages come from, and how it gets at them.
+const OF_PIP: [&str; 14] = [
+    "PIP_CONFIG_FILE",
+    "PIP_INDEX_URL",
+    "PIP_EXTRA_INDEX_URL",
+    "PIP_NO_INDEX",
+    "PIP_FIND_LINKS",
+    "PIP_TRUSTED_HOST",
+    "PIP_CERT",
+    "PIP_CLIENT_CERT",
+    "PIP_PROXY",
+    "PIP_TIMEOUT",
+    "PIP_DEFAULT_TIMEOUT",
+    "PIP_RETRIES",
+    "PIP_KEYRING_PROVIDER",
+    "PIP_CACHE_DIR",
+];
+
+/// Tells which of the packages that its arguments name are not in the environment of the Python that runs it.
+const ABSENT: &str = "import sys, importlib.metadata as m
+def absent(name):
+    try:
+        return not str(m.distribution(name).locate_file('')).startswith(sys.prefix)
+    except m.PackageNotFoundError:
+        return True
+names = [name for name in sys.argv[1:] if absent(name)]
+if names:
+    sys.exit('not in the environment: ' + ', '.join(names) + '; see that no configuration of pip has a target, a root or a dry run')";
+
+/// Makes the environment of a lock in a folder that is not there yet. Addresses of packages and proxies are the caller's.
 ///
 /// # Errors
 /// The last lines of the tool that failed.
@@ -38,7 +67,11 @@ pub(super) fn environment(
             let pip = [&*python, "-m", "pip", "--no-input", "--disable-pip-version-check"];
             // Nothing but the lock's packages, and all that these need among them.
             run(&[&pip[..], &["install", "--no-deps", "--progress-bar", "off", "-r", &lock_path]].concat())?;
-            run(&[&pip[..], &["check"]].concat())
+            run(&[&pip[..], &["check"]].concat())?;
+            let packages = super::lock::packages(lock);
+            let packages = packages.iter().map(String::as_str);
+            // What lies elsewhere must not count as installed.
+            run(&[&*python, "-I", "-c", ABSENT].into_iter().chain(packages).collect::<Vec<_>>())
         }
         Maker::Conda(manager) => run(&[
             &manager.path.display().to_string(),
@@ -59,7 +92,8 @@ fn run(
     cancel: &Cancel,
     reporter: &dyn Report,
 ) -> Result<(), StageError> {
-    let is_left_out = |name: &str| LEFT_OUT.iter().any(|prefix| name.starts_with(prefix));
+    let is_left_out =
+        |name: &str| LEFT_OUT.iter().any(|prefix| name.starts_with(prefix)) && !OF_PIP.contains(&name);
     let given = machine.host.variables().filter(|(name, _)| !is_left_out(name));
     let mut variables: BTreeMap<String, String> =
         given.map(|(name, value)| (name.to_string(), value.to_string())).collect();
@@ -84,9 +118,15 @@ fn run(
     let last = ran.last.iter().rev().take(12).rev().map(|line| format!("\n  {line}")).collect::<String>();
     Err(StageError::message(format!(
         "the environment could not be made: {}: {problem}{last}",
-        argv.join(" ")
+        shown(argv)
     ))
     .advise(
         "the stage's log has all of it; an environment that could not be made is begun anew by the next run",
     ))
+}
+
+/// A command as it is told: no scripts, and no more than a line of it.
+fn shown(argv: &[&str]) -> String {
+    let words = argv.iter().map(|word| if word.contains('\n') { "…" } else { word });
+    words.take(12).collect::<Vec<_>>().join(" ")
 }

@@ -59,7 +59,6 @@ pub fn equipped(
     let Some((input, lock)) = lock_of(inputs)? else {
         return Ok(Equipped { params, _environment: None });
     };
-    lock::check(input, &lock)?;
     let maker = maker(input, &params, machine.host)?;
     let mut is_wanted = || if cancel.is_cancelled() { Err(Interrupted.into()) } else { Ok(()) };
     let mut make = |folder: &Path| {
@@ -92,26 +91,57 @@ fn check_program(params: &CommandParams, environment: &Path, host: &Host) -> Res
     if params.run.first().is_none_or(|program| program.contains('/')) {
         return Ok(());
     }
-    match started(params, None, host)?.first() {
-        Some((name, program)) if !program.path.starts_with(environment) => {
-            Err(StageError::message(format!("the stage's environment has no program `{name}`"))
-                .advise("add its package to the lock; a program of the machine is given by its whole path"))
-        }
-        _ => Ok(()),
+    let name = params.run.first().map_or("", String::as_str);
+    let is_own = |started: Vec<(String, Program)>| {
+        started.first().is_none_or(|(_, program)| program.path.starts_with(environment))
+    };
+    match started(params, None, host).map(is_own) {
+        Ok(true) => Ok(()),
+        _ => Err(StageError::message(format!("the stage's environment has no program `{name}`"))
+            .advise("add its package to the lock; a program of the machine is given by its whole path")),
     }
+}
+
+/// The Python of an environment that was made: all of it leads to that, whatever program begins, and so to the one that it was made
+/// with.
+///
+/// # Errors
+/// When it is not there.
+pub fn interpreter(
+    environment: Option<&str>,
+    params: &CommandParams,
+    host: &Host,
+) -> Result<Option<Program>, StageError> {
+    Ok(match environment {
+        Some(VENV) => Some(Program::find(PYTHON, &params.software, host)?),
+        _ => None,
+    })
 }
 
 /// The lock that a stage is given, and which input it is.
 fn lock_of(inputs: &BTreeMap<String, Vec<Input>>) -> Result<Option<(&'static str, String)>, StageError> {
     for name in [VENV, CONDA] {
         if let Some([Input { value: InputValue::File(file), .. }]) = inputs.get(name).map(Vec::as_slice) {
-            let bytes = fs::read(file.path()?)?;
-            let text = String::from_utf8(bytes)
-                .map_err(|_| StageError::message(format!("the lock in `{name}` is no text in UTF-8")))?;
-            return Ok(Some((name, text)));
+            return Ok(Some((name, read(name, &file.path()?)?)));
         }
     }
     Ok(None)
+}
+
+/// Whether a file that is given to an input is a lock, if it is to be one.
+///
+/// # Errors
+/// The first line that leaves something open.
+pub fn check_lock(input: &str, path: &Path) -> Result<(), StageError> {
+    if [VENV, CONDA].contains(&input) { read(input, path).map(drop) } else { Ok(()) }
+}
+
+/// Reads a lock, and checks it.
+fn read(input: &str, path: &Path) -> Result<String, StageError> {
+    let text = String::from_utf8(fs::read(path)?)
+        .map_err(|_| StageError::message(format!("the lock in `{input}` is no text in UTF-8")))?;
+    lock::check(input, &text)?;
+    Ok(text)
 }
 
 fn maker(input: &str, params: &CommandParams, host: &Host) -> Result<Maker, StageError> {

@@ -1,6 +1,7 @@
 //! Kind `command`: runs a program.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use pipe_plugin::context::{Context, ItemContext};
 use pipe_plugin::host::Host;
@@ -14,6 +15,7 @@ use pipe_plugin::table::Table;
 use crate::call::Call;
 use crate::counted::of_machine;
 use crate::declaration::{Declared, Items, declared};
+use crate::environment::check_lock;
 use crate::items::{concatenated, run_group};
 use crate::params::{CommandParams, Each, EachRow};
 use crate::whole::run_whole;
@@ -90,6 +92,10 @@ impl Stage for Declared {
             "say which columns name a row: each = {{ rows = \"{input}\", name = [\"…\"] }}, of {columns}"
         );
         vec![StageError::message(message).advise(advice)]
+    }
+
+    fn check_file(&self, input: &str, path: &Path) -> Result<(), StageError> {
+        check_lock(input, path)
     }
 
     fn environment(
