@@ -21,6 +21,7 @@ use crate::stage::Kind;
 struct Version {
     stage: String,
     digest: String,
+    kind: Kind,
     key: Key,
     node: Node,
 }
@@ -67,7 +68,7 @@ pub(in super::super) fn union(
     (assembled(base, versions, &names, &points), points)
 }
 
-/// A stage of a point as it is in the union: what it builds on is named with its digest, and so is the folder it is published to.
+/// A stage of a point as it is in the union: what it builds on is named with its digest.
 fn version(
     tree: &Node,
     stage: &StageSpec,
@@ -90,7 +91,7 @@ fn version(
     let mut hasher = Hasher::new("pipe sweep stage, version 1");
     hasher.field(canonical_text(&super::canonical(&node)));
     let digest = hasher.finish().to_string()[..DIGITS].to_string();
-    Some(Version { stage: stage.name.clone(), digest, key: key.clone(), node })
+    Some(Version { stage: stage.name.clone(), digest, kind: stage.kind, key: key.clone(), node })
 }
 
 /// Calls a function for each text that leads to another stage, which may give another text in its place.
@@ -149,9 +150,13 @@ impl Names {
 /// The manifest that has all versions, and the points in place of `[sweep]`.
 fn assembled(base: &Node, versions: Vec<Version>, names: &Names, points: &[Point]) -> Node {
     let mut stages = Node::empty_table(Origin::Default);
-    for Version { stage, digest, key, mut node } in versions {
+    for Version { stage, digest, kind, key, mut node } in versions {
         let name = names.name(&stage, &digest);
-        shorten(&mut node, names);
+        for_references(&mut node, kind, &mut |text| {
+            let (stage, rest) = text.split_once('@')?;
+            let (digest, output) = split(rest);
+            Some(format!("@{}{output}", names.name(stage, digest)))
+        });
         if let (false, Some(folder)) = (name == stage, node.get("publish").and_then(Node::as_text)) {
             // Beside the folder, never in it: a run that is no sweep publishes there.
             let folder = Content::Text(format!("{}@{digest}", folder.trim_end_matches('/')));
@@ -165,23 +170,4 @@ fn assembled(base: &Node, versions: Vec<Version>, names: &Names, points: &[Point
     let points = serde_json::to_value(points).unwrap_or_default();
     union.set(&["sweep"], Node::from_json(&serde_json::json!({ "points": points })));
     union
-}
-
-/// Takes the digest away from references to stages of which there is one version.
-fn shorten(node: &mut Node, names: &Names) {
-    match &mut node.content {
-        Content::Text(text) => {
-            let Some((stage, rest)) = text.strip_prefix('@').and_then(|text| text.split_once('@')) else {
-                return;
-            };
-            let (digest, output) = split(rest);
-            let is_digest = digest.len() == DIGITS && digest.chars().all(|c| c.is_ascii_hexdigit());
-            if is_digest && names.0.contains_key(stage) {
-                *text = format!("@{}{output}", names.name(stage, digest));
-            }
-        }
-        Content::Array(nodes) => nodes.iter_mut().for_each(|node| shorten(node, names)),
-        Content::Table(entries) => entries.iter_mut().for_each(|(_, node)| shorten(node, names)),
-        _ => {}
-    }
 }
